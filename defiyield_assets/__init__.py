@@ -1,0 +1,1 @@
+"""defiyield_assets: stablecoin treasuries put to work, as a reproducible Dagster asset graph."""

@@ -1,0 +1,176 @@
+"""Running days from the command line: through Dagster, in process, whole days in order.
+
+Lives here: executing the job, progress, the summary and exit codes. Not here: parsing (main.py) or printing plans (show.py).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from time import perf_counter
+
+import dagster as dg
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from defiyield_assets.cli import show
+from defiyield_assets.definitions import build_defs
+from defiyield_assets.domain.days import DayRange
+from defiyield_assets.errors import ConfigurationError
+from defiyield_assets.orchestration.declarations import PHASES, PROGRESS
+from defiyield_assets.orchestration.resources import WarehouseResource, reset_chain
+from defiyield_assets.settings import load_settings
+from defiyield_assets.store import reads, schema
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class DayOutcome:
+    """How one day went, by asset."""
+
+    day: date
+    seconds: float
+    failed: dict[str, str]
+    skipped: list[str]
+    degraded: dict[str, str]
+
+
+def _warehouse() -> WarehouseResource:
+    settings = load_settings()
+    return WarehouseResource(url=settings.warehouse_url, market=settings.market)
+
+
+def _selection(defs: dg.Definitions, phases: Sequence[int]) -> list[dg.AssetKey]:
+    graph = defs.resolve_asset_graph()
+    wanted = {str(number) for number in (phases or PHASES)}
+    return sorted(key for key in graph.materializable_asset_keys if graph.get(key).tags.get("phase") in wanted)
+
+
+def _first_line(event: dg.DagsterEvent) -> str:
+    """The innermost error of a failed step, in one line."""
+    error = event.step_failure_data.error
+    if error is None:
+        return event.message or ""
+    while error.cause is not None:
+        error = error.cause
+    user = event.step_failure_data.user_failure_data
+    text = user.description if user is not None and user.description else error.message
+    return " ".join(str(text).split())[:400]
+
+
+def _outcome(
+    day: date, seconds: float, result: dg.ExecuteInProcessResult, selected: Sequence[dg.AssetKey]
+) -> DayOutcome:
+    failed = {event.step_key or "?": _first_line(event) for event in result.all_events if event.is_step_failure}
+    made = {
+        event.asset_key
+        for event in result.all_events
+        if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION and event.asset_key is not None
+    }
+    skipped = [key.to_user_string() for key in selected if key not in made and key.to_user_string() not in failed]
+    warehouse = _warehouse()
+    try:
+        rows = reads.read_days(warehouse.engine, schema.asset_outcomes, DayRange.of(day), where={"status": "degraded"})
+        names = {key.to_user_string() for key in selected}
+        degraded = {row.asset: row.reason for row in rows.itertuples() if row.asset in names}
+    except ConfigurationError:
+        degraded = {}
+    return DayOutcome(day, seconds, failed, skipped, degraded)
+
+
+def run_day(defs: dg.Definitions, instance: dg.DagsterInstance, day: date, phases: Sequence[int], console: Console) -> DayOutcome:
+    """Materialise one day, or some phases of it, with progress in the terminal."""
+    selected = _selection(defs, phases)
+    started = perf_counter()
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(f"{day}", total=len(selected))
+
+        def listen(asset: str, what: str, seconds: float) -> None:
+            if what == "started":
+                progress.update(task, description=f"{day} {asset}")
+                return
+            progress.advance(task)
+            if not console.is_terminal or what == "failed":
+                console.print(f"  {day} {asset:<22} {what:<9} {seconds:6.2f} s")
+
+        token = PROGRESS.set(listen)
+        try:
+            result = defs.resolve_job_def("plan_the_day").execute_in_process(
+                partition_key=day.isoformat(),
+                instance=instance,
+                asset_selection=selected,
+                raise_on_error=False,
+                run_config=QUIET,
+            )
+        finally:
+            PROGRESS.reset(token)
+    return _outcome(day, perf_counter() - started, result, selected)
+
+
+def print_summary(outcomes: Sequence[DayOutcome], console: Console) -> None:
+    """Every failed, skipped and degraded asset, with the reason."""
+    for outcome in outcomes:
+        bad = len(outcome.failed) + len(outcome.skipped)
+        state = "[red]failed[/]" if outcome.failed else ("[yellow]incomplete[/]" if bad else "[green]complete[/]")
+        console.print(f"{outcome.day}: {state} in {outcome.seconds:.1f} s")
+        if not (outcome.failed or outcome.skipped or outcome.degraded):
+            continue
+        table = Table("asset", "what", "reason", box=None, padding=(0, 2))
+        for asset, reason in outcome.failed.items():
+            table.add_row(asset, "[red]failed[/]", show.plain(reason))
+        for asset in outcome.skipped:
+            table.add_row(asset, "skipped", "something that it depends on failed")
+        for asset, reason in outcome.degraded.items():
+            table.add_row(asset, "[yellow]degraded[/]", show.plain(reason))
+        console.print(table)
+
+
+def run_days(days: Sequence[date], phases: Sequence[int], console: Console) -> int:
+    """Run whole days in order; 0 when nothing failed, 1 otherwise. A failed day ends the range: the next ones need it."""
+    settings = load_settings()
+    if settings.market == "recorded":
+        settings.require_recorded_data()
+    what = ", ".join(PHASES[number] for number in phases) if phases else "the whole day"
+    span = f"{days[0]}" if len(days) == 1 else f"{days[0]} to {days[-1]} ({len(days)} days)"
+    console.print(f"[bold]defiyield[/] {span}, {settings.market} market: {what}")
+    outcomes = []
+    with dg.DagsterInstance.get() as instance:
+        for day in days:
+            outcomes.append(run_day(build_defs(settings), instance, day, phases, console))
+            print_summary(outcomes[-1:], console)
+            if outcomes[-1].failed:
+                break
+    failed = any(outcome.failed or outcome.skipped for outcome in outcomes)
+    done = outcomes[-1].day
+    if not phases or 5 in phases:
+        show.print_plan(_warehouse(), done, console)
+    if not phases or 6 in phases:
+        show.print_next(settings, done, console)
+    if len(outcomes) < len(days):
+        console.print(f"[red]stopped at {done}[/]: {len(days) - len(outcomes)} days were not run")
+    return 1 if failed else 0
+
+
+def show_stored_plan(day: date | None, console: Console) -> int:
+    """Print the plan that the warehouse holds for the day, or the newest one."""
+    warehouse = _warehouse()
+    chosen = day or reads.newest_day(warehouse.engine, schema.allocation_runs)
+    if chosen is None:
+        raise ConfigurationError("the warehouse holds no plan yet: run `defiyield run --date D`")
+    show.print_plan(warehouse, chosen, console)
+    return 0
+
+
+def migrate(console: Console) -> int:
+    """Bring the warehouse to the newest schema."""
+    console.print(f"warehouse at revision {_warehouse().migrate()}")
+    return 0
+
+
+def reset_simulation(first: date, console: Console) -> int:
+    """Undo the plans executed from `first` on, on the simulated chain and in what was read from it."""
+    removed = reset_chain(_warehouse(), build_defs(load_settings()).resources or {}, first)
+    console.print(f"undone from {first} on: {removed}")
+    return 0

@@ -1,0 +1,1 @@
+"""Policy and lists as YAML, and the loader that checks them."""

@@ -1,0 +1,55 @@
+"""Front door: one `Definitions` for production, tests and the command line.
+
+Lives here: assembling assets, checks, jobs, schedules, sensors and resources. Not here: any of them.
+"""
+
+from typing import Any
+
+import dagster as dg
+
+from defiyield_assets.orchestration import assets as asset_modules
+from defiyield_assets.orchestration import checks as check_modules
+from defiyield_assets.orchestration.jobs import plan_the_day
+from defiyield_assets.orchestration.resources import (
+    MarketResource,
+    NotifierResource,
+    PolicyResource,
+    WarehouseResource,
+)
+from defiyield_assets.orchestration.schedules import daily_plan_schedule
+from defiyield_assets.orchestration.sensors import repair_recent_gaps, tell_of_failed_runs
+from defiyield_assets.settings import Settings, load_settings
+
+
+def build_resources(settings: Settings) -> dict[str, Any]:
+    """The resources of one installation; secrets stay in the environment."""
+    config_dir = str(settings.config_dir) if settings.config_dir else None
+    return {
+        "warehouse": WarehouseResource(url=settings.warehouse_url, market=settings.market),
+        "market": MarketResource(
+            market=settings.market,
+            chain_path=str(settings.chain_path.resolve()),
+            seed=settings.market_seed,
+            recorded_data=str(settings.recorded_data) if settings.recorded_data else None,
+            config_dir=config_dir,
+        ),
+        "policy": PolicyResource(config_dir=config_dir),
+        "notifier": NotifierResource(market=settings.market, local_folder=str(settings.reports_path.resolve())),
+    }
+
+
+def build_defs(settings: Settings | None = None, **overrides: Any) -> dg.Definitions:
+    """All definitions; `overrides` replace resources by name (tests hand in fakes)."""
+    resources = build_resources(settings or load_settings()) | overrides
+    return dg.Definitions(
+        assets=dg.load_assets_from_package_module(asset_modules),
+        asset_checks=dg.load_asset_checks_from_package_module(check_modules),
+        jobs=[plan_the_day],
+        schedules=[daily_plan_schedule],
+        sensors=[repair_recent_gaps, tell_of_failed_runs],
+        resources=resources,
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_defs()

@@ -1,0 +1,1 @@
+"""From eligible pools to verified transactions."""

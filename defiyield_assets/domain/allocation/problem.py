@@ -1,0 +1,446 @@
+"""The allocation problem of one day as frozen data: what the wallet holds, what the pools offer, what gas costs.
+
+Lives here: the dataclasses and `build_problem`, which reads the day's tables and refuses missing facts by name.
+Not here: bounds and caps (limits.py), returns (gains.py), the model (model.py).
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import ROUND_CEILING, Decimal
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from defiyield_assets.domain.allocation.chains import chain_name
+from defiyield_assets.domain.canonical import content_hash
+from defiyield_assets.domain.policy import METHODS, OBJECTIVES, Parameters, Policy, Token, Wallet
+from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
+
+NATIVE = "native"
+ROBUST_QUANTILE = 0.10
+"""The only lower quantile that forecasts are stored with (column p10)."""
+
+
+@dataclass(frozen=True)
+class TokenHolding:
+    """A token that the plan may touch: its price and what the investable wallet holds of it (base units)."""
+
+    address: str
+    symbol: str
+    decimals: int
+    price: Decimal
+    balance: int
+    issuer: str
+    is_buyable: bool
+    is_price_assumed: bool
+
+    def value(self, amount: int) -> Decimal:
+        """USD value of an amount of base units; exact under `steps.EXACT`."""
+        return amount * self.price / Decimal(10) ** self.decimals
+
+
+@dataclass(frozen=True)
+class PoolOption:
+    """A pool that may be entered, kept or left. Rates are fractions, `amounts` base units per token of `tokens`."""
+
+    pool_id: str
+    chain: str
+    protocol: str
+    role: str
+    tokens: tuple[str, ...]
+    amounts: tuple[int, ...]
+    apy: float
+    reward_share: float
+    size_usd: float | None
+    withdrawable_usd: float | None
+    pool_group: int
+    exit_days: int
+    can_grow: bool
+    is_must_exit: bool
+    is_frozen: bool
+    blocked: str
+
+    @property
+    def is_held(self) -> bool:
+        """We have a position in it."""
+        return any(self.amounts)
+
+
+@dataclass(frozen=True)
+class AllocationProblem:
+    """Everything that the plan of one day and one wallet depends on. Prices and fees are those of the day."""
+
+    day: date
+    chain: str
+    wallet: str
+    parameters: Parameters
+    tokens: tuple[TokenHolding, ...]
+    pools: tuple[PoolOption, ...]
+    gas_price_wei: int
+    gas_price_p90_wei: int
+    eth_price_usd: Decimal
+    eth_balance_wei: int
+    policy_hash: str
+
+    @cached_property
+    def token(self) -> dict[str, TokenHolding]:
+        """Tokens by address."""
+        return {token.address: token for token in self.tokens}
+
+    @cached_property
+    def position_usd(self) -> dict[str, float]:
+        """Value of our position per pool."""
+        return {pool.pool_id: float(sum(self.leg_values(pool), Decimal(0))) for pool in self.pools}
+
+    @cached_property
+    def aum_usd(self) -> Decimal:
+        """Investable capital: dollar tokens of the wallet and its positions; ETH is not part of it."""
+        wallet = sum((token.value(token.balance) for token in self.tokens), Decimal(0))
+        return sum((value for pool in self.pools for value in self.leg_values(pool)), wallet)
+
+    @cached_property
+    def input_hash(self) -> str:
+        """SHA-256 over everything but the policy."""
+        facts = [self.tokens, self.pools, self.gas_price_wei, self.gas_price_p90_wei, self.eth_price_usd]
+        return content_hash([self.day, self.chain, self.wallet, *map(_plain, facts), self.eth_balance_wei])
+
+    @property
+    def run_id(self) -> str:
+        """`<date>-<policy hash 8>-<input hash 8>`."""
+        return f"{self.day.isoformat()}-{self.policy_hash[:8]}-{self.input_hash[:8]}"
+
+    def leg_values(self, pool: PoolOption) -> list[Decimal]:
+        """Value of each token leg of our position in a pool."""
+        return [self.token[address].value(amount) for address, amount in zip(pool.tokens, pool.amounts, strict=True)]
+
+    def leg_shares(self, pool: PoolOption) -> list[float]:
+        """Share of each token in our position (what a withdrawal returns); equal shares where there is none."""
+        values = [float(value) for value in self.leg_values(pool)]
+        total = sum(values)
+        return [value / total for value in values] if total > 0 else [1 / len(values)] * len(values)
+
+    def deposit_gas(self, pool: PoolOption) -> int:
+        """Gas units of a deposit: one approval per token and the deposit itself."""
+        units = self.parameters.gas_units
+        by_role = {"lend": units.lend_in, "vault": units.vault_in, "staking": units.vault_in, "liquidity": units.lp_in}
+        return by_role[pool.role] + units.approve * len(pool.tokens)
+
+    def withdraw_gas(self, pool: PoolOption) -> int:
+        """Gas units of a withdrawal; a held pool without a role counts as the dearest of them."""
+        units = self.parameters.gas_units
+        by_role = {"lend": units.lend_out, "vault": units.vault_out, "staking": units.vault_out}
+        dearest = max(units.lend_out, units.vault_out, units.lp_out)
+        return by_role.get(pool.role, units.lp_out if pool.role == "liquidity" else dearest)
+
+    @property
+    def swap_gas(self) -> int:
+        """Gas units of a direct swap with its approval."""
+        return self.parameters.gas_units.swap + self.parameters.gas_units.approve
+
+    def gas_usd(self, units: int) -> Decimal:
+        """Expected cost of gas units, exact under `steps.EXACT`."""
+        return units * self.gas_price_wei * self.eth_price_usd / Decimal(10) ** 18
+
+
+def _plain(value: Any) -> Any:
+    """Hashable-by-JSON form: dataclasses to their fields, tuples kept."""
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: getattr(value, name) for name in value.__dataclass_fields__}
+    return value
+
+
+def effective_parameters(parameters: Parameters) -> Parameters:
+    """The parameters that the objective mode implies: profit mode lifts the pool cap and the number of pools.
+
+    Raises `ConfigurationError` for a mode, method or quantile that is not implemented, so that none is silently ignored.
+    """
+    if parameters.objective not in OBJECTIVES:
+        raise ConfigurationError(f"objective {parameters.objective!r} is not one of {', '.join(OBJECTIVES)}")
+    if parameters.method not in METHODS:
+        raise ConfigurationError(f"method {parameters.method!r} is not one of {', '.join(METHODS)}")
+    if parameters.objective == "robust" and parameters.robust_quantile != ROBUST_QUANTILE:
+        raise ConfigurationError(f"robust_quantile {parameters.robust_quantile}: forecasts only hold {ROBUST_QUANTILE}")
+    if parameters.objective == "profit":
+        return replace(parameters, max_pool_share=1.0, min_pools=1)
+    return parameters
+
+
+def build_problem(
+    *,
+    day: date,
+    eligible: pd.DataFrame,
+    forecasts: pd.DataFrame,
+    balances: pd.DataFrame,
+    positions: pd.DataFrame,
+    bars: pd.DataFrame,
+    gas_forecasts: pd.DataFrame,
+    gas_daily: pd.DataFrame,
+    policy: Policy,
+    barred: AbstractSet[str],
+    wallet: Wallet,
+    policy_hash: str | None = None,
+) -> AllocationProblem:
+    """Gather the facts of `day` for one investable wallet.
+
+    Frames have the columns of their tables (store/schema.py) and hold at least the slice of `day`; `barred` holds lower-case
+    `chain:address` ids. Raises `SuspiciousDataError` naming a missing price, a balance or position that is not of the day,
+    missing gas or ETH price, and a held pool that selection does not know: nothing is ever assumed.
+    """
+    parameters = effective_parameters(policy.parameters)
+    chain, address = chain_name(wallet.chain_id), wallet.address.lower()
+    held = _held_amounts(_of_wallet(positions, wallet, day, "position"))
+    balance, eth = _wallet_balances(_of_wallet(balances, wallet, day, "balance"), policy, chain)
+    if held and not balance and eth is None:
+        raise SuspiciousDataError(f"no balances of wallet {address} on {day}, but positions: the ledger is incomplete")
+    rows = _pool_rows(eligible, day, chain, held)
+    apys = _forecast_rates(forecasts, day, parameters)
+    pools = [_pool_option(row, chain, held.get(str(row["pool_id"]), {}), apys, policy, barred, parameters) for row in rows]
+    used = {token for pool in pools for token in pool.tokens if pool.is_held or pool.can_grow} | set(balance)
+    prices = _prices(bars, positions, day, chain, used)
+    decimals = {row["token_address"]: int(row["decimals"]) for row in _records(positions)}
+    approved = {token.address: token for token in policy.tokens if token.chain == chain}
+    tokens = [
+        _holding(used_address, approved, wallet, barred, balance, prices, decimals, chain) for used_address in sorted(used)
+    ]
+    kept = [replace(pool, tokens=pool.tokens if pool.is_held or pool.can_grow else ()) for pool in pools]
+    kept = [replace(pool, amounts=pool.amounts if pool.tokens else ()) for pool in kept]
+    mean_wei, p90_wei = _gas_prices(gas_forecasts, day, parameters)
+    return AllocationProblem(
+        day=day,
+        chain=chain,
+        wallet=address,
+        parameters=parameters,
+        tokens=tuple(tokens),
+        pools=tuple(sorted(kept, key=lambda pool: pool.pool_id)),
+        gas_price_wei=mean_wei,
+        gas_price_p90_wei=p90_wei,
+        eth_price_usd=_eth_price(gas_daily, day),
+        eth_balance_wei=eth or 0,
+        policy_hash=policy_hash or content_hash(policy),
+    )
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as dictionaries with None for every kind of null."""
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")  # type: ignore[return-value]
+
+
+def _of_wallet(frame: pd.DataFrame, wallet: Wallet, day: date, what: str) -> list[dict[str, Any]]:
+    """Rows of one wallet; every one must be of the day."""
+    own = [
+        row
+        for row in _records(frame)
+        if row["wallet"].lower() == wallet.address.lower() and row["chain_id"] == wallet.chain_id
+    ]
+    for row in own:
+        if row["date"] != day:
+            raise SuspiciousDataError(f"{what} of {row['token_address']} is of {row['date']}, the plan needs {day}")
+    return own
+
+
+def _held_amounts(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """Base units per pool and token, empty positions left out."""
+    held: dict[str, dict[str, int]] = {}
+    for row in rows:
+        if row["underlying_amount"] > 0:
+            tokens = held.setdefault(str(row["pool_id"]), {})
+            tokens[row["token_address"]] = tokens.get(row["token_address"], 0) + int(row["underlying_amount"])
+    return held
+
+
+def _wallet_balances(rows: Iterable[Mapping[str, Any]], policy: Policy, chain: str) -> tuple[dict[str, int], int | None]:
+    """Balances of approved dollar tokens, and the ETH balance in wei (None when the ledger has no native row)."""
+    dollars = {token.address for token in policy.tokens if token.chain == chain and token.peg in ("usd", "accruing")}
+    balance: dict[str, int] = {}
+    eth: int | None = None
+    for row in rows:
+        if row["token_address"] == NATIVE:
+            eth = int(row["balance"])
+        elif row["token_address"] in dollars and row["balance"] > 0:
+            balance[row["token_address"]] = int(row["balance"])
+    return balance, eth
+
+
+def _pool_rows(eligible: pd.DataFrame, day: date, chain: str, held: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows that are passed or held; a held pool that selection has not seen is an error."""
+    rows = _records(eligible)
+    for row in rows:
+        if row["date"] != day:
+            raise SuspiciousDataError(f"eligible pool {row['pool_id']} is of {row['date']}, the plan needs {day}")
+    unknown = sorted(set(held) - {row["pool_id"] for row in rows if row["chain"] == chain})
+    if unknown:
+        raise SuspiciousDataError(f"held pools without a row in eligible_pools of {day} on {chain}: {', '.join(unknown)}")
+    return [row for row in rows if row["is_passed"] or row["pool_id"] in held]
+
+
+def _forecast_rates(forecasts: pd.DataFrame, day: date, parameters: Parameters) -> dict[str, dict[str, float]]:
+    """Per pool over the policy's horizon: mean of apy_base and apy_reward, and `apy_p10`."""
+    rates: dict[str, dict[str, float]] = {}
+    for row in _records(forecasts):
+        if row["as_of"] != day or row["horizon_days"] != parameters.horizon_days:
+            continue
+        pool = rates.setdefault(row["pool_id"], {})
+        if row["target"] == "apy":
+            pool["apy_p10"] = float(row["p10"])
+        elif row["target"] in ("apy_base", "apy_reward"):
+            pool[row["target"]] = float(row["mean"])
+    return rates
+
+
+def _pool_option(
+    row: Mapping[str, Any],
+    chain: str,
+    amounts: Mapping[str, int],
+    rates: Mapping[str, Mapping[str, float]],
+    policy: Policy,
+    barred: AbstractSet[str],
+    parameters: Parameters,
+) -> PoolOption:
+    """One pool: total APY from selection (or its p10), split into base and reward as the component forecasts are."""
+    pool_id = str(row["pool_id"])
+    underlying = list(dict.fromkeys(json.loads(row["underlying_addresses_json"])))
+    tokens = tuple(underlying + sorted(set(amounts) - set(underlying)))
+    known = rates.get(pool_id, {})
+    forecast = row["forecast_apy"]
+    if forecast is not None and parameters.objective == "robust":
+        if "apy_p10" not in known:
+            raise SuspiciousDataError(f"no p10 forecast of apy over {parameters.horizon_days} days for pool {pool_id}")
+        forecast = known["apy_p10"]
+    apy = forecast if forecast is not None else row["last_apy"]
+    base, reward = known.get("apy_base"), known.get("apy_reward", 0.0)
+    share = reward / (base + reward) if base is not None and base + reward > 0 else 0.0
+    is_must_exit = bool(row["is_must_exit"]) and bool(amounts)
+    blocked = _blocked(row, tokens, chain, amounts, policy, barred)
+    supply, borrow = row["total_supply_usd"], row["total_borrow_usd"]
+    return PoolOption(
+        pool_id=pool_id,
+        chain=row["chain"],
+        protocol=row["protocol"],
+        role=row["role"] or "unknown",
+        tokens=tokens,
+        amounts=tuple(amounts.get(token, 0) for token in tokens),
+        apy=float(apy) if apy is not None else 0.0,
+        reward_share=share,
+        size_usd=_size(row),
+        withdrawable_usd=max(0.0, float(supply) - float(borrow)) if supply is not None and borrow is not None else None,
+        pool_group=int(row["pool_group"]) if row["pool_group"] is not None else 4,
+        exit_days=int(row["exit_days"]),
+        can_grow=not blocked,
+        is_must_exit=is_must_exit,
+        is_frozen=bool(amounts) and apy is None and not is_must_exit,
+        blocked=blocked,
+    )
+
+
+def _size(row: Mapping[str, Any]) -> float | None:
+    """Size that dilutes and caps: supply where known, otherwise the observed size."""
+    size = row["total_supply_usd"] if row["total_supply_usd"] is not None else row["size_usd"]
+    return float(size) if size is not None and size > 0 else None
+
+
+def _blocked(
+    row: Mapping[str, Any],
+    tokens: tuple[str, ...],
+    chain: str,
+    amounts: Mapping[str, int],
+    policy: Policy,
+    barred: AbstractSet[str],
+) -> str:
+    """Why nothing may be added to a pool; empty when it may grow."""
+    if row["chain"] != chain:
+        return f"on {row['chain']}, the investable wallet is on {chain}"
+    if row["is_must_exit"]:
+        return "must be left"
+    if row["is_exit_only"] or not row["is_passed"]:
+        return "no longer eligible: may be kept or left, not increased"
+    if row["forecast_apy"] is None:
+        return "no forecast"
+    if _size(row) is None:
+        return "size unknown"
+    if row["role"] not in ("lend", "vault", "staking", "liquidity"):
+        return f"role {row['role']!r} is no dollar pool"
+    approved = policy.token_by_address()
+    for token in tokens:
+        known = approved.get((chain, token))
+        if known is None or known.peg not in ("usd", "accruing"):
+            return f"token {token} is no approved dollar token"
+        if f"{chain.lower()}:{token}" in barred:
+            return f"token {known.symbol} is barred"
+    return "" if tokens else "underlying tokens unknown"
+
+
+def _prices(
+    bars: pd.DataFrame, positions: pd.DataFrame, day: date, chain: str, tokens: AbstractSet[str]
+) -> dict[str, tuple[Decimal, bool]]:
+    """Close of the day and whether it is assumed, per token; a held token without a bar is priced by the ledger."""
+    prefix = f"{chain.lower()}:"
+    wanted = {prefix + token: token for token in tokens}
+    found: dict[str, tuple[Decimal, bool]] = {
+        row["token_address"]: (Decimal(row["price_usd"]), False)
+        for row in _records(positions)
+        if row["date"] == day and row["price_usd"] is not None and row["token_address"] in tokens
+    }
+    for row in _records(bars[bars["instrument_id"].isin(wanted)]):
+        if row["date"] == day and row["close"] is not None:
+            found[wanted[row["instrument_id"]]] = (Decimal(repr(float(row["close"]))), row["quality"] == "assumed")
+    missing = sorted(prefix + token for token in tokens if token not in found or found[token][0] <= 0)
+    if missing:
+        raise SuspiciousDataError(f"no price on {day} for {', '.join(missing)}: a plan is never made with an assumed 1.00")
+    return found
+
+
+def _holding(
+    address: str,
+    approved: Mapping[str, Token],
+    wallet: Wallet,
+    barred: AbstractSet[str],
+    balance: Mapping[str, int],
+    prices: Mapping[str, tuple[Decimal, bool]],
+    decimals: Mapping[str, int],
+    chain: str,
+) -> TokenHolding:
+    """A token of the plan; what is held but no longer approved may be sold or left, never bought."""
+    token = approved.get(address)
+    price, is_assumed = prices[address]
+    is_open = token is not None and (
+        token.access == "open" or bool({token.address, token.symbol} & set(wallet.permitted_tokens))
+    )
+    is_dollar = token is not None and token.peg in ("usd", "accruing")
+    return TokenHolding(
+        address=address,
+        symbol=token.symbol if token else address,
+        decimals=token.decimals if token else decimals[address],
+        price=price,
+        balance=balance.get(address, 0),
+        issuer=token.issuer if token else address,
+        is_buyable=is_open and is_dollar and f"{chain.lower()}:{address}" not in barred,
+        is_price_assumed=is_assumed,
+    )
+
+
+def _gas_prices(gas_forecasts: pd.DataFrame, day: date, parameters: Parameters) -> tuple[int, int]:
+    """Expected and p90 effective gas price of tomorrow in wei, rounded up; base fee plus priority fee where only that exists."""
+    rows = {row["kind"]: row for row in _records(gas_forecasts) if row["as_of"] == day and row["horizon_days"] == 1}
+    row = rows.get("gas_price") or rows.get("base_fee")
+    if row is None or not row["mean"] or row["mean"] <= 0:
+        raise SuspiciousDataError(f"no gas forecast of {day} for one day ahead: the cost of a plan cannot be known")
+    extra = Decimal(0) if row["kind"] == "gas_price" else Decimal(repr(parameters.priority_fee_gwei))
+    mean, p90 = (
+        int(((Decimal(repr(float(row[name]))) + extra) * 10**9).to_integral_value(ROUND_CEILING)) for name in ("mean", "p90")
+    )
+    return mean, max(mean, p90)
+
+
+def _eth_price(gas_daily: pd.DataFrame, day: date) -> Decimal:
+    """ETH price of the day from the gas table, gas price rows first."""
+    rows = [row for row in _records(gas_daily) if row["date"] == day and row["eth_price_usd"]]
+    if not rows:
+        raise SuspiciousDataError(f"no ETH price in gas_fees_daily of {day}: gas cannot be valued")
+    first = min(rows, key=lambda row: (row["kind"] != "gas_price", row["source"]))
+    return Decimal(repr(float(first["eth_price_usd"])))

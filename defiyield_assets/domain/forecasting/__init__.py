@@ -1,0 +1,1 @@
+"""Forecasts of APY, size and gas, and their scores."""

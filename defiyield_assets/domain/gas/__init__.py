@@ -1,0 +1,1 @@
+"""Gas: hourly and daily fees."""

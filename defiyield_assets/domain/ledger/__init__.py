@@ -1,0 +1,1 @@
+"""Double entry over chain transfers."""

@@ -1,0 +1,1 @@
+"""Pools: snapshots, histories, quality, metrics, groups."""

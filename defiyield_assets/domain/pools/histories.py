@@ -1,0 +1,216 @@
+"""Daily points of pools: from charts and snapshots to revisions, and what was known when.
+
+Lives here: which points are new, which revision a reader sees, whose chart must be asked. Not here: statistics (metrics.py).
+"""
+
+from collections.abc import Collection, Iterable
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+
+from defiyield_assets.domain.days import DayRange, end_of
+
+VALUES = ("apy", "apy_base", "apy_reward", "tvl_usd")
+"""A difference in one of these makes a revision; `il_7d` does too where both sides know it."""
+POINT_COLUMNS = ("pool_id", "date", *VALUES, "il_7d", "is_provisional", "source", "seen_at")
+HISTORY_COLUMNS = ("pool_id", "date", "revision", *POINT_COLUMNS[2:])
+VIEW_COLUMNS = (*HISTORY_COLUMNS, "is_hindsight")
+
+
+def history_from_chart(chart: pd.DataFrame, pool_id: str, through: date, seen_at: datetime) -> pd.DataFrame:
+    """The points of one pool's chart up to and including `through`, one per UTC day, in POINT_COLUMNS.
+
+    Of several points on one day the last by timestamp stays. Null, negative and absurd APYs are kept as they came; a negative
+    or infinite TVL becomes unknown. A point whose day was not over at `seen_at` is provisional.
+    """
+    if chart.empty:
+        return pd.DataFrame(columns=list(POINT_COLUMNS))
+    kept = chart[chart["date"] <= through].sort_values("ts", kind="stable").drop_duplicates("date", keep="last")
+    points = pd.DataFrame({"pool_id": pool_id, "date": kept["date"]})
+    for column in (*VALUES, "il_7d"):
+        points[column] = _finite(kept[column]) if column in kept else np.nan
+    return _finish(points, "chart", seen_at)
+
+
+def history_from_snapshot(pools: pd.DataFrame, pool_ids: Collection[str], seen_at: datetime) -> pd.DataFrame:
+    """The day's point of the named pools from the `pools` snapshot, in POINT_COLUMNS; `il_7d` is unknown there."""
+    chosen = pools[pools["pool_id"].isin(list(pool_ids))]
+    if chosen.empty:
+        return pd.DataFrame(columns=list(POINT_COLUMNS))
+    points = pd.DataFrame({"pool_id": chosen["pool_id"], "date": chosen["snapshot_date"]})
+    for column in VALUES:
+        points[column] = _finite(chosen[column])
+    points["il_7d"] = np.nan
+    return _finish(points, "snapshot", seen_at)
+
+
+def merge_points(chart_points: pd.DataFrame, snapshot_points: pd.DataFrame) -> pd.DataFrame:
+    """Both kinds of points as one incoming batch; where both know a (pool, date) the snapshot's point counts."""
+    frames = [frame for frame in (snapshot_points, chart_points) if len(frame)]
+    if not frames:
+        return pd.DataFrame(columns=list(POINT_COLUMNS))
+    merged = pd.concat(frames, ignore_index=True).drop_duplicates(["pool_id", "date"], keep="first")
+    return merged.sort_values(["pool_id", "date"]).reset_index(drop=True)
+
+
+def chart_findings(chart: pd.DataFrame, through: date, apy_plausible_max: float) -> dict[str, int]:
+    """What is odd about a chart answer, as code -> number of days: the record of what `history_from_chart` did.
+
+    Codes: DUPLICATE_DAY, MISSING_DAY, NULL_APY, NEGATIVE_APY, IMPLAUSIBLE_APY. Codes that do not occur are left out.
+    """
+    if chart.empty:
+        return {}
+    known = chart[chart["date"] <= through]
+    if known.empty:
+        return {}
+    days = known["date"]
+    apy = pd.to_numeric(known["apy"], errors="coerce")
+    found = {
+        "DUPLICATE_DAY": int(days.duplicated().sum()),
+        "MISSING_DAY": (days.max() - days.min()).days + 1 - int(days.nunique()),
+        "NULL_APY": int(apy.isna().sum()),
+        "NEGATIVE_APY": int((apy < 0).sum()),
+        "IMPLAUSIBLE_APY": int((apy > apy_plausible_max).sum()),
+    }
+    return {code: count for code, count in found.items() if count}
+
+
+def new_revisions(existing: pd.DataFrame, incoming: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `incoming` that must be upserted into `pool_histories`, with their revision numbers.
+
+    `existing`: all stored revisions of the pools and days of `incoming` (more does no harm). `incoming`: POINT_COLUMNS, at most
+    one row per (pool, date). An incoming point that equals the newest stored value, or the value that was newest when it was
+    seen, is nothing new, so that repeating a day or a range writes nothing. A different one becomes the next revision. A
+    provisional newest value is replaced in place (same revision) by what is seen later; a provisional point never follows or
+    replaces a final one.
+    """
+    if incoming.empty:
+        return pd.DataFrame(columns=list(HISTORY_COLUMNS))
+    if incoming.duplicated(["pool_id", "date"]).any():
+        raise ValueError("incoming points: more than one row for a pool and date")
+    batch = incoming.reset_index(drop=True)
+    newest, then_newest, highest = _newest(existing, batch)
+    is_new = newest["revision"].isna()
+    is_repeat = _same_values(batch, newest) | _same_values(batch, then_newest)
+    was_provisional = newest["is_provisional"].eq(True)  # noqa: FBT003 - null compares as False
+    incoming_provisional = batch["is_provisional"].astype(bool)
+    is_later = _stamps(batch["seen_at"]) >= _stamps(newest["seen_at"])
+    becomes_final = was_provisional & ~incoming_provisional
+    in_place = ~is_new & was_provisional & is_later & (becomes_final | ~is_repeat)
+    appended = ~is_new & ~is_repeat & ~was_provisional & ~incoming_provisional
+    revision = np.where(is_new, 0, np.where(in_place, newest["revision"], highest + 1))
+    batch["revision"] = np.nan_to_num(revision.astype(float)).astype(int)
+    chosen = batch[is_new | in_place | appended]
+    return chosen[list(HISTORY_COLUMNS)].sort_values(["pool_id", "date"]).reset_index(drop=True)
+
+
+def known_view(revisions: pd.DataFrame, known_at: datetime) -> pd.DataFrame:
+    """One row per (pool, date) as known at an instant, in VIEW_COLUMNS.
+
+    That is the highest revision with `seen_at` <= known_at; where there is none, the lowest revision with `is_hindsight` True.
+    """
+    if revisions.empty:
+        return pd.DataFrame(columns=list(VIEW_COLUMNS))
+    frame = revisions[list(HISTORY_COLUMNS)].copy()
+    frame["is_hindsight"] = (_stamps(frame["seen_at"]) > pd.Timestamp(known_at)).to_numpy()
+    # Known rows first, highest revision first; behind them the unknown ones, lowest first.
+    frame["_rank"] = np.where(frame["is_hindsight"], frame["revision"], -frame["revision"])
+    frame = frame.sort_values(["pool_id", "date", "is_hindsight", "_rank"], kind="stable")
+    return frame.drop_duplicates(["pool_id", "date"])[list(VIEW_COLUMNS)].reset_index(drop=True)
+
+
+def tracked_pools(prefiltered: pd.DataFrame, positions: pd.DataFrame, days: DayRange) -> pd.DataFrame:
+    """Which pools are followed on which day: those that passed the pre-filter and those that we hold; [date, pool_id].
+
+    `positions` is `pool_positions`. The ledger of D is written after the histories of D, so "held on D" is read from the newest
+    slice before D; a re-run of D, when later slices exist, therefore follows the same pools.
+    """
+    rows: set[tuple[date, str]] = set()
+    if len(prefiltered):
+        passed = prefiltered[prefiltered["is_passed"].astype(bool)]
+        rows |= set(zip(passed["date"], passed["pool_id"], strict=True))
+    by_date = {day: set(held) for day, held in positions.groupby("date")["pool_id"]} if len(positions) else {}
+    for day in days:
+        newest = max((known for known in by_date if known < day), default=None)
+        rows |= {(day, pool_id) for pool_id in by_date.get(newest, ())} if newest else set()
+    inside = sorted((day, pool_id) for day, pool_id in rows if day in days)
+    return pd.DataFrame(inside, columns=["date", "pool_id"], dtype=object)
+
+
+def pools_to_request(
+    tracked: Iterable[str], existing: pd.DataFrame, day: date, gap_days: int, held: Iterable[str] = ()
+) -> list[str]:
+    """Ids whose chart must be asked for on a day, sorted: new pools, pools with a gap, held pools.
+
+    `existing`: stored revisions (any) with `date` <= day; a month back is enough, but a pool without a row in it counts as new. A
+    gap is a run of more than `gap_days` days without a point between the pool's first known point of the last 30 days and the
+    day before `day` (the point of `day` itself comes from the snapshot).
+    """
+    wanted = set(tracked) | set(held)
+    requested = set(held)
+    window = [day - timedelta(days=offset) for offset in range(30, 0, -1)]
+    seen: dict[str, set[date]] = {}
+    if len(existing):
+        past = existing[(existing["date"] < day) & existing["pool_id"].isin(list(wanted))]
+        seen = {str(pool_id): set(dates) for pool_id, dates in past.groupby("pool_id")["date"]}
+    for pool_id in wanted - requested:
+        dates = seen.get(pool_id)
+        if not dates or _longest_silence(dates, window) > gap_days:
+            requested.add(pool_id)
+    return sorted(requested)
+
+
+def _longest_silence(dates: set[date], window: list[date]) -> int:
+    """Longest run of days without a point, counted from the first known point on."""
+    first, longest, current = min(dates), 0, 0
+    for day in window:
+        current = 0 if day in dates or day < first else current + 1
+        longest = max(longest, current)
+    return longest
+
+
+def _finish(points: pd.DataFrame, source: str, seen_at: datetime) -> pd.DataFrame:
+    points["tvl_usd"] = points["tvl_usd"].where(points["tvl_usd"] >= 0)
+    points["is_provisional"] = [end_of(day) > seen_at for day in points["date"]]
+    points["source"] = source
+    points["seen_at"] = seen_at
+    return points[list(POINT_COLUMNS)].sort_values(["pool_id", "date"]).reset_index(drop=True)
+
+
+def _finite(values: pd.Series) -> pd.Series:
+    numbers = pd.to_numeric(values, errors="coerce").astype(float)
+    return numbers.where(np.isfinite(numbers))
+
+
+def _stamps(values: pd.Series) -> pd.Series:
+    return pd.to_datetime(values, utc=True)
+
+
+def _newest(existing: pd.DataFrame, batch: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
+    """Beside each incoming row: the newest stored one, the newest one seen by then, and the highest revision number."""
+    key = ["pool_id", "date"]
+    if existing.empty:
+        nothing = pd.DataFrame(np.nan, index=batch.index, columns=list(HISTORY_COLUMNS), dtype=object)
+        nothing["seen_at"] = pd.Series(pd.NaT, index=batch.index).dt.tz_localize(UTC)
+        return nothing, nothing, pd.Series(np.nan, index=batch.index)
+    joined = batch[key].assign(row=batch.index, then=_stamps(batch["seen_at"])).merge(existing, on=key)
+    joined["stamp"] = _stamps(joined["seen_at"])
+    # A later sight beats a higher number: after a range a re-run of one of its days appends an older sight.
+    joined = joined.sort_values(["row", "stamp", "revision"], kind="stable")
+    newest = joined.drop_duplicates("row", keep="last").set_index("row").reindex(batch.index)
+    by_then = joined[joined["stamp"] <= joined["then"]]
+    then_newest = by_then.drop_duplicates("row", keep="last").set_index("row").reindex(batch.index)
+    highest = joined.groupby("row")["revision"].max().reindex(batch.index)
+    return newest, then_newest, highest
+
+
+def _same_values(left: pd.DataFrame, right: pd.DataFrame) -> pd.Series:
+    """Row by row: all values equal, null equal to null; False where the right side has no row."""
+    same = right["revision"].notna()
+    for column in VALUES:
+        ours, theirs = left[column].astype(float), right[column].astype(float)
+        same &= (ours == theirs) | (ours.isna() & theirs.isna())
+    ours, theirs = left["il_7d"].astype(float), right["il_7d"].astype(float)
+    # The snapshot never knows il_7d: unknown contradicts nothing.
+    return same & ((ours == theirs) | ours.isna() | theirs.isna())

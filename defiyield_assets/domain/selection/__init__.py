@@ -1,0 +1,1 @@
+"""Which pools may be used, and why not."""

@@ -1,0 +1,1 @@
+"""One module of assets per subject, named as in domain."""

@@ -1,0 +1,49 @@
+"""Assets of macro series. Nothing in the daily plan depends on them; they are features for later models."""
+
+import dagster as dg
+import pandas as pd
+
+from defiyield_assets.orchestration.declarations import daily_asset
+from defiyield_assets.orchestration.partitions import day_range
+from defiyield_assets.orchestration.policies import ONE_RUN, RETRY_INGESTION
+from defiyield_assets.orchestration.reporting import report
+from defiyield_assets.orchestration.resources import MarketResource, WarehouseResource
+from defiyield_assets.settings import KEY_VARIABLES, load_settings
+from defiyield_assets.sources.fred import Fred
+from defiyield_assets.sources.transport import Gateway
+from defiyield_assets.store import schema, writes
+
+LOOKBACK_DAYS = 30
+
+
+@daily_asset(
+    schema.macro_series,
+    group="ingestion",
+    phase=1,
+    spec="vendors.md#fred",
+    backfill=ONE_RUN,
+    deps=["policy_snapshot"],
+    kinds=("python", "sql"),
+    retry=RETRY_INGESTION,
+    pool="fred",
+)
+def macro_series(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource
+) -> dg.MaterializeResult:
+    """Observations of the followed FRED series by vintage; nothing is known before its vintage."""
+    days, engine = day_range(context), warehouse.engine
+    empty = pd.DataFrame(columns=[column.name for column in schema.macro_series.columns])
+    if not market.has_key("fred"):
+        variable, adds = KEY_VARIABLES["fred"]
+        return report(writes.upsert(engine, schema.macro_series, empty), degraded=f"no {variable}: without it no {adds}")
+    series = [name.strip() for name in load_settings().fred_series.split(",") if name.strip()]
+    span = days.back(LOOKBACK_DAYS)
+
+    async def question(gateway: Gateway) -> list[pd.DataFrame]:
+        client = Fred(gateway)
+        answers = [await client.observations(name, span.start, span.end) for name in series]
+        return [answer.rows.assign(fetched_at=answer.fetched_at) for answer in answers]
+
+    frame = pd.concat([empty, *market.ask(engine, days.end, question)], ignore_index=True)
+    frame = frame[frame["vintage"] <= days.end].reset_index(drop=True)
+    return report(writes.insert_missing(engine, schema.macro_series, frame), frame, series=series)

@@ -1,0 +1,223 @@
+"""Assets of selection: token registry, pre-filter, icebox, effective lists, final filter.
+
+Lives here: wiring of domain/selection. Not here: the rules themselves.
+"""
+
+import dagster as dg
+import pandas as pd
+
+from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.selection.final import select_eligible
+from defiyield_assets.domain.selection.icebox import advance_icebox, bootstrap_icebox
+from defiyield_assets.domain.selection.lists import build_allocation_snapshot
+from defiyield_assets.domain.selection.prefilter import prefilter_pools
+from defiyield_assets.domain.selection.registry import build_token_registry
+from defiyield_assets.errors import SuspiciousDataError
+from defiyield_assets.orchestration.declarations import OWNERS, daily_asset, watched
+from defiyield_assets.orchestration.partitions import DAILY, YESTERDAY, day_before, day_range, rolling, single_day
+from defiyield_assets.orchestration.policies import DAY_BY_DAY, ONE_RUN
+from defiyield_assets.orchestration.reporting import report, table_schema
+from defiyield_assets.orchestration.resources import WarehouseResource
+from defiyield_assets.store import reads, schema, writes
+
+ICEBOX_HISTORY_DAYS = 31
+
+
+@daily_asset(
+    schema.token_registry,
+    group="selection",
+    phase=1,
+    spec="defi.md#ingestion",
+    backfill=ONE_RUN,
+    deps=["pools", "policy_snapshot"],
+)
+def token_registry(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
+    """Every token that a pool of the day names, by address, with our verdict: approved, blacklisted or unknown."""
+    days, engine = day_range(context), warehouse.engine
+    frame = pd.concat(
+        [
+            build_token_registry(reads.read_days(engine, schema.pools, DayRange.of(day)), warehouse.policy(day), day)
+            for day in days
+        ],
+        ignore_index=True,
+    )
+    counts = {str(verdict): int(n) for verdict, n in frame["verdict"].value_counts().items()}
+    return report(writes.replace_slice(engine, schema.token_registry, frame, days), frame, **counts)
+
+
+@daily_asset(
+    schema.prefiltered_pools,
+    group="selection",
+    phase=2,
+    spec="defi.md#selection",
+    backfill=ONE_RUN,
+    deps=["pools", "token_registry", "daily_bars", "policy_snapshot", "pool_aliases"],
+)
+def prefiltered_pools(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
+    """Every active pool with the pre-filter's verdict and all reasons, so that costly calls are made only for usable pools."""
+    days, engine = day_range(context), warehouse.engine
+    frames = []
+    for day in days:
+        only = DayRange.of(day)
+        frames.append(
+            prefilter_pools(
+                reads.read_days(engine, schema.pools, only),
+                reads.read_days(engine, schema.token_registry, only),
+                reads.read_days(engine, schema.daily_bars, only),
+                warehouse.policy(day),
+                day,
+            )
+        )
+    frame = pd.concat(frames, ignore_index=True)
+    passed = frame[frame["is_passed"].astype(bool)]
+    reasons = frame["reason_codes"].str.split(",").explode().value_counts()
+    return report(
+        writes.replace_slice(engine, schema.prefiltered_pools, frame, days),
+        passed[["pool_id", "protocol", "symbol", "role", "size_usd", "warning_codes"]],
+        passed=len(passed),
+        rejected_by={str(code): int(n) for code, n in reasons.items() if code},
+    )
+
+
+@dg.multi_asset(
+    name="icebox",
+    partitions_def=DAILY,
+    backfill_policy=ONE_RUN,
+    specs=[
+        dg.AssetSpec(
+            table.name,
+            deps=[
+                dg.AssetDep("daily_bars", partition_mapping=rolling(ICEBOX_HISTORY_DAYS)),
+                "policy_snapshot",
+                *([dg.AssetDep("icebox", partition_mapping=YESTERDAY)] if table is schema.icebox else []),
+            ],
+            description=description,
+            group_name="selection",
+            kinds={"pandas", "sql"},
+            owners=OWNERS,
+            tags={"daily": "", "phase": "3"},
+            metadata={
+                "dagster/column_schema": table_schema(table),
+                "spec": "defi.md#selection",
+                "dagster/table_name": table.name,
+            },
+        )
+        for table, description in (
+            (schema.icebox_events, "Tokens entering and leaving the icebox on the day, and premium alerts, with the figures."),
+            (schema.icebox, "Tokens barred at the end of the day: fallen from their peg, without a price, or by hand."),
+        )
+    ],
+)
+def icebox_assets(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource
+) -> tuple[dg.MaterializeResult, dg.MaterializeResult]:
+    """Advance the icebox day by day in order; the first day of an empty table is bootstrapped from 30 days of bars."""
+    return watched("icebox")(_advance_days)(context, warehouse=warehouse)  # type: ignore[no-any-return]
+
+
+def _advance_days(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource
+) -> tuple[dg.MaterializeResult, dg.MaterializeResult]:
+    days, engine = day_range(context), warehouse.engine
+    events_of_days, icebox_of_days = [], []
+    previous = _previous_icebox(warehouse, days)
+    for day in days:
+        policy = warehouse.policy(day)
+        bars = reads.read_days(engine, schema.daily_bars, DayRange.of(day).back(ICEBOX_HISTORY_DAYS))
+        if previous is None:
+            events, current = bootstrap_icebox(bars, policy, day)
+        else:
+            events, current = advance_icebox(previous, bars, policy, day)
+        events_of_days.append(events)
+        icebox_of_days.append(current)
+        previous = current
+    events = pd.concat(events_of_days, ignore_index=True)
+    barred = pd.concat(icebox_of_days, ignore_index=True)
+    event_receipt = writes.replace_slice(engine, schema.icebox_events, events, days)
+    receipt = writes.replace_slice(engine, schema.icebox, barred, days)
+    writes.upsert(engine, schema.icebox_days, pd.DataFrame({"date": list(days), "n_barred": [len(f) for f in icebox_of_days]}))
+    return report(event_receipt, events, asset="icebox_events"), report(receipt, barred, asset="icebox")
+
+
+def _previous_icebox(warehouse: WarehouseResource, days: DayRange) -> pd.DataFrame | None:
+    """Yesterday's icebox, or None when the table starts here; a gap is refused."""
+    yesterday = day_before(days.start)
+    done = reads.read_all(warehouse.engine, schema.icebox_days)
+    known = set(done["date"])
+    if yesterday in known:
+        return reads.read_days(warehouse.engine, schema.icebox, DayRange.of(yesterday))
+    earlier = [day for day in known if day < days.start]
+    if earlier:
+        raise SuspiciousDataError(
+            f"icebox of {yesterday} is missing (the last one before {days.start} is {max(earlier)}): "
+            f"materialise the days from {max(earlier)} on in order"
+        )
+    return None
+
+
+@daily_asset(
+    schema.allocation_snapshot,
+    group="selection",
+    phase=5,
+    spec="defi.md#policy",
+    backfill=DAY_BY_DAY,
+    deps=["policy_snapshot", "icebox"],
+)
+def allocation_snapshot(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
+    """The effective lists of the day once the icebox has spoken: what may be bought, what is barred and why."""
+    days, engine = day_range(context), warehouse.engine
+    frames = []
+    for day in days:
+        stored = reads.read_days(engine, schema.policy_snapshot, DayRange.of(day))
+        if stored.empty:
+            raise SuspiciousDataError(f"policy_snapshot of {day} is missing: materialise it first")
+        barred = reads.read_days(engine, schema.icebox, DayRange.of(day))
+        frames.append(build_allocation_snapshot(warehouse.policy(day), stored.iloc[0]["policy_hash"], barred, day))
+    frame = pd.concat(frames, ignore_index=True)
+    return report(writes.replace_slice(engine, schema.allocation_snapshot, frame, days), frame)
+
+
+@daily_asset(
+    schema.eligible_pools,
+    group="selection",
+    phase=5,
+    spec="defi.md#selection",
+    backfill=DAY_BY_DAY,
+    deps=[
+        "prefiltered_pools",
+        "pool_quality",
+        "pool_metrics",
+        "pool_groups",
+        "pool_forecasts",
+        "pool_positions",
+        "allocation_snapshot",
+        "icebox",
+        "pools",
+    ],
+)
+def eligible_pools(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
+    """Every pre-filtered or held pool with the final verdict and all reasons; held ones may be exit only or must be left."""
+    day, engine = single_day(context), warehouse.engine
+    only = DayRange.of(day)
+    frame = select_eligible(
+        prefiltered=reads.read_days(engine, schema.prefiltered_pools, only),
+        quality=reads.read_days(engine, schema.pool_quality, only),
+        metrics=reads.read_days(engine, schema.pool_metrics, only),
+        groups=reads.read_days(engine, schema.pool_groups, only),
+        forecasts=reads.read_days(engine, schema.pool_forecasts, only),
+        positions=reads.read_days(engine, schema.pool_positions, only),
+        icebox=reads.read_days(engine, schema.icebox, only),
+        pools=reads.read_days(engine, schema.pools, only),
+        policy=warehouse.policy(day),
+        day=day,
+    )
+    eligible = frame[frame["is_passed"].astype(bool)]
+    reasons = frame["reason_codes"].str.split(",").explode().value_counts()
+    return report(
+        writes.replace_slice(engine, schema.eligible_pools, frame, only),
+        eligible[["pool_id", "protocol", "symbol", "size_usd", "forecast_apy", "pool_group"]],
+        eligible=len(eligible),
+        exit_only=int(frame["is_exit_only"].sum()),
+        must_exit=int(frame["is_must_exit"].sum()),
+        rejected_by={str(code): int(n) for code, n in reasons.items() if code},
+    )

@@ -1,0 +1,121 @@
+"""Assets that open the day: the schema, the policy as it stands, and what identifies pools and tokens.
+
+Lives here: migrations, policy_snapshot, pool_aliases, pool_contracts, instruments. Not here: anything that a vendor tells.
+"""
+
+import dagster as dg
+import pandas as pd
+
+from defiyield_assets.domain.canonical import content_hash
+from defiyield_assets.domain.policy_codec import policy_to_json
+from defiyield_assets.domain.prices.instruments import build_instruments
+from defiyield_assets.orchestration.declarations import OWNERS, daily_asset, watched
+from defiyield_assets.orchestration.partitions import DAILY, day_range
+from defiyield_assets.orchestration.policies import ONE_RUN
+from defiyield_assets.orchestration.reporting import report
+from defiyield_assets.orchestration.resources import MarketResource, PolicyResource, WarehouseResource
+from defiyield_assets.store import schema, writes
+
+
+@dg.asset(
+    partitions_def=DAILY,
+    backfill_policy=ONE_RUN,
+    group_name="policy",
+    kinds={"sql"},
+    owners=OWNERS,
+    tags={"daily": "", "phase": "1"},
+    metadata={"spec": "architecture.md"},
+)
+def migrations(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
+    """The warehouse's schema at its newest revision, claimed for this market; everything else stands on it."""
+    revision = watched("migrations")(lambda _context: warehouse.migrate())(context)
+    return dg.MaterializeResult(metadata={"revision": revision, "dagster/row_count": len(schema.metadata.tables)})
+
+
+@daily_asset(
+    schema.policy_snapshot,
+    group="policy",
+    phase=1,
+    spec="defi.md#policy",
+    backfill=ONE_RUN,
+    deps=["migrations"],
+    kinds=("yaml", "sql"),
+)
+def policy_snapshot(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource, policy: PolicyResource
+) -> dg.MaterializeResult:
+    """Parameters, approved and barred tokens, protocols, aliases, overrides and wallets in force, one row a day."""
+    days = day_range(context)
+    rows, warnings = [], set()
+    for day in days:
+        loaded = policy.load(day, market.simulation)
+        warnings.update(loaded.warnings)
+        text = policy_to_json(loaded.policy)
+        rows.append(
+            {
+                "date": day,
+                "policy_hash": content_hash(text),
+                "policy_json": text,
+                "n_tokens": len(loaded.policy.tokens),
+                "n_protocols": len(loaded.policy.protocols),
+                "n_overrides": len(loaded.policy.pool_overrides),
+            }
+        )
+    for warning in sorted(warnings):
+        context.log.warning("policy: %s", warning)
+    frame = pd.DataFrame(rows)
+    receipt = writes.replace_slice(warehouse.engine, schema.policy_snapshot, frame, days)
+    return report(receipt, frame.drop(columns="policy_json"), warnings=sorted(warnings))
+
+
+@daily_asset(
+    schema.pool_aliases, group="policy", phase=1, spec="defi.md#ingestion", backfill=ONE_RUN, deps=["policy_snapshot"]
+)
+def pool_aliases(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
+    """Old pool ids and what they are called now, from the policy's configuration."""
+    policy = warehouse.policy(day_range(context).end)
+    frame = pd.DataFrame(
+        [
+            {"old_id": alias.old_id, "new_id": alias.new_id, "since": alias.since, "source": alias.source}
+            for alias in policy.pool_aliases
+        ],
+        columns=[column.name for column in schema.pool_aliases.columns],
+    )
+    return report(writes.upsert(warehouse.engine, schema.pool_aliases, frame), frame)
+
+
+@daily_asset(
+    schema.pool_contracts, group="policy", phase=1, spec="ledger.md", backfill=ONE_RUN, deps=["policy_snapshot"]
+)
+def pool_contracts(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource
+) -> dg.MaterializeResult:
+    """Which on-chain contract a pool is, from the configuration and, in a closed loop, from the simulated chain."""
+    policy = warehouse.policy(day_range(context).end)
+    known = list(policy.pool_contracts)
+    if market.simulation is not None:
+        known += list(market.simulation.pool_contracts())
+    frame = pd.DataFrame(
+        [
+            {
+                "pool_id": contract.pool_id,
+                "share_token": contract.share_token,
+                "chain_id": contract.chain_id,
+                "contract": contract.contract,
+                "share_decimals": contract.share_decimals,
+                "source": contract.source,
+            }
+            for contract in known
+        ],
+        columns=[column.name for column in schema.pool_contracts.columns],
+    )
+    return report(writes.upsert(warehouse.engine, schema.pool_contracts, frame), frame)
+
+
+@daily_asset(
+    schema.instruments, group="prices", phase=1, spec="market.md#tables", backfill=ONE_RUN, deps=["policy_snapshot"]
+)
+def instruments(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
+    """Everything that has a price: the approved tokens with their vendors' ids."""
+    frame = build_instruments(warehouse.policy(day_range(context).end).tokens)
+    return report(writes.upsert(warehouse.engine, schema.instruments, frame), frame)

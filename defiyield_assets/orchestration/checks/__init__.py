@@ -1,0 +1,1 @@
+"""One module of asset checks per subject, named as in domain."""

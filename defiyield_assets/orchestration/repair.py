@@ -1,0 +1,60 @@
+"""Which missing days to ask for again: a pure decision over sets.
+
+Lives here: `plan_repairs`. Not here: reading Dagster's records or requesting runs (sensors.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+MAX_ATTEMPTS = 3
+FIRST_DELAY = timedelta(minutes=5)
+DELAY_FACTOR = 3
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """How often a day has been repaired, and when a run of it last ended (UTC)."""
+
+    count: int
+    last_ended: datetime | None
+
+
+@dataclass(frozen=True)
+class Repair:
+    """One day to ask for again: the assets that are missing, and which attempt it is."""
+
+    day: date
+    assets: tuple[str, ...]
+    attempt: int
+
+
+def delay_before(attempt: int) -> timedelta:
+    """How long after the last run ended attempt 1, 2, 3 may start: 5, 15, 45 minutes."""
+    return FIRST_DELAY * DELAY_FACTOR ** (attempt - 1)
+
+
+def plan_repairs(
+    missing: Mapping[date, Sequence[str]],
+    in_flight: frozenset[date],
+    attempts: Mapping[date, Attempts],
+    beyond_repair: Mapping[date, frozenset[str]],
+    now: datetime,
+    max_requests: int,
+) -> list[Repair]:
+    """The repairs to request now, oldest day first.
+
+    A day is left alone while a run of it is in flight, after three attempts, before its delay is over, or when all that is
+    missing cannot be recovered (`beyond_repair`: not recoverable assets with everything that depends on them).
+    """
+    repairs = []
+    for day in sorted(missing):
+        wanted = tuple(sorted(set(missing[day]) - beyond_repair.get(day, frozenset())))
+        past = attempts.get(day, Attempts(0, None))
+        if not wanted or day in in_flight or past.count >= MAX_ATTEMPTS:
+            continue
+        attempt = past.count + 1
+        if past.last_ended is not None and now < past.last_ended + delay_before(attempt):
+            continue
+        repairs.append(Repair(day, wanted, attempt))
+    return repairs[:max_requests]

@@ -1,0 +1,66 @@
+"""The fourth verb of an asset: what a materialisation tells the Dagster UI.
+
+Lives here: row counts, column schemas and previews as metadata. Not here: the daily report (domain/reporting).
+"""
+
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+from sqlalchemy import Table
+
+from defiyield_assets.store.validation import column_schema
+from defiyield_assets.store.writes import WriteReceipt
+
+PREVIEW_ROWS = 8
+PREVIEW_WIDTH = 80
+
+
+def table_schema(table: Table) -> dg.TableSchema:
+    """Columns of a table with types, units and descriptions, from the schema's metadata."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column["name"],
+                type=column["type"],
+                description=column["description"],
+                constraints=dg.TableColumnConstraints(nullable=column["nullable"]),
+            )
+            for column in column_schema(table)
+        ]
+    )
+
+
+def _cell(value: object) -> str:
+    text = " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")
+    return text if len(text) <= PREVIEW_WIDTH else text[: PREVIEW_WIDTH - 1] + "…"
+
+
+def preview(frame: pd.DataFrame, rows: int = PREVIEW_ROWS) -> dg.MetadataValue[Any]:
+    """The first rows as a Markdown table; vendor strings are shortened and escaped."""
+    head = frame.head(rows)
+    lines = ["| " + " | ".join(map(str, head.columns)) + " |", "|" + " --- |" * len(head.columns)]
+    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in head.itertuples(index=False)]
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def report(
+    receipt: WriteReceipt,
+    frame: pd.DataFrame | None = None,
+    *,
+    asset: str | None = None,
+    degraded: str | None = None,
+    **metadata: Any,
+) -> dg.MaterializeResult[Any]:
+    """A receipt as a materialisation: rows, days, content hash, preview, and why the asset is degraded, if it is."""
+    facts: dict[str, Any] = {
+        "dagster/row_count": receipt.rows,
+        "days": receipt.days,
+        "sha256": receipt.sha256,
+        **{name: value for name, value in metadata.items() if value is not None},
+    }
+    if frame is not None and not frame.empty:
+        facts["preview"] = preview(frame)
+    if degraded:
+        facts["degraded"] = degraded
+    return dg.MaterializeResult(asset_key=asset, metadata=facts)

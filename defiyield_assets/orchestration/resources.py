@@ -1,0 +1,198 @@
+"""What assets are handed: the warehouse, the market behind the vendors, the policy, the notifier.
+
+Lives here: Dagster resources, thin. Not here: SQL (store), clients (sources), markets (simulator), rules (domain).
+Secrets are read from the environment when a call is made, so that no resource configuration in the UI shows one.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import dagster as dg
+import httpx
+from dagster_slack import SlackResource
+from sqlalchemy import Engine
+
+from defiyield_assets.config.loader import LoadedPolicy, load_policy
+from defiyield_assets.domain.days import cutoff, end_of, market_stamp
+from defiyield_assets.domain.policy import Policy
+from defiyield_assets.domain.policy_codec import policy_from_json
+from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
+from defiyield_assets.settings import load_settings
+from defiyield_assets.simulator.generated import GeneratedMarket
+from defiyield_assets.simulator.recorded import RecordedMarket
+from defiyield_assets.sources.transport import Gateway, Window
+from defiyield_assets.sources.vendors import default_vendors
+from defiyield_assets.store import engine as engines
+from defiyield_assets.store import reads, schema
+from defiyield_assets.store.archive import WarehouseArchive
+
+T = TypeVar("T")
+Simulation = GeneratedMarket | RecordedMarket
+
+
+@lru_cache(maxsize=8)
+def _connect(url: str) -> Engine:
+    if url.startswith("sqlite:///"):
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    return engines.make_engine(url)
+
+
+@lru_cache(maxsize=8)
+def _open_warehouse(url: str, market: str) -> Engine:
+    """The engine of a migrated warehouse that holds this market; checked once per process."""
+    engine = _connect(url)
+    current, head = engines.current_revision(engine), engines.head_revision()
+    if current != head:
+        raise ConfigurationError(
+            f"the warehouse is at schema revision {current or 'none'}, the code needs {head}: "
+            f"run `defiyield migrate` or materialise the asset `migrations`"
+        )
+    engines.claim_market(engine, market)
+    return engine
+
+
+class WarehouseResource(dg.ConfigurableResource[Any]):
+    """The SQL warehouse of one market."""
+
+    url: str
+    market: str
+
+    @property
+    def engine(self) -> Engine:
+        """Engine of the migrated warehouse; ConfigurationError when it is not migrated or holds another market."""
+        return _open_warehouse(self.url, self.market)
+
+    def migrate(self) -> str:
+        """Bring the schema to its newest revision and claim the warehouse for the market; returns the revision."""
+        engine = _connect(self.url)
+        revision = engines.upgrade(engine)
+        engines.claim_market(engine, self.market)
+        return revision
+
+    def policy(self, day: date) -> Policy:
+        """The policy as `policy_snapshot` of the day stored it."""
+        return policy_on(self.engine, day)
+
+
+def policy_on(engine: Engine, day: date) -> Policy:
+    """The policy of the day's snapshot; SuspiciousDataError when the day has none."""
+    rows = reads.read_latest(engine, schema.policy_snapshot, on_or_before=day)
+    if rows.empty:
+        raise SuspiciousDataError(f"policy_snapshot holds nothing on or before {day}: materialise it first")
+    return policy_from_json(rows.iloc[0]["policy_json"])
+
+
+@lru_cache(maxsize=4)
+def _simulation(market: str, recorded_data: str | None, chain_path: str, seed: int, config_dir: str | None) -> Simulation:
+    loaded = load_policy(date.max, Path(config_dir) if config_dir else None).policy
+    Path(chain_path).parent.mkdir(parents=True, exist_ok=True)
+    if market == "recorded":
+        folder = Path(recorded_data) if recorded_data else load_settings().require_recorded_data()
+        return RecordedMarket(folder, Path(chain_path), loaded.wallets, loaded.tokens, loaded.protocol_aliases)
+    return GeneratedMarket(seed, Path(chain_path), loaded.wallets, loaded.tokens, loaded.protocols)
+
+
+def window_of(day: date) -> Window:
+    """When an answer of a source that only knows "now" may be labelled with the day."""
+    return Window(end_of(day), cutoff(day))
+
+
+class MarketResource(dg.ConfigurableResource[Any]):
+    """The market behind the vendors: live, recorded or simulated; nothing after the transport knows which."""
+
+    market: str
+    chain_path: str
+    seed: int
+    recorded_data: str | None = None
+    config_dir: str | None = None
+
+    @property
+    def simulation(self) -> Simulation | None:
+        """The market object of a closed loop; None when the market is live."""
+        if self.market == "live":
+            return None
+        return _simulation(self.market, self.recorded_data, self.chain_path, self.seed, self.config_dir)
+
+    def _transport(self, day: date) -> httpx.AsyncBaseTransport:
+        simulation = self.simulation
+        return httpx.AsyncHTTPTransport(retries=0) if simulation is None else simulation.transport(day)
+
+    def stamp(self, day: date) -> datetime:
+        """The present as the market sees it: the wall clock when live, D+1 00:30 UTC otherwise."""
+        return datetime.now(UTC) if self.market == "live" else market_stamp(day)
+
+    def has_key(self, vendor: str) -> bool:
+        """Whether the vendor may be asked: always in a closed loop, with a key when live."""
+        return self.market != "live" or vendor in load_settings().keys()
+
+    def ask(self, engine: Engine, day: date, question: Callable[[Gateway], Awaitable[T]]) -> T:
+        """Open the gateway for partition `day`, ask, close it."""
+        keys = load_settings().keys() if self.market == "live" else dict.fromkeys(load_settings().key_names(), "simulated")
+
+        async def run() -> T:
+            gateway = Gateway(
+                self._transport(day),
+                WarehouseArchive(engine),
+                default_vendors(keys),
+                day,
+                now=lambda: self.stamp(day),
+            )
+            async with gateway:
+                return await question(gateway)
+
+        return asyncio.run(run())
+
+
+class PolicyResource(dg.ConfigurableResource[Any]):
+    """The policy files of the installation."""
+
+    config_dir: str | None = None
+
+    def load(self, day: date, simulation: Simulation | None) -> LoadedPolicy:
+        """The lists and parameters in force on the day, with what the market itself knows about its pools."""
+        folder = Path(self.config_dir) if self.config_dir else None
+        overrides = simulation.pool_overrides() if simulation is not None else ()
+        return load_policy(day, folder, overrides)
+
+
+class NotifierResource(dg.ConfigurableResource[Any]):
+    """Where messages go: Slack when it is configured and the market is live, else a local file.
+
+    A webhook wins over a bot token with channel. Plans of a simulated or recorded market are never posted.
+    """
+
+    market: str
+    local_folder: str
+
+    @property
+    def sink(self) -> str:
+        """`slack` or `local`."""
+        settings = load_settings()
+        configured = settings.slack_webhook_url or (settings.slack_bot_token and settings.slack_channel)
+        return "slack" if self.market == "live" and configured else "local"
+
+    def post(self, text: str, blocks: Sequence[Mapping[str, Any]], name: str) -> str:
+        """Send one message and return the sink's answer; locally it is written to `<local_folder>/<name>`."""
+        if self.sink == "local":
+            folder = Path(self.local_folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / name
+            path.write_text(text + "\n", encoding="utf-8")
+            path.chmod(0o600)
+            return f"written to {path.name}"
+        settings = load_settings()
+        if settings.slack_webhook_url is not None:
+            return asyncio.run(post_to_webhook(settings.slack_webhook_url.get_secret_value(), text, list(blocks)))
+        if settings.slack_bot_token is None:
+            raise ConfigurationError("DEFIYIELD_SLACK_BOT_TOKEN is not set")
+        client = SlackResource(token=settings.slack_bot_token.get_secret_value()).get_client()
+        answer = client.chat_postMessage(channel=settings.slack_channel or "", text=text, blocks=list(blocks))
+        return "ok" if answer.get("ok") else str(answer.get("error"))
+
+    def post_text(self, text: str) -> str:
+        """Send a plain line, such as the word of a failed run."""
+        return self.post(text, [], "failures.txt")

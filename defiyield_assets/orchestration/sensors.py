@@ -1,0 +1,134 @@
+"""Sensors: repair of failed days, and word of failed runs.
+
+Lives here: reading Dagster's records and requesting runs. Not here: which days to repair (repair.py).
+"""
+
+from collections import defaultdict
+from datetime import UTC, date, datetime, timedelta
+
+import dagster as dg
+
+from defiyield_assets.domain.days import DayRange
+from defiyield_assets.orchestration.jobs import plan_the_day
+from defiyield_assets.orchestration.partitions import DAILY
+from defiyield_assets.orchestration.repair import Attempts, plan_repairs
+from defiyield_assets.orchestration.resources import NotifierResource, WarehouseResource
+from defiyield_assets.settings import load_settings
+from defiyield_assets.store import reads, schema
+
+REPAIR_TAG = "defiyield/repair_of"
+ATTEMPT_TAG = "defiyield/repair_attempt"
+PARTITION_TAG = "dagster/partition"
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+def _daily_keys(graph: dg.AssetGraph) -> dict[str, dg.AssetKey]:
+    return {key.to_user_string(): key for key in graph.materializable_asset_keys if "daily" in graph.get(key).tags}
+
+
+def _missing(instance: dg.DagsterInstance, keys: dict[str, dg.AssetKey], days: list[date]) -> dict[date, list[str]]:
+    """Assets without a materialisation, by day; only days from the first one on that was ever materialised in part."""
+    done = {name: set(instance.get_materialized_partitions(key)) for name, key in keys.items()}
+    ever = set().union(*done.values()) if done else set()
+    if not ever:
+        return {}
+    first = min(ever)
+    missing: dict[date, list[str]] = {}
+    for day in days:
+        if day.isoformat() < first:
+            continue
+        absent = [name for name, partitions in done.items() if day.isoformat() not in partitions]
+        if absent:
+            missing[day] = absent
+    return missing
+
+
+def _runs(instance: dg.DagsterInstance, days: list[date]) -> tuple[frozenset[date], dict[date, Attempts]]:
+    """Days in flight, and attempts at repairing each day."""
+    in_flight: set[date] = set()
+    attempts: dict[date, Attempts] = {}
+    for day in days:
+        filters = dg.RunsFilter(tags={PARTITION_TAG: day.isoformat()})
+        records = instance.get_run_records(filters=filters)
+        if any(record.dagster_run.status in UNFINISHED for record in records):
+            in_flight.add(day)
+        ended = [datetime.fromtimestamp(record.end_time, UTC) for record in records if record.end_time]
+        repairs = sum(1 for record in records if REPAIR_TAG in record.dagster_run.tags)
+        attempts[day] = Attempts(repairs, max(ended, default=None))
+    return frozenset(in_flight), attempts
+
+
+def _beyond_repair(
+    warehouse: WarehouseResource, graph: dg.AssetGraph, days: list[date]
+) -> dict[date, frozenset[str]]:
+    """Assets that cannot be recovered, with everything that depends on them, by day."""
+    outcomes = reads.read_days(warehouse.engine, schema.asset_outcomes, DayRange(min(days), max(days)))
+    lost: dict[date, set[str]] = defaultdict(set)
+    for row in outcomes.itertuples():
+        if not row.is_recoverable:
+            hit = dg.AssetSelection.assets(row.asset).downstream().resolve(graph)
+            lost[row.date] |= {key.to_user_string() for key in hit}
+    return {day: frozenset(names) for day, names in lost.items()}
+
+
+@dg.sensor(
+    name="repair_recent_gaps",
+    job=plan_the_day,
+    minimum_interval_seconds=load_settings().repair_interval_seconds,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Asks again for what is missing of recent days: none in flight, three attempts with growing delay, a few requests "
+        "a tick; what cannot be recovered is never asked for."
+    ),
+)
+def repair_recent_gaps(context: dg.SensorEvaluationContext, warehouse: WarehouseResource) -> dg.SensorResult:
+    """Decide which recent days to repair and request their missing assets."""
+    settings, now = load_settings(), datetime.now(UTC)
+    newest = DAILY.get_last_partition_key(current_time=now)
+    if newest is None or context.repository_def is None:
+        return dg.SensorResult(skip_reason="no complete day yet")
+    graph, last = context.repository_def.asset_graph, date.fromisoformat(newest)
+    days = [last - timedelta(days=offset) for offset in range(settings.repair_lookback_days)]
+    missing = _missing(context.instance, _daily_keys(graph), days)
+    if not missing:
+        return dg.SensorResult(skip_reason=f"nothing is missing from {days[-1]} to {last}")
+    in_flight, attempts = _runs(context.instance, sorted(missing))
+    repairs = plan_repairs(
+        missing, in_flight, attempts, _beyond_repair(warehouse, graph, days), now, settings.repair_max_requests
+    )
+    requests = [
+        dg.RunRequest(
+            run_key=f"repair-{repair.day}-{repair.attempt}",
+            partition_key=repair.day.isoformat(),
+            asset_selection=[dg.AssetKey.from_user_string(name) for name in repair.assets],
+            tags={REPAIR_TAG: repair.day.isoformat(), ATTEMPT_TAG: str(repair.attempt)},
+        )
+        for repair in repairs
+    ]
+    waiting = ", ".join(day.isoformat() for day in sorted(missing))
+    return dg.SensorResult(
+        run_requests=requests, skip_reason=None if requests else f"missing, but not to be asked for now: {waiting}"
+    )
+
+
+@dg.run_failure_sensor(
+    name="tell_of_failed_runs",
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Says once that a run has failed for good: which day, which assets, the first error.",
+)
+def tell_of_failed_runs(context: dg.RunFailureSensorContext, notifier: NotifierResource) -> None:
+    """Post the failure; a run that Dagster will retry by itself is not news yet."""
+    run = context.dagster_run
+    if run.tags.get("dagster/will_retry") == "true":
+        return
+    day = run.tags.get(PARTITION_TAG, "no partition")
+    steps = [event.step_key or "?" for event in context.get_step_failure_events()]
+    notifier.post_text(
+        f"Run {run.run_id[:8]} of {run.job_name} for {day} failed: {', '.join(steps[:10]) or context.failure_event.message}"
+    )

@@ -1,0 +1,107 @@
+"""Settings of one installation: environment variables and the places where things are kept.
+
+Lives here: names, types and defaults of every `DEFIYIELD_*` variable. Not here: the treasury's policy (config/).
+"""
+
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+from platformdirs import user_state_path
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from defiyield_assets.errors import ConfigurationError
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+Market = Literal["live", "simulated", "recorded"]
+
+KEY_VARIABLES = {
+    "coinmarketcap": ("DEFIYIELD_COINMARKETCAP_API_KEY", "open, high, low and market caps of tokens"),
+    "ethgastracker": ("DEFIYIELD_ETHGASTRACKER_API_KEY", "hourly gas fees"),
+    "ethplorer": ("DEFIYIELD_ETHPLORER_API_KEY", "more than the free key's 1,000 calls a day for balances"),
+    "etherscan": ("DEFIYIELD_ETHERSCAN_API_KEY", "transactions of our wallets"),
+    "fred": ("DEFIYIELD_FRED_API_KEY", "macro series"),
+}
+"""Vendor -> (variable of its key, what the key adds)."""
+
+
+class Settings(BaseSettings):
+    """All settings; every field is the environment variable `DEFIYIELD_<FIELD>`."""
+
+    model_config = SettingsConfigDict(env_prefix="DEFIYIELD_", extra="ignore", frozen=True, env_ignore_empty=True)
+
+    market: Market = "simulated"
+    state_dir: Path | None = Field(None, description="Folder of databases, logs and reports")
+    database_url: str | None = Field(None, description="SQLAlchemy URL of the warehouse; default: SQLite in state_dir")
+    recorded_data: Path | None = Field(None, description="Folder of recorded vendor data (docs/recorded-data.md)")
+    config_dir: Path | None = Field(None, description="Folder whose YAML files replace those of the package")
+    first_day: date = Field(date(2024, 1, 1), description="First daily partition")
+    retry_delay_seconds: float = Field(30.0, ge=0.0, description="First delay before an ingestion asset tries again")
+    market_seed: int = Field(7, description="Seed of the simulated market")
+    slack_webhook_url: SecretStr | None = Field(None, description="Incoming webhook; without it messages stay local")
+    slack_bot_token: SecretStr | None = Field(None, description="Bot token, used when there is no webhook")
+    slack_channel: str | None = Field(None, description="Channel of the bot")
+    coinmarketcap_api_key: SecretStr | None = None
+    ethgastracker_api_key: SecretStr | None = None
+    ethplorer_api_key: SecretStr | None = None
+    etherscan_api_key: SecretStr | None = None
+    fred_api_key: SecretStr | None = None
+    fred_series: str = Field("DGS10,T10Y3M", description="FRED series to follow, comma separated")
+    repair_lookback_days: int = Field(7, ge=1, le=90, description="How far the repair sensor looks back")
+    repair_interval_seconds: int = Field(60, ge=5, description="Seconds between two looks of the repair sensor")
+    repair_max_requests: int = Field(3, ge=1, le=50, description="Repairs requested in one tick")
+
+    @property
+    def state_path(self) -> Path:
+        """Where this market's databases, logs and reports are kept; one folder per market."""
+        if self.state_dir is not None:
+            return self.state_dir
+        in_checkout = Path("workspace.yaml").is_file()
+        return (Path(".state") if in_checkout else user_state_path("defiyield")) / self.market
+
+    @property
+    def warehouse_url(self) -> str:
+        """SQLAlchemy URL of the warehouse."""
+        return self.database_url or f"sqlite:///{(self.state_path / 'warehouse.sqlite').resolve()}"
+
+    @property
+    def chain_path(self) -> Path:
+        """State of the simulated chain."""
+        return self.state_path / "chain.sqlite"
+
+    @property
+    def reports_path(self) -> Path:
+        """Folder of rendered reports and of the local Slack sink."""
+        return self.state_path / "reports"
+
+    def keys(self) -> dict[str, str]:
+        """API keys that are set, by vendor."""
+        values = {vendor: getattr(self, f"{vendor}_api_key") for vendor in KEY_VARIABLES}
+        return {vendor: value.get_secret_value() for vendor, value in values.items() if value is not None}
+
+    def key_names(self) -> tuple[str, ...]:
+        """Vendors that take a key."""
+        return tuple(KEY_VARIABLES)
+
+    def require_recorded_data(self) -> Path:
+        """The folder of recorded data; ConfigurationError when it is not named or not there."""
+        if self.recorded_data is None:
+            raise ConfigurationError(
+                "the recorded market needs a folder of recorded data: set DEFIYIELD_RECORDED_DATA or --recorded-data "
+                "(docs/recorded-data.md describes its layout)"
+            )
+        if not self.recorded_data.is_dir():
+            raise ConfigurationError(f"DEFIYIELD_RECORDED_DATA={self.recorded_data} is not a folder")
+        return self.recorded_data
+
+
+def load_settings() -> Settings:
+    """Settings of the environment; ConfigurationError names the variable that is wrong."""
+    try:
+        return Settings()  # type: ignore[call-arg, unused-ignore]
+    except ValidationError as error:
+        problems = "; ".join(
+            f"DEFIYIELD_{'.'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors()
+        )
+        raise ConfigurationError(f"environment: {problems}") from error

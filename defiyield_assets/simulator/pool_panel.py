@@ -1,0 +1,252 @@
+"""Daily APY and TVL of many pools as matrices, and the answers that DeFiLlama yields would give about them.
+
+Lives here: rows of `/pools`, points of `/chart`, legs of `/lendBorrow` as of a day. Not here: where the numbers come from
+(recorded.py, generated_pools.py) or HTTP (wire.py). Vendor units: APY in percent, TVL in whole USD.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Matrix = npt.NDArray[np.float64]
+
+APY_DIGITS = 5
+MEAN_DAYS = 30
+
+
+@dataclass(frozen=True)
+class PoolFacts:
+    """What does not change from day to day (but for a renamed symbol, which does once)."""
+
+    pool_id: str
+    chain: str
+    project: str
+    symbol: str
+    underlyings: tuple[str, ...] | None
+    reward_tokens: tuple[str, ...] = ()
+    pool_meta: str | None = None
+    is_stablecoin: bool = True
+    il_risk: str = "no"
+    exposure: str = "single"
+    renamed_since: date | None = None
+    symbol_before: str | None = None
+
+    def symbol_on(self, day: date) -> str:
+        """The symbol that the vendor showed on a day."""
+        if self.renamed_since is not None and self.symbol_before is not None and day < self.renamed_since:
+            return self.symbol_before
+        return self.symbol
+
+
+@dataclass(frozen=True)
+class LendingLegs:
+    """Supply, borrow (USD) and borrow APY (percent) per day and lending pool; columns are pools of the panel."""
+
+    columns: npt.NDArray[np.int64]
+    supply_usd: Matrix
+    borrow_usd: Matrix
+    apy_borrow: Matrix
+
+
+@lru_cache(maxsize=65_536)
+def mixed_case(address: str) -> str:
+    """An address as vendors spell it: the digits in upper or lower case by a fixed rule, so that case never decides."""
+    pattern = hashlib.sha256(address.encode()).digest()
+    flipped = (c.upper() if pattern[i % 32] & 1 else c for i, c in enumerate(address[2:]))
+    return "0x" + "".join(flipped)
+
+
+def point_stamp(day: date, column: int) -> str:
+    """Time of a pool's point of a day, shortly after 23:01 UTC, as the vendor spells it."""
+    millis = (day.toordinal() * 7_919 + column * 104_729) % 58_000
+    return f"{day.isoformat()}T23:01:{millis // 1000:02d}.{millis % 1000:03d}Z"
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+class PoolPanel:
+    """Matrices of shape (days, pools); NaN in `tvl` means that the vendor has no point of that day."""
+
+    def __init__(
+        self,
+        facts: Sequence[PoolFacts],
+        start: date,
+        *,
+        apy: Matrix,
+        apy_base: Matrix,
+        apy_reward: Matrix,
+        tvl: Matrix,
+        legs: LendingLegs | None = None,
+        stale_days: int = 0,
+        has_row_stamps: bool = False,
+    ) -> None:
+        """`stale_days`: how long a pool without points stays in `/pools` with its last ones."""
+        self.facts = tuple(facts)
+        self.start = start
+        self.column = {fact.pool_id: index for index, fact in enumerate(self.facts)}
+        self._apy, self._apy_base, self._apy_reward, self._tvl = apy, apy_base, apy_reward, tvl
+        self._legs = legs
+        self._stale_days = stale_days
+        self._has_row_stamps = has_row_stamps
+        present = ~np.isnan(tvl)
+        rows = np.arange(len(tvl))[:, None]
+        self._last_row: npt.NDArray[np.int64] = np.maximum.accumulate(np.where(present, rows, -1), axis=0)
+
+    @property
+    def end(self) -> date:
+        """Last day of the matrices."""
+        return self.start + timedelta(days=len(self._tvl) - 1)
+
+    def _row(self, day: date) -> int:
+        return min((day - self.start).days, len(self._tvl) - 1)
+
+    def apy_on(self, pool_id: str, day: date) -> float | None:
+        """Total APY as a fraction: of the day, or the last one known by then; None before the first point."""
+        column, row = self.column.get(pool_id), self._row(day)
+        if column is None or row < 0:
+            return None
+        known = np.flatnonzero(~np.isnan(self._apy[: row + 1, column]))
+        return float(self._apy[known[-1], column]) / 100 if known.size else None
+
+    def pool_rows(self, day: date) -> list[dict[str, Any]]:
+        """`/pools` as of a day: every pool with a point on it or, stale, at most `stale_days` before."""
+        row = self._row(day)
+        if row < 0:
+            return []
+        last = self._last_row[row]
+        listed = np.flatnonzero((last >= 0) & (last >= row - self._stale_days))
+        at = last[listed]
+        figures = self._figures(listed, at, row)
+        return [self._pool_row(int(j), int(i), day, figures, k) for k, (j, i) in enumerate(zip(listed, at, strict=True))]
+
+    def _figures(self, listed: npt.NDArray[np.int64], at: npt.NDArray[np.int64], row: int) -> dict[str, list[Any]]:
+        """Per listed pool the changes, means and counts that the vendor adds; NaN-free python values."""
+        apy = self._apy[at, listed]
+
+        def change(days: int) -> Matrix:
+            earlier = self._apy[np.maximum(at - days, 0), listed]
+            return np.where(at >= days, apy - earlier, np.nan)
+
+        def mean_std(values: Matrix) -> tuple[Matrix, Matrix, npt.NDArray[np.int64]]:
+            known = ~np.isnan(values)
+            count = known.sum(axis=0)
+            mean = np.where(known, values, 0.0).sum(axis=0) / np.maximum(count, 1)
+            spread = np.sqrt((np.where(known, values - mean, 0.0) ** 2).sum(axis=0) / np.maximum(count - 1, 1))
+            return mean, spread, count
+
+        mean_30, _, _ = mean_std(self._apy[max(row - MEAN_DAYS + 1, 0) : row + 1, listed])
+        mu, sigma, count = mean_std(self._apy[: row + 1, listed])
+        columns = {
+            "apy": apy,
+            "apyBase": self._apy_base[at, listed],
+            "apyReward": self._apy_reward[at, listed],
+            "apyPct1D": change(1),
+            "apyPct7D": change(7),
+            "apyPct30D": change(30),
+            "apyMean30d": mean_30,
+            "mu": mu,
+            "sigma": sigma,
+        }
+        figures: dict[str, list[Any]] = {
+            name: [_number(value) for value in np.round(values, APY_DIGITS).tolist()] for name, values in columns.items()
+        }
+        figures["tvlUsd"] = [int(value) for value in self._tvl[at, listed]]
+        figures["count"] = count.tolist()
+        return figures
+
+    def _pool_row(self, column: int, row: int, day: date, figures: dict[str, list[Any]], k: int) -> dict[str, Any]:
+        fact = self.facts[column]
+        answer: dict[str, Any] = {
+            "chain": fact.chain,
+            "project": fact.project,
+            "symbol": fact.symbol_on(day),
+            "tvlUsd": figures["tvlUsd"][k],
+            "apyBase": figures["apyBase"][k],
+            "apyReward": figures["apyReward"][k],
+            "apy": figures["apy"][k],
+            "rewardTokens": list(fact.reward_tokens) if fact.reward_tokens and figures["apyReward"][k] else None,
+            "pool": fact.pool_id,
+            "apyPct1D": figures["apyPct1D"][k],
+            "apyPct7D": figures["apyPct7D"][k],
+            "apyPct30D": figures["apyPct30D"][k],
+            "stablecoin": fact.is_stablecoin,
+            "ilRisk": fact.il_risk,
+            "exposure": fact.exposure,
+            "predictions": {"predictedClass": None, "predictedProbability": None, "binnedConfidence": None},
+            "poolMeta": fact.pool_meta,
+            "mu": figures["mu"][k],
+            "sigma": figures["sigma"][k],
+            "count": figures["count"][k],
+            "outlier": False,
+            "underlyingTokens": None if fact.underlyings is None else [mixed_case(a) for a in fact.underlyings],
+            "il7d": None,
+            "apyBase7d": None,
+            "apyMean30d": figures["apyMean30d"][k],
+            "volumeUsd1d": None,
+            "volumeUsd7d": None,
+            "apyBaseInception": None,
+        }
+        if self._has_row_stamps:
+            answer["timestamp"] = point_stamp(self.start + timedelta(days=row), column)
+        return answer
+
+    def chart_points(self, pool_id: str, day: date) -> list[dict[str, Any]] | None:
+        """`/chart` of a pool: every point up to the day, ascending; None for a pool that never was."""
+        column, row = self.column.get(pool_id), self._row(day)
+        if column is None:
+            return None
+        rows = np.flatnonzero(~np.isnan(self._tvl[: max(row + 1, 0), column])).tolist()
+        apy, base, reward = (
+            matrix[: row + 1, column].tolist() for matrix in (self._apy, self._apy_base, self._apy_reward)
+        )
+        tvl = self._tvl[: row + 1, column].tolist()
+        first = self.start.toordinal()
+        return [
+            {
+                "timestamp": point_stamp(date.fromordinal(first + i), column),
+                "tvlUsd": int(tvl[i]),
+                "apy": _number(apy[i]),
+                "apyBase": _number(base[i]),
+                "apyReward": _number(reward[i]),
+                "il7d": None,
+                "apyBase7d": None,
+            }
+            for i in rows
+        ]
+
+    def lend_borrow_rows(self, day: date) -> list[dict[str, Any]]:
+        """`/lendBorrow` as of a day: the legs of every lending pool that `/pools` lists and whose legs are known."""
+        row = self._row(day)
+        if self._legs is None or row < 0:
+            return []
+        legs = self._legs
+        answers = []
+        for k, column in enumerate(legs.columns.tolist()):
+            at = int(self._last_row[row, column])
+            if at < 0 or at < row - self._stale_days:
+                continue
+            fact = self.facts[column]
+            answers.append(
+                {
+                    "pool": fact.pool_id,
+                    "apyBaseBorrow": _number(legs.apy_borrow[at, k]),
+                    "apyRewardBorrow": None,
+                    "totalSupplyUsd": int(legs.supply_usd[at, k]),
+                    "totalBorrowUsd": int(legs.borrow_usd[at, k]),
+                    "debtCeilingUsd": None,
+                    "ltv": 0.75,
+                    "borrowable": True,
+                    "mintedCoin": None,
+                    "underlyingTokens": [mixed_case(a) for a in fact.underlyings or ()],
+                }
+            )
+        return answers

@@ -1,0 +1,284 @@
+"""Readers of single wire values: they return a clean Python value or raise `ValueError` with the reason.
+
+Lives here: numbers, texts, addresses and timestamps as vendors spell them, and the column reader that names field and row.
+Not here: what a vendor's answer looks like (the vendor's own module) or asking for it (transport.py).
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from defiyield_assets.errors import VendorMalformed
+
+T = TypeVar("T")
+
+MAX_TEXT = 1_000
+"""Display texts are cut at this length; the archive keeps them whole."""
+MAX_IDENTIFIER = 200
+MAX_UINT256 = 2**256 - 1
+_MAX_EXACT_FLOAT = 2**53
+_MAX_DIGITS = 400
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
+_DIGITS = re.compile(r"[0-9]{1,90}")
+_ADDRESS = re.compile(r"0x[0-9a-f]{40}")
+_HASH = re.compile(r"0x[0-9a-f]{64}")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+"""NUL and lone surrogates: legal in JSON, refused by PostgreSQL."""
+_FIRST_YEAR, _LAST_YEAR = 1971, 2199
+_LAST_EPOCH = 7_258_118_399
+
+
+def shown(value: object) -> str:
+    """A hostile value made fit for a message: type and at most its first 40 characters."""
+    if value is None or isinstance(value, bool | float):
+        return repr(value)
+    if isinstance(value, str):
+        return repr(value[:40]) + ("…" if len(value) > 40 else "")
+    return f"a value of type {type(value).__name__}"
+
+
+def number(value: object) -> float:
+    """A finite float; numbers may come as strings. NaN, infinities and booleans are refused."""
+    if type(value) is float:
+        result = value
+    elif type(value) is int and abs(value) < 10**300:
+        result = float(value)
+    elif type(value) is str and len(value) <= _MAX_DIGITS and _NUMBER.fullmatch(value):
+        result = float(value)
+    else:
+        raise ValueError(f"expected a number, got {shown(value)}")
+    if not math.isfinite(result):
+        raise ValueError(f"expected a finite number, got {shown(value)}")
+    return result
+
+
+def maybe_number(value: object) -> float | None:
+    """`number`, or None for null."""
+    return None if value is None else number(value)
+
+
+def fraction(value: object) -> float:
+    """Percent to fraction: one float division by 100, so that equal percents give equal fractions."""
+    return number(value) / 100
+
+
+def maybe_fraction(value: object) -> float | None:
+    """`fraction`, or None for null."""
+    return None if value is None else number(value) / 100
+
+
+def positive(value: object) -> float:
+    """A price or fee: a number that is not negative."""
+    result = number(value)
+    if result < 0:
+        raise ValueError(f"expected a number of at least 0, got {result!r}")
+    return result
+
+
+def maybe_positive(value: object) -> float | None:
+    """`positive`, or None for null."""
+    return None if value is None else positive(value)
+
+
+def maybe_size(value: object) -> float | None:
+    """A size in USD; null and negative sizes (an adapter's accident) are unknown."""
+    result = None if value is None else number(value)
+    return None if result is None or result < 0 else result
+
+
+def integer(value: object) -> int:
+    """An exact integer from 0 to 2**256-1, as JSON integer, as digits, or as a float that holds it exactly."""
+    if type(value) is int:
+        result = value
+    elif type(value) is str and _DIGITS.fullmatch(value):
+        result = int(value)
+    elif type(value) is float and value.is_integer() and abs(value) < _MAX_EXACT_FLOAT:
+        result = int(value)
+    else:
+        raise ValueError(f"expected a whole number, got {shown(value)}")
+    if not 0 <= result <= MAX_UINT256:
+        raise ValueError("expected a whole number from 0 to 2**256-1, got one outside")
+    return result
+
+
+def small_integer(value: object) -> int:
+    """A count, block or id that fits a signed 64-bit column."""
+    result = integer(value)
+    if result >= 2**63:
+        raise ValueError("expected a whole number below 2**63, got a larger one")
+    return result
+
+
+def maybe_integer(value: object) -> int | None:
+    """`integer`, or None for null and the empty text."""
+    return None if value is None or value == "" else integer(value)
+
+
+def claimed_decimals(value: object) -> int:
+    """Decimals as a token's contract claims; whoever deploys it writes them, so nonsense counts as 0 and never raises."""
+    try:
+        result = integer(value)
+    except ValueError:
+        return 0
+    return result if result <= 255 else 0
+
+
+def text(value: object) -> str:
+    """A display text without what databases refuse (NUL, lone surrogates become U+FFFD), cut at `MAX_TEXT`."""
+    if type(value) is not str:
+        raise ValueError(f"expected a text, got {shown(value)}")
+    if len(value) > MAX_TEXT:
+        value = value[: MAX_TEXT - 1] + "…"
+    return value if value.isprintable() else _UNSTORABLE.sub("\ufffd", value)
+
+
+def maybe_text(value: object) -> str | None:
+    """`text`, or None for null."""
+    return None if value is None else text(value)
+
+
+def claimed_text(value: object) -> str | None:
+    """A symbol or name that a token's contract claims; anything that is no text is unknown and never raises."""
+    return text(value) if type(value) is str else None
+
+
+def identifier(value: object) -> str:
+    """A vendor's id: a printable text of 1 to 200 characters."""
+    if type(value) is not str or not 0 < len(value) <= MAX_IDENTIFIER or not value.isprintable():
+        raise ValueError(f"expected an id of 1 to {MAX_IDENTIFIER} printable characters, got {shown(value)}")
+    return value
+
+
+def flag(value: object) -> bool | None:
+    """A boolean, or None for null."""
+    if value is None or type(value) is bool:
+        return value
+    raise ValueError(f"expected true, false or null, got {shown(value)}")
+
+
+def address(value: object) -> str:
+    """A 20-byte EVM address, lower case."""
+    lowered = value.lower() if type(value) is str and len(value) == 42 else ""
+    if not _ADDRESS.fullmatch(lowered):
+        raise ValueError(f"expected an address, got {shown(value)}")
+    return lowered
+
+
+def address_or_none(value: object) -> str:
+    """`address`, or the empty text where a transaction has no receiver (contract creation)."""
+    return "" if value is None or value == "" else address(value)
+
+
+def transaction_hash(value: object) -> str:
+    """A 32-byte transaction hash, lower case."""
+    lowered = value.lower() if type(value) is str and len(value) == 66 else ""
+    if not _HASH.fullmatch(lowered):
+        raise ValueError(f"expected a transaction hash, got {shown(value)}")
+    return lowered
+
+
+def instant(value: object) -> datetime:
+    """An ISO 8601 timestamp with time zone, as UTC; years 1971 to 2199."""
+    if type(value) is not str or len(value) > 40:
+        raise ValueError(f"expected a timestamp, got {shown(value)}")
+    try:
+        parsed = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"expected a timestamp, got {shown(value)}") from None
+    if parsed.tzinfo is None or not _FIRST_YEAR <= parsed.year <= _LAST_YEAR:
+        raise ValueError(f"expected a timestamp with time zone between 1971 and 2199, got {shown(value)}")
+    return parsed.astimezone(UTC)
+
+
+def maybe_instant(value: object) -> datetime | None:
+    """`instant`, or None for null."""
+    return None if value is None else instant(value)
+
+
+def epoch_seconds(value: object) -> datetime:
+    """A Unix timestamp in seconds, as UTC; years 1970 to 2199."""
+    seconds = int(value) if type(value) is float and math.isfinite(value) and value >= 0 else integer(value)
+    if seconds > _LAST_EPOCH:
+        raise ValueError("expected a Unix timestamp in seconds before 2200, got a larger number")
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def iso_date(value: object) -> date:
+    """A calendar date `YYYY-MM-DD`."""
+    if type(value) is not str or len(value) != 10:
+        raise ValueError(f"expected a date YYYY-MM-DD, got {shown(value)}")
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"expected a date YYYY-MM-DD, got {shown(value)}") from None
+
+
+def record(value: object, where: str) -> dict[str, Any]:
+    """The JSON object found at `where`; anything else is `VendorMalformed`."""
+    if type(value) is not dict:
+        raise VendorMalformed(f"{where} is {shown(value)}, expected an object")
+    return value
+
+
+def records(value: object, where: str) -> list[dict[str, Any]]:
+    """The JSON list of objects found at `where`; anything else is `VendorMalformed` naming the row."""
+    if type(value) is not list:
+        raise VendorMalformed(f"{where} is {shown(value)}, expected a list")
+    for row, item in enumerate(value):
+        if type(item) is not dict:
+            raise VendorMalformed(f"row {row} of {where} is {shown(item)}, expected an object")
+    return value
+
+
+def column(rows: Sequence[Mapping[str, Any]], field: str, read: Callable[[Any], T], *, optional: bool = False) -> list[T]:
+    """One field of every row, read; a missing (unless optional: then null) or unreadable one is `VendorMalformed`."""
+    values: list[T] = []
+    for row, item in enumerate(rows):
+        try:
+            values.append(read(item.get(field) if optional else item[field]))
+        except KeyError:
+            raise VendorMalformed(f"field {field!r} of row {row} is missing") from None
+        except ValueError as error:
+            raise VendorMalformed(f"field {field!r} of row {row}: {error}") from None
+    return values
+
+
+def single(item: Mapping[str, Any], field: str, read: Callable[[Any], T], where: str) -> T:
+    """One field of one object, read; a missing or unreadable one is `VendorMalformed` naming field and place."""
+    try:
+        return read(item[field])
+    except KeyError:
+        raise VendorMalformed(f"field {field!r} of {where} is missing") from None
+    except ValueError as error:
+        raise VendorMalformed(f"field {field!r} of {where}: {error}") from None
+
+
+def distinct(rows: list[dict[str, Any]], field: str) -> list[dict[str, Any]]:
+    """Rows without exact repeats; two different rows with the same `field` are `VendorMalformed`."""
+    known: dict[str, dict[str, Any]] = {}
+    for row, item in enumerate(rows):
+        first = known.setdefault(str(item.get(field))[:MAX_IDENTIFIER], item)
+        if first is not item and first != item:
+            raise VendorMalformed(f"field {field!r} of row {row}: {shown(item.get(field))} is there twice with other values")
+    return rows if len(known) == len(rows) else list(known.values())
+
+
+def floats(values: Sequence[float | None]) -> npt.NDArray[np.float64]:
+    """A float column; None becomes NaN."""
+    return np.array(values, dtype=np.float64)
+
+
+def objects(values: Sequence[object]) -> "pd.Series[Any]":
+    """A column that keeps Python objects as they are (texts, dates, integers of any size, lists)."""
+    return pd.Series(values, dtype=object)
+
+
+def instants(values: Sequence[datetime | None]) -> pd.DatetimeIndex:
+    """A column of UTC timestamps; None becomes NaT."""
+    return pd.DatetimeIndex(pd.to_datetime(list(values), utc=True))

@@ -1,0 +1,134 @@
+"""Frames to rows and back: exact Python values, one order, one fingerprint on every database.
+
+Lives here: conversion of cells and the hash of rows. Not here: which frames are acceptable (validation.py), SQL
+(writes.py, reads.py).
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import sqlalchemy as sa
+
+from defiyield_assets.store.validation import column_type
+
+Row = tuple[Any, ...]
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+"""NUL and lone surrogates: PostgreSQL cannot hold them in text. A token's name may contain them on purpose."""
+REPLACEMENT = "\ufffd"
+
+
+def storable(text: str) -> str:
+    """The text with the characters that a database cannot hold replaced by U+FFFD."""
+    return UNSTORABLE.sub(REPLACEMENT, text)
+
+
+def storable_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """A copy with a fresh RangeIndex in which characters that a database cannot hold are replaced by U+FFFD.
+
+    Otherwise anybody could stop the ledger by sending us a token with such a name.
+    """
+    cleaned = frame.reset_index(drop=True)
+    for name in cleaned.select_dtypes(object).columns:
+        cells = cleaned[name]
+        texts = [cell for cell in cells if isinstance(cell, str)]
+        if UNSTORABLE.search("".join(texts)):
+            cleaned[name] = [storable(cell) if isinstance(cell, str) else cell for cell in cells]
+    return cleaned
+
+
+def to_rows(table: sa.Table, frame: pd.DataFrame) -> list[Row]:
+    """The rows of a valid frame as Python values in schema order, sorted by primary key; null is None."""
+    names = [column.name for column in table.columns]
+    columns = [_python_cells(column, frame[column.name]) for column in table.columns]
+    keys = [names.index(column.name) for column in table.primary_key.columns]
+    return sorted(zip(*columns, strict=True), key=lambda row: tuple(row[key] for key in keys))
+
+
+def _python_cells(column: sa.Column[Any], cells: "pd.Series[Any]") -> list[Any]:
+    kind = column_type(column)
+    if kind == "timestamp":
+        return _utc_cells(cells)
+    # astype(object) turns numpy scalars into Python ones, which psycopg insists on; object columns may still hold some.
+    values = cells.astype(object).tolist()
+    is_null = cells.isna().tolist()
+    convert = _TO_PYTHON.get(kind, _unchanged)
+    return [None if null else convert(value) for value, null in zip(values, is_null, strict=True)]
+
+
+def _utc_cells(cells: "pd.Series[Any]") -> list[datetime | None]:
+    """Python datetimes in UTC, to the microsecond (what both databases hold; pandas' nanoseconds are cut off)."""
+    exact = pd.DatetimeIndex(pd.to_datetime(cells, utc=True)).floor("us").to_pydatetime()
+    return [None if null else stamp.astimezone(UTC) for stamp, null in zip(exact, cells.isna(), strict=True)]
+
+
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+_TO_PYTHON: dict[str, Callable[[Any], Any]] = {
+    "int": int,
+    "base units": int,
+    "float": lambda value: float(value) + 0.0,  # -0.0 becomes 0.0, as SQLite stores it
+    "bool": bool,
+}
+
+
+# --- fingerprint ---------------------------------------------------------------------------------------------------
+def rows_hash(table: sa.Table, rows: Sequence[Row]) -> str:
+    """SHA-256 (hex) over rows in key order, each cell in one spelling: equal content, equal hash, on every database."""
+    spellings = [_SPELLING.get(column_type(column)) for column in table.columns]
+    columns = [
+        cells if spell is None else [None if cell is None else spell(cell) for cell in cells]
+        for spell, cells in zip(spellings, zip(*rows, strict=True), strict=False)
+    ]
+    text = json.dumps(list(zip(*columns, strict=True)), separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain_decimal(value: Decimal) -> str:
+    """1.10 and 1.1 are the same amount of money: no exponent, no trailing zeros, no negative zero."""
+    text = f"{value:f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
+
+
+_SPELLING: dict[str, Callable[[Any], str]] = {
+    "base units": str,
+    "decimal": _plain_decimal,
+    "date": lambda value: value.isoformat(),
+    "timestamp": lambda value: value.isoformat(),
+    "bytes": lambda value: hashlib.sha256(value).hexdigest(),
+}
+
+
+# --- back ----------------------------------------------------------------------------------------------------------
+def to_frame(columns: Sequence[sa.Column[Any]], rows: Iterable[Row]) -> pd.DataFrame:
+    """A frame of rows as a database returned them, with one dtype per column whether there are rows and nulls or not.
+
+    float64 (null NaN), int64 and bool where never null, datetime64[ns, UTC] (null NaT); everything else object (null
+    None): nullable int and bool, text, date, Decimal, base units, bytes.
+    """
+    cells: Iterable[Sequence[Any]] = zip(*rows, strict=True)
+    by_column = list(cells) or [()] * len(columns)
+    return pd.DataFrame(
+        {column.name: _series(column, values) for column, values in zip(columns, by_column, strict=True)},
+        columns=[column.name for column in columns],
+    )
+
+
+def _series(column: sa.Column[Any], values: Sequence[Any]) -> "pd.Series[Any]":
+    kind = column_type(column)
+    if kind == "float":
+        return pd.Series(np.array(values, dtype="float64"))
+    if kind == "timestamp":
+        return pd.Series(pd.to_datetime(list(values), utc=True).astype("datetime64[ns, UTC]"))
+    if kind in ("int", "bool") and not column.nullable:
+        return pd.Series(np.array(values, dtype="int64" if kind == "int" else "bool"))
+    return pd.Series(list(values), dtype=object)
