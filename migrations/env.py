@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
+from alembic.operations.ops import CreateTableOp, MigrationScript
+from alembic.runtime.migration import MigrationContext
 
 from defiyield_assets.errors import ConfigurationError
 from defiyield_assets.store.engine import VERSION_TABLE
@@ -21,6 +23,14 @@ def render_item(kind: str, item: Any, autogen_context: AutogenContext) -> str | 
     return False
 
 
+def leave_out_info(_context: MigrationContext, _revision: Any, directives: list[MigrationScript]) -> None:
+    """A revision states what the database holds; bounds and partition columns (`info`) are rules of this program."""
+    for script in directives:
+        for operation in script.upgrade_ops.ops if script.upgrade_ops else ():
+            if isinstance(operation, CreateTableOp):
+                operation.info = {}
+
+
 def migrate() -> None:
     """Run the migrations inside the caller's transaction, so that they happen wholly or not at all."""
     connection = context.config.attributes.get("connection")
@@ -33,6 +43,7 @@ def migrate() -> None:
         transactional_ddl=True,
         compare_type=True,
         render_item=render_item,
+        process_revision_directives=leave_out_info,
         include_name=lambda name, kind, parents: kind != "table" or name in metadata.tables,
     )
     with context.begin_transaction():

@@ -1,6 +1,6 @@
-"""${message}.
+"""Revision ${up_revision}: ${message}.
 
-Revision ${up_revision}, after ${down_revision | comma,n}. Tables and columns are described in defiyield_assets/store/schema.py.
+Written from defiyield_assets/store/schema.py by migrations/autogenerate.py, then read by a human.
 """
 
 import sqlalchemy as sa

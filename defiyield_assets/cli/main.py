@@ -38,9 +38,13 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
 
     market = argparse.ArgumentParser(add_help=False)
-    market.add_argument("--market", choices=["live", "simulated", "recorded"], help="default: DEFIYIELD_MARKET or simulated")
+    market.add_argument(
+        "--market", choices=["live", "simulated", "recorded"], help="default: DEFIYIELD_MARKET or simulated"
+    )
     market.add_argument("--recorded-data", type=Path, metavar="FOLDER", help="default: DEFIYIELD_RECORDED_DATA")
-    market.add_argument("--state-dir", type=Path, metavar="FOLDER", help="databases, logs, reports; default: .state/<market>")
+    market.add_argument(
+        "--state-dir", type=Path, metavar="FOLDER", help="databases, logs, reports; default: .state/<market>"
+    )
 
     run = commands.add_parser("run", parents=[market], help="run one day, or whole days in order")
     run.add_argument("--date", type=_day, metavar="D", help="the UTC day; default: the last complete one")
@@ -53,7 +57,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     commands.add_parser("migrate", parents=[market], help="bring the warehouse's schema to its newest revision")
 
-    simulator = commands.add_parser("simulator", help="the simulated market").add_subparsers(dest="action", required=True)
+    simulator = commands.add_parser("simulator", help="the simulated market").add_subparsers(
+        dest="action", required=True
+    )
     reset = simulator.add_parser("reset", parents=[market], help="undo what was executed on the simulated chain")
     reset.add_argument("--from", dest="first", type=_day, required=True, metavar="D", help="first plan to undo")
     return parser

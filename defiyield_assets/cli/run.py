@@ -79,11 +79,19 @@ def _outcome(
     return DayOutcome(day, seconds, failed, skipped, degraded)
 
 
-def run_day(defs: dg.Definitions, instance: dg.DagsterInstance, day: date, phases: Sequence[int], console: Console) -> DayOutcome:
+def run_day(
+    defs: dg.Definitions, instance: dg.DagsterInstance, day: date, phases: Sequence[int], console: Console
+) -> DayOutcome:
     """Materialise one day, or some phases of it, with progress in the terminal."""
     selected = _selection(defs, phases)
     started = perf_counter()
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(f"{day}", total=len(selected))
 

@@ -18,9 +18,7 @@ DAILY = dg.DailyPartitionsDefinition(start_date=FIRST_DAY.isoformat(), timezone=
 
 def rolling(days: int) -> dg.TimeWindowPartitionMapping:
     """Depends on the same day and the `days` before it."""
-    return dg.TimeWindowPartitionMapping(
-        start_offset=-days, end_offset=0, allow_nonexistent_upstream_partitions=True
-    )
+    return dg.TimeWindowPartitionMapping(start_offset=-days, end_offset=0, allow_nonexistent_upstream_partitions=True)
 
 
 YESTERDAY = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1, allow_nonexistent_upstream_partitions=True)

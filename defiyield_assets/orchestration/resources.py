@@ -87,7 +87,9 @@ def policy_on(engine: Engine, day: date) -> Policy:
 
 
 @lru_cache(maxsize=4)
-def _simulation(market: str, recorded_data: str | None, chain_path: str, seed: int, config_dir: str | None) -> Simulation:
+def _simulation(
+    market: str, recorded_data: str | None, chain_path: str, seed: int, config_dir: str | None
+) -> Simulation:
     loaded = load_policy(date.max, Path(config_dir) if config_dir else None).policy
     Path(chain_path).parent.mkdir(parents=True, exist_ok=True)
     if market == "recorded":
@@ -131,7 +133,9 @@ class MarketResource(dg.ConfigurableResource[Any]):
 
     def ask(self, engine: Engine, day: date, question: Callable[[Gateway], Awaitable[T]]) -> T:
         """Open the gateway for partition `day`, ask, close it."""
-        keys = load_settings().keys() if self.market == "live" else dict.fromkeys(load_settings().key_names(), "simulated")
+        keys = (
+            load_settings().keys() if self.market == "live" else dict.fromkeys(load_settings().key_names(), "simulated")
+        )
 
         async def run() -> T:
             gateway = Gateway(

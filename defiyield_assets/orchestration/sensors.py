@@ -64,9 +64,7 @@ def _runs(instance: dg.DagsterInstance, days: list[date]) -> tuple[frozenset[dat
     return frozenset(in_flight), attempts
 
 
-def _beyond_repair(
-    warehouse: WarehouseResource, graph: dg.AssetGraph, days: list[date]
-) -> dict[date, frozenset[str]]:
+def _beyond_repair(warehouse: WarehouseResource, graph: dg.AssetGraph, days: list[date]) -> dict[date, frozenset[str]]:
     """Assets that cannot be recovered, with everything that depends on them, by day."""
     outcomes = reads.read_days(warehouse.engine, schema.asset_outcomes, DayRange(min(days), max(days)))
     lost: dict[date, set[str]] = defaultdict(set)

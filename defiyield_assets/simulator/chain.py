@@ -1,7 +1,7 @@
 """The simulated chain: executes the plans of a closed loop and knows every balance and position, to the unit.
 
-Lives here: execution, replacement, reset, balances and positions as of an instant. Not here: the file (chain_store.py), the
-replay of steps (chain_plan.py) or the vendors' wire format (chain_answers.py).
+Lives here: execution, replacement, reset, balances and positions as of an instant. Not here: the file
+(chain_store.py), the replay of steps (chain_plan.py) or the vendors' wire format (chain_answers.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -66,9 +66,7 @@ class SimulatedChain:
         self._store = ChainStore(path, genesis)
         self._memory: _Memory | None = None
 
-    def execute_plan(
-        self, day: date, run_id: str, steps: pd.DataFrame, *, gas_price_wei: int
-    ) -> ExecutionReceipt:
+    def execute_plan(self, day: date, run_id: str, steps: pd.DataFrame, *, gas_price_wei: int) -> ExecutionReceipt:
         """Execute the steps (columns of `allocation_steps`) of the plan of partition `day` on day + 1.
 
         All or nothing. The same run_id again changes nothing and gives the same receipt. Another plan for the day
@@ -91,9 +89,7 @@ class SimulatedChain:
             start = execution_start(day)
             state = self._state_before(self._memory, start)
             transactions = PlanRunner(self.world, state, start, gas_price_wei).run(steps)
-            receipt = ExecutionReceipt(
-                run_id, day, len(transactions), "executed" if transactions else "nothing_to_do"
-            )
+            receipt = ExecutionReceipt(run_id, day, len(transactions), "executed" if transactions else "nothing_to_do")
             insert_execution(db, receipt)
             insert_transactions(db, day, transactions)
             bump_version(db)

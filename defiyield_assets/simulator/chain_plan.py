@@ -1,9 +1,10 @@
 """From a plan's steps to transactions: what each step needs, in order, and whether the wallet can pay for it.
 
-Lives here: the replay of `allocation_steps` (columns of that table) in integers, independent of the optimiser and of the
-ledger. Not here: how a transaction looks (chain_transactions.py) or where it is kept (chain_store.py).
+Lives here: the replay of `allocation_steps` (columns of that table) in integers, independent of the optimiser and
+of the ledger. Not here: how a transaction looks (chain_transactions.py) or where it is kept (chain_store.py).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -118,7 +119,7 @@ def read_steps(steps: pd.DataFrame) -> list[StepLeg]:
 
 
 class PlanRunner:
-    """Turns steps into transactions while it moves a state forward; raises PlanRejected at the first impossible step."""
+    """Turns steps into transactions while it moves a state forward; PlanRejected at the first impossible step."""
 
     def __init__(self, world: ChainWorld, state: ChainState, start: datetime, gas_price_wei: int) -> None:
         self._world = world
@@ -195,6 +196,20 @@ class PlanRunner:
     def _scaled(self, amounts: dict[str, int]) -> int:
         return sum(tx.scaled_to_shares(value, self._world.tokens[token].decimals) for token, value in amounts.items())
 
+    def _exchange(
+        self, build: Callable[..., Transaction], leg: StepLeg, pool: ChainPool, amounts: dict[str, int], shares: int
+    ) -> Transaction:
+        """A deposit or withdrawal at the present block."""
+        return build(
+            self._time,
+            leg.wallet,
+            pool,
+            amounts=amounts,
+            shares=shares,
+            world=self._world,
+            gas_price_wei=self._gas_price_wei,
+        )
+
     def _withdraw(self, legs: list[StepLeg]) -> None:
         first, pool = legs[0], self._pool(legs[0])
         held = self._state.position(first.wallet, pool.pool_id)
@@ -211,9 +226,7 @@ class PlanRunner:
         if not first.is_full_exit and amounts != held:
             # Rounded up, so that a partial withdrawal never leaves more shares than the rest is worth.
             shares = min(shares_held, -(-shares_held * self._scaled(amounts) // max(1, self._scaled(held))))
-        self._send(
-            tx.withdraw(self._time, first.wallet, pool, amounts, shares, self._world, self._gas_price_wei), first.where
-        )
+        self._send(self._exchange(tx.withdraw, first, pool, amounts, shares), first.where)
 
     def _convert(self, legs: list[StepLeg]) -> None:
         leg = legs[0]
@@ -226,10 +239,15 @@ class PlanRunner:
         self._must_hold(leg.wallet, sold, value_in, leg.where)
         self._approve(leg.wallet, sold, leg.where)
         units = self._world.gas_units.swap
-        self._send(
-            tx.swap(self._time, leg.wallet, (sold, value_in), (bought, value_out), units, self._gas_price_wei),
-            leg.where,
+        swap = tx.swap(
+            self._time,
+            leg.wallet,
+            (sold, value_in),
+            (bought, value_out),
+            gas_used=units,
+            gas_price_wei=self._gas_price_wei,
         )
+        self._send(swap, leg.where)
 
     def _deposit(self, legs: list[StepLeg]) -> None:
         first, pool = legs[0], self._pool(legs[0])
@@ -242,9 +260,7 @@ class PlanRunner:
         held = self._state.balance(first.wallet, pool.share_token)
         added = self._scaled(amounts)
         shares = max(1, added * held // worth) if held > 0 and worth > 0 else added
-        self._send(
-            tx.deposit(self._time, first.wallet, pool, amounts, shares, self._world, self._gas_price_wei), first.where
-        )
+        self._send(self._exchange(tx.deposit, first, pool, amounts, shares), first.where)
 
 
 def _positive(value: object, where: str) -> int:

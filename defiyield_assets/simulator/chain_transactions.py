@@ -36,8 +36,10 @@ SWAP = "swap(address tokenIn, address tokenOut, uint256 amountIn, uint256 minAmo
 def scaled_to_shares(amount: int, decimals: int) -> int:
     """An underlying amount in 18 decimals, rounded down."""
     if decimals <= SHARE_DECIMALS:
-        return amount * 10 ** (SHARE_DECIMALS - decimals)
-    return int(amount // 10 ** (decimals - SHARE_DECIMALS))
+        factor: int = 10 ** (SHARE_DECIMALS - decimals)
+        return amount * factor
+    scale: int = 10 ** (decimals - SHARE_DECIMALS)
+    return amount // scale
 
 
 def move(token: Token, sender: str, receiver: str, value: int) -> TokenTransfer:
@@ -62,6 +64,7 @@ def deposit(
     time: datetime,
     wallet: str,
     pool: ChainPool,
+    *,
     amounts: Mapping[str, int],
     shares: int,
     world: ChainWorld,
@@ -85,6 +88,7 @@ def withdraw(
     time: datetime,
     wallet: str,
     pool: ChainPool,
+    *,
     amounts: Mapping[str, int],
     shares: int,
     world: ChainWorld,
@@ -109,6 +113,7 @@ def swap(
     wallet: str,
     sold: tuple[Token, int],
     bought: tuple[Token, int],
+    *,
     gas_used: int,
     gas_price_wei: int,
 ) -> Transaction:
@@ -118,13 +123,16 @@ def swap(
 
 
 def send_tokens(
-    time: datetime, sender: str, receiver: str, token: Token, value: int, gas_price_wei: int = OUTSIDE_GAS_PRICE_WEI
+    time: datetime,
+    sender: str,
+    receiver: str,
+    sent: tuple[Token, int],
+    gas_price_wei: int = OUTSIDE_GAS_PRICE_WEI,
 ) -> Transaction:
     """A plain token transfer: capital from outside, or from one wallet to another."""
+    token, value = sent
     transfers = (move(token, sender, receiver, value),)
-    return Transaction(
-        time, sender, token.address, TRANSFER, TOKEN_TRANSFER_GAS, gas_price_wei, transfers=transfers
-    )
+    return Transaction(time, sender, token.address, TRANSFER, TOKEN_TRANSFER_GAS, gas_price_wei, transfers=transfers)
 
 
 def send_ether(time: datetime, sender: str, receiver: str, value: int) -> Transaction:

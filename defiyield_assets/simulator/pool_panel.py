@@ -1,7 +1,7 @@
 """Daily APY and TVL of many pools as matrices, and the answers that DeFiLlama yields would give about them.
 
-Lives here: rows of `/pools`, points of `/chart`, legs of `/lendBorrow` as of a day. Not here: where the numbers come from
-(recorded.py, generated_pools.py) or HTTP (wire.py). Vendor units: APY in percent, TVL in whole USD.
+Lives here: rows of `/pools`, points of `/chart`, legs of `/lendBorrow` as of a day. Not here: where the numbers come
+from (recorded_files.py, generated_pools.py) or HTTP (wire.py). Vendor units: APY in percent, TVL in whole USD.
 """
 
 import hashlib
@@ -19,6 +19,8 @@ Matrix = npt.NDArray[np.float64]
 
 APY_DIGITS = 5
 MEAN_DAYS = 30
+SPREAD_DAYS = 90
+"""Days that `mu` and `sigma` rest on here; the vendor takes the whole life, and nobody reads them."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,8 @@ class PoolPanel:
         self._stale_days = stale_days
         self._has_row_stamps = has_row_stamps
         present = ~np.isnan(tvl)
-        rows = np.arange(len(tvl))[:, None]
-        self._last_row: npt.NDArray[np.int64] = np.maximum.accumulate(np.where(present, rows, -1), axis=0)
+        rows = np.arange(len(tvl), dtype=np.int32)[:, None]
+        self._last_row: npt.NDArray[np.int32] = np.maximum.accumulate(np.where(present, rows, np.int32(-1)), axis=0)
 
     @property
     def end(self) -> date:
@@ -126,7 +128,9 @@ class PoolPanel:
         listed = np.flatnonzero((last >= 0) & (last >= row - self._stale_days))
         at = last[listed]
         figures = self._figures(listed, at, row)
-        return [self._pool_row(int(j), int(i), day, figures, k) for k, (j, i) in enumerate(zip(listed, at, strict=True))]
+        return [
+            self._pool_row(int(j), int(i), day, figures, k) for k, (j, i) in enumerate(zip(listed, at, strict=True))
+        ]
 
     def _figures(self, listed: npt.NDArray[np.int64], at: npt.NDArray[np.int64], row: int) -> dict[str, list[Any]]:
         """Per listed pool the changes, means and counts that the vendor adds; NaN-free python values."""
@@ -136,19 +140,18 @@ class PoolPanel:
             earlier = self._apy[np.maximum(at - days, 0), listed]
             return np.where(at >= days, apy - earlier, np.nan)
 
-        def mean_std(values: Matrix) -> tuple[Matrix, Matrix, npt.NDArray[np.int64]]:
+        def mean_std(values: Matrix) -> tuple[Matrix, Matrix]:
             known = ~np.isnan(values)
             count = known.sum(axis=0)
             mean = np.where(known, values, 0.0).sum(axis=0) / np.maximum(count, 1)
             spread = np.sqrt((np.where(known, values - mean, 0.0) ** 2).sum(axis=0) / np.maximum(count - 1, 1))
-            return mean, spread, count
+            return mean, spread
 
-        mean_30, _, _ = mean_std(self._apy[max(row - MEAN_DAYS + 1, 0) : row + 1, listed])
-        mu, sigma, count = mean_std(self._apy[: row + 1, listed])
-        columns = {
-            "apy": apy,
-            "apyBase": self._apy_base[at, listed],
-            "apyReward": self._apy_reward[at, listed],
+        mean_30, _ = mean_std(self._apy[max(row - MEAN_DAYS + 1, 0) : row + 1, listed])
+        mu, sigma = mean_std(self._apy[max(row - SPREAD_DAYS + 1, 0) : row + 1, listed])
+        count = (~np.isnan(self._tvl[: row + 1])).sum(axis=0)[listed]
+        told = {"apy": apy, "apyBase": self._apy_base[at, listed], "apyReward": self._apy_reward[at, listed]}
+        derived = {
             "apyPct1D": change(1),
             "apyPct7D": change(7),
             "apyPct30D": change(30),
@@ -156,8 +159,10 @@ class PoolPanel:
             "mu": mu,
             "sigma": sigma,
         }
+        # What /chart tells too is told unrounded, so that both say the same to the last digit.
+        columns = told | {name: np.round(values, APY_DIGITS) for name, values in derived.items()}
         figures: dict[str, list[Any]] = {
-            name: [_number(value) for value in np.round(values, APY_DIGITS).tolist()] for name, values in columns.items()
+            name: [_number(value) for value in values.tolist()] for name, values in columns.items()
         }
         figures["tvlUsd"] = [int(value) for value in self._tvl[at, listed]]
         figures["count"] = count.tolist()

@@ -1,6 +1,6 @@
 """Readers of single wire values: they return a clean Python value or raise `ValueError` with the reason.
 
-Lives here: numbers, texts, addresses and timestamps as vendors spell them, and the column reader that names field and row.
+Lives here: numbers, texts, addresses and timestamps as vendors spell them; the column reader that names field and row.
 Not here: what a vendor's answer looks like (the vendor's own module) or asking for it (transport.py).
 """
 
@@ -23,7 +23,6 @@ MAX_TEXT = 1_000
 MAX_IDENTIFIER = 200
 MAX_UINT256 = 2**256 - 1
 _MAX_EXACT_FLOAT = 2**53
-_MAX_DIGITS = 400
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _DIGITS = re.compile(r"[0-9]{1,90}")
 _ADDRESS = re.compile(r"0x[0-9a-f]{40}")
@@ -47,9 +46,9 @@ def number(value: object) -> float:
     """A finite float; numbers may come as strings. NaN, infinities and booleans are refused."""
     if type(value) is float:
         result = value
-    elif type(value) is int and abs(value) < 10**300:
-        result = float(value)
-    elif type(value) is str and len(value) <= _MAX_DIGITS and _NUMBER.fullmatch(value):
+    elif (type(value) is int and abs(value) < 10**300) or (
+        type(value) is str and len(value) <= 400 and _NUMBER.fullmatch(value)
+    ):
         result = float(value)
     else:
         raise ValueError(f"expected a number, got {shown(value)}")
@@ -96,9 +95,9 @@ def integer(value: object) -> int:
     """An exact integer from 0 to 2**256-1, as JSON integer, as digits, or as a float that holds it exactly."""
     if type(value) is int:
         result = value
-    elif type(value) is str and _DIGITS.fullmatch(value):
-        result = int(value)
-    elif type(value) is float and value.is_integer() and abs(value) < _MAX_EXACT_FLOAT:
+    elif (type(value) is str and _DIGITS.fullmatch(value)) or (
+        type(value) is float and value.is_integer() and abs(value) < _MAX_EXACT_FLOAT
+    ):
         result = int(value)
     else:
         raise ValueError(f"expected a whole number, got {shown(value)}")
@@ -121,7 +120,7 @@ def maybe_integer(value: object) -> int | None:
 
 
 def claimed_decimals(value: object) -> int:
-    """Decimals as a token's contract claims; whoever deploys it writes them, so nonsense counts as 0 and never raises."""
+    """Decimals as a token's contract claims; its deployer writes them, so nonsense counts as 0 and never raises."""
     try:
         result = integer(value)
     except ValueError:
@@ -236,17 +235,27 @@ def records(value: object, where: str) -> list[dict[str, Any]]:
     return value
 
 
-def column(rows: Sequence[Mapping[str, Any]], field: str, read: Callable[[Any], T], *, optional: bool = False) -> list[T]:
+def column(
+    rows: Sequence[Mapping[str, Any]], field: str, read: Callable[[Any], T], *, optional: bool = False
+) -> list[T]:
     """One field of every row, read; a missing (unless optional: then null) or unreadable one is `VendorMalformed`."""
-    values: list[T] = []
-    for row, item in enumerate(rows):
-        try:
-            values.append(read(item.get(field) if optional else item[field]))
-        except KeyError:
-            raise VendorMalformed(f"field {field!r} of row {row} is missing") from None
-        except ValueError as error:
-            raise VendorMalformed(f"field {field!r} of row {row}: {error}") from None
-    return values
+    try:
+        return [read(item.get(field)) for item in rows] if optional else [read(item[field]) for item in rows]
+    except (KeyError, ValueError):
+        faults = ((row, _fault(item, field, read, optional=optional)) for row, item in enumerate(rows))
+        row, fault = next((row, fault) for row, fault in faults if fault)
+    raise VendorMalformed(f"field {field!r} of row {row}{fault}")
+
+
+def _fault(item: Mapping[str, Any], field: str, read: Callable[[Any], Any], *, optional: bool) -> str:
+    """Why the field cannot be read, or nothing."""
+    try:
+        read(item.get(field) if optional else item[field])
+    except KeyError:
+        return " is missing"
+    except ValueError as error:
+        return f": {error}"
+    return ""
 
 
 def single(item: Mapping[str, Any], field: str, read: Callable[[Any], T], where: str) -> T:
@@ -265,7 +274,9 @@ def distinct(rows: list[dict[str, Any]], field: str) -> list[dict[str, Any]]:
     for row, item in enumerate(rows):
         first = known.setdefault(str(item.get(field))[:MAX_IDENTIFIER], item)
         if first is not item and first != item:
-            raise VendorMalformed(f"field {field!r} of row {row}: {shown(item.get(field))} is there twice with other values")
+            raise VendorMalformed(
+                f"field {field!r} of row {row}: {shown(item.get(field))} is there twice with other values"
+            )
     return rows if len(known) == len(rows) else list(known.values())
 
 
@@ -281,4 +292,4 @@ def objects(values: Sequence[object]) -> "pd.Series[Any]":
 
 def instants(values: Sequence[datetime | None]) -> pd.DatetimeIndex:
     """A column of UTC timestamps; None becomes NaT."""
-    return pd.DatetimeIndex(pd.to_datetime(list(values), utc=True))
+    return pd.DatetimeIndex(list(values), dtype="datetime64[ns, UTC]")

@@ -1,6 +1,6 @@
 """Keeping keys out of everything that is kept or shown.
 
-Lives here: the transport that adds a key after everything that could log the request, and the redactor of texts and bodies.
+Lives here: the transport that adds a key below everything that could log the request; the redactor of texts and bodies.
 Not here: which keys there are (vendors.py, settings) or asking (transport.py).
 """
 

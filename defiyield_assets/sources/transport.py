@@ -1,6 +1,6 @@
 """The gateway to all vendors: pacing, retries, classification, archive.
 
-Lives here: everything between a client's question and its typed rows. Not here: what an answer looks like (one module per
+Lives here: everything between a client's question and its typed rows. Not here: what an answer looks like (a module per
 vendor), base URLs and limits (vendors.py), what a status or header means (wire.py), hiding keys (redaction.py).
 """
 
@@ -8,11 +8,11 @@ import asyncio
 import hashlib
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sized
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sized
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import httpx
 from aiolimiter import AsyncLimiter
@@ -25,12 +25,13 @@ from defiyield_assets.errors import (
     TransientError,
     VendorError,
     VendorMalformed,
+    VendorThrottled,
     VendorUnavailable,
 )
 from defiyield_assets.sources.redaction import KeyedTransport, Redactor, VendorSettings
 from defiyield_assets.sources.wire import Question, decode_json, error_of_status, retry_after_seconds, stamp_of
 
-__all__ = ["Fetched", "Gateway", "VendorSettings", "Window"]
+__all__ = ["Fetched", "Gateway", "VendorSettings", "Window", "all_of"]
 
 T = TypeVar("T")
 Refusal = Callable[[object], None]
@@ -106,8 +107,8 @@ class _Lane:
 class Gateway:
     """Asks vendors politely and remembers every answer. Use as `async with Gateway(...) as gateway`.
 
-    `transport` is the market (live, recorded or simulated), `now` its clock: the stamp of answers without a `Date` header
-    and the instant that windows are probed with. `partition_date` is written beside every archived request.
+    `transport` is the market (live, recorded or simulated), `now` its clock: the stamp of answers without `Date`
+    header and the instant that windows are probed with. `partition_date` is written beside every archived request.
     """
 
     def __init__(
@@ -264,24 +265,30 @@ class Gateway:
 
         def delay(state: RetryCallState) -> float:
             ceiling = min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 2 ** (state.attempt_number - 1))
-            seconds = max(self._random.uniform(0.0, ceiling), trace.retry_after)
-            if trace.status == 429:
+            return max(self._random.uniform(0.0, ceiling), trace.retry_after)
+
+        def tell(state: RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            seconds = state.upcoming_sleep
+            if isinstance(error, VendorThrottled):
+                # The limit is the key's, not the request's: whoever else waits in this lane pauses too.
                 lane.closed_until = asyncio.get_running_loop().time() + seconds
-            logger.warning(
-                "%s %s: attempt %d of %d failed, next in %.1f s: %s",
-                *(question.vendor, question.endpoint, state.attempt_number, ATTEMPTS, seconds),
-                state.outcome.exception() if state.outcome else "",
-            )
-            return seconds
+            logger.warning("attempt %d of %d failed, next in %.1f s: %s", trace.attempts, ATTEMPTS, seconds, error)
 
         retrying = AsyncRetrying(
-            sleep=pause, stop=patience_ends, wait=delay, retry=retry_if_exception_type(TransientError), reraise=True
+            sleep=pause,
+            stop=patience_ends,
+            wait=delay,
+            before_sleep=tell,
+            retry=retry_if_exception_type(TransientError),
+            reraise=True,
         )
-        rows: T | None = None
+        rows: object = None
+        answer: T
         error: BaseException | None = None
         try:
-            rows = await retrying(attempt)
-            return Fetched(rows, trace.fetched_at or self.present())
+            rows = answer = await retrying(attempt)
+            return Fetched(answer, trace.fetched_at or self.present())
         except BaseException as failure:
             error = failure
             raise
@@ -360,6 +367,17 @@ class Gateway:
             sha256=hashlib.sha256(body).hexdigest() if body is not None else None,
         )
         self._archive.record(record, body)
+
+
+async def all_of(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Results of calls made side by side, in their order; waits for all of them, then raises the first error."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    done: list[T] = []
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+        done.append(result)
+    return done
 
 
 async def _read_body(response: httpx.Response) -> bytes:

@@ -22,7 +22,7 @@ _DEFAULTS = (
     ),
     VendorSettings("ethgastracker", "https://www.ethgastracker.com", None, 30, _MINUTE, 1, key_param="apiKey"),
     VendorSettings("ethplorer", "https://api.ethplorer.io", None, 10, 1.0, 4, key_param="apiKey"),
-    VendorSettings("etherscan", "https://api.etherscan.io/v2/api", None, 3, 1.0, 3, key_param="apikey"),
+    VendorSettings("etherscan", "https://api.etherscan.io/v2", None, 3, 1.0, 3, key_param="apikey"),
     VendorSettings("fred", "https://api.stlouisfed.org/fred", None, 120, _MINUTE, 2, key_param="api_key"),
     VendorSettings("slack", "https://hooks.slack.com", None, 1, 1.0, 1),
 )

@@ -68,7 +68,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def decode_json(body: bytes) -> object:
-    """The JSON document in a body; truncated, undecodable, too deeply nested or NaN-bearing ones are `VendorMalformed`."""
+    """The JSON document in a body; a truncated, undecodable, too deeply nested or NaN-bearing one is malformed."""
     try:
         return json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -83,8 +83,12 @@ def decode_text(body: bytes) -> object:
 
 def stamp_of(headers: httpx.Headers) -> datetime | None:
     """The answer's `Date` header as UTC, or None when there is none that can be read."""
+    return _http_date(headers.get("date", ""))
+
+
+def _http_date(said: str) -> datetime | None:
     try:
-        stamp = parsedate_to_datetime(headers.get("date", ""))
+        stamp = parsedate_to_datetime(said)
         stamp = stamp.replace(tzinfo=UTC) if stamp.tzinfo is None else stamp.astimezone(UTC)
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
@@ -96,7 +100,7 @@ def retry_after_seconds(headers: httpx.Headers, answered_at: datetime) -> float:
     said = headers.get("retry-after", "").strip()
     if said.isascii() and said.isdigit() and len(said) <= 9:
         return float(said)
-    named = stamp_of(httpx.Headers({"date": said}))
+    named = _http_date(said)
     return max(0.0, (named - answered_at).total_seconds()) if named else 0.0
 
 

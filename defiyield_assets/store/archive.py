@@ -1,7 +1,7 @@
 """The archive of vendors' answers: every request is a row, every distinct body is kept once and never changed.
 
-Lives here: keeping and finding answers, and how many there were. Not here: asking vendors (sources/transport.py), what a
-request is (domain/provenance.py).
+Lives here: keeping and finding answers, and how many there were. Not here: asking vendors (sources/transport.py), what
+a request is (domain/provenance.py).
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 
 import pandas as pd
 import sqlalchemy as sa
@@ -106,15 +107,15 @@ def _unpack(digest: str, packed: bytes) -> bytes:
 def fetches(engine: sa.Engine, days: DayRange | None = None, by: Sequence[str] = ("vendor",)) -> pd.DataFrame:
     """How many requests there were, by vendor (or any of GROUPINGS), for the partitions `days` or for all.
 
-    One row per group, in the order of `by`: requests (rows of raw_fetches), attempts (retries included), failed (ended in
-    an error), bytes, waited_seconds, first_fetched_at and last_fetched_at (UTC).
+    One row per group, in the order of `by`: requests (rows of raw_fetches), attempts (retries included), failed (ended
+    in an error), bytes, waited_seconds, first_fetched_at and last_fetched_at (UTC).
     """
     unknown = sorted(set(by) - set(GROUPINGS))
     if unknown or not by:
         raise ValueError(f"fetches can be counted by {', '.join(GROUPINGS)}, not by {', '.join(unknown) or 'nothing'}")
     table = schema.raw_fetches
     groups = [table.c[name] for name in by]
-    figures: dict[str, sa.ColumnElement[object]] = {
+    figures: dict[str, sa.ColumnElement[Any]] = {
         "requests": sa.func.count(),
         "attempts": sa.func.sum(table.c.attempts),
         "failed": sa.func.count(table.c.error_class),

@@ -230,28 +230,28 @@ def matches(cells: pd.Series, wanted: Any) -> pd.Series:
 
 
 def _describe(table: sa.Table, frame: pd.DataFrame, failures: pd.DataFrame) -> str:
-    sentences = []
-    for (column, rule), cases in failures.groupby(["column", "check"], sort=False, dropna=False):
+    """All broken rules in words: the shape of the frame first, then column by column, then repeated keys."""
+    shape: list[str] = []
+    cells: dict[str, list[str]] = {column.name: [] for column in table.columns}
+    for (name, rule), cases in failures.groupby(["column", "check"], sort=True, dropna=False):
+        column = str(name)
+        first = _shown(cases["failure_case"].iloc[0])
         if rule == "column_in_dataframe":
-            sentences.append(f"column {cases['failure_case'].iloc[0]} is missing")
+            shape += [f"column {_shown(missing)} is missing" for missing in cases["failure_case"]]
         elif rule == "column_in_schema":
-            names = ", ".join(_shown(name) for name in cases["failure_case"])
-            sentences.append(f"columns that the table does not have: {names}")
+            shape.append(f"columns that the table does not have: {', '.join(map(_shown, cases['failure_case']))}")
         elif rule == "dataframe_column_labels_unique":
-            sentences.append(f"column {cases['failure_case'].iloc[0]} appears twice")
-        elif rule == "multiple_fields_uniqueness":
-            sentences.append("")  # once for all key columns, below
-        elif cases["index"].isna().any():
-            sentences.append(f"column {column}: {rule}: {_shown(cases['failure_case'].iloc[0])}")
-        else:
+            shape.append(f"column {first} appears twice")
+        elif rule != "multiple_fields_uniqueness" and cases["index"].isna().any():  # the check itself failed
+            cells[column].append(f"column {column} {rule}: {first}")
+        elif rule != "multiple_fields_uniqueness":
             words = "must not be null" if rule == "not_nullable" else str(rule)
-            sentences.append(_sentence(table, frame, str(column), words, [int(row) for row in cases["index"]]))
-    if "" in sentences:
-        keys = [column.name for column in table.primary_key.columns]
-        repeated = frame.index[frame.duplicated(keys, keep="first")]
-        sentences = [sentence for sentence in sentences if sentence]
-        sentences.append(_sentence(table, frame, " + ".join(keys), "key must be unique", list(repeated)))
-    return _message(table, sentences)
+            cells[column].append(_sentence(table, frame, column, words, sorted(int(row) for row in cases["index"])))
+    keys = [column.name for column in table.primary_key.columns]
+    repeated = "multiple_fields_uniqueness" in set(failures["check"])
+    rows = [row for row, is_repeated in enumerate(frame.duplicated(keys)) if is_repeated] if repeated else []
+    unique = [_sentence(table, frame, " + ".join(keys), "key must be unique", rows)] if repeated else []
+    return _message(table, [*shape, *(sentence for column in cells.values() for sentence in column), *unique])
 
 
 def _message(table: sa.Table, sentences: list[str]) -> str:

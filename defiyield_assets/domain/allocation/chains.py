@@ -20,5 +20,7 @@ CHAIN_NAMES = {
 def chain_name(chain_id: int) -> str:
     """DeFiLlama's name of a chain; raises `ConfigurationError` for an id that has none here."""
     if chain_id not in CHAIN_NAMES:
-        raise ConfigurationError(f"chain id {chain_id} is not one of {sorted(CHAIN_NAMES)}: no pool can be matched to it")
+        raise ConfigurationError(
+            f"chain id {chain_id} is not one of {sorted(CHAIN_NAMES)}: no pool can be matched to it"
+        )
     return CHAIN_NAMES[chain_id]

@@ -1,9 +1,12 @@
 """What a pool earns over the horizon for a given position, own deposit included.
 
-Lives here: period returns, dilution and the secants that the model uses. Not here: caps (limits.py), costs (model.py, steps.py).
+Lives here: period returns, dilution and the secants that the model uses.
+Not here: caps (limits.py), costs (model.py, steps.py).
 """
 
-from defiyield_assets.domain.allocation.problem import PoolOption
+import itertools
+
+from defiyield_assets.domain.allocation.facts import PoolOption
 from defiyield_assets.domain.policy import Parameters
 
 SECANT_SHARES = (0.01, 0.02, 0.03, 0.04, 0.05)
@@ -13,9 +16,10 @@ DAYS_PER_YEAR = 365
 
 def period_return(apy: float, reward_share: float, parameters: Parameters) -> float:
     """Return over the horizon: (1+base)^(h/365)-1 plus the reward, simple and after its haircut (allocation.md)."""
-    years = parameters.horizon_days / DAYS_PER_YEAR
+    years: float = parameters.horizon_days / DAYS_PER_YEAR
     base = max(-1.0, apy * (1.0 - reward_share))
-    return (1.0 + base) ** years - 1.0 + apy * reward_share * (1.0 - parameters.reward_haircut) * years
+    growth: float = (1.0 + base) ** years - 1.0
+    return growth + apy * reward_share * (1.0 - parameters.reward_haircut) * years
 
 
 def dilution(value: float, held: float, size: float | None) -> float:
@@ -33,7 +37,10 @@ def pool_gain(pool: PoolOption, value: float, held: float, parameters: Parameter
 
 
 def secants(pool: PoolOption, held: float, upper: float, parameters: Parameters) -> list[tuple[float, float]]:
-    """Lines (slope, intercept) whose lower envelope is the gain at 0, 1 … 5 % of size, V0 and the cap, and below it between."""
+    """Lines (slope, intercept) whose lower envelope meets the gain at 0, 1 … 5 % of size, V0 and `upper`.
+
+    Between these points it lies below the gain: the model never counts on more than the curve gives.
+    """
     knots = {0.0, upper, min(held, upper)}
     if pool.size_usd is not None and pool.size_usd > held:
         knots |= {share * pool.size_usd for share in SECANT_SHARES if share * pool.size_usd < upper}
@@ -42,7 +49,7 @@ def secants(pool: PoolOption, held: float, upper: float, parameters: Parameters)
         if knot - points[-1] > 1e-9 * max(1.0, upper):
             points.append(knot)
     lines = []
-    for left, right in zip(points[:-1], points[1:], strict=True):
+    for left, right in itertools.pairwise(points):
         low, high = (pool_gain(pool, value, held, parameters) for value in (left, right))
         slope = (high - low) / (right - left)
         lines.append((slope, low - slope * left))

@@ -1,16 +1,16 @@
 """How much each pool may hold, take and give, and what pools share: bounds as tight as they are reachable.
 
-Lives here: per-pool bounds with exit liquidity, shared caps with what is stuck in them. Not here: the model (model.py), and
-not the check of the finished plan, which replay.py writes again from the specification without this module.
-Caps on issuers count what is in pools: idle cash is free to wait in any trusted token, so that a treasury that starts with one
-token is never forced to convert. A token of a pool counts by its value; a deposit splits equally over the pool's tokens.
+Lives here: per-pool bounds with exit liquidity, shared caps with what is stuck in them. Not here: the model (model.py),
+and not the check of the finished plan, which replay.py writes again from the specification without this module.
+Caps on issuers count what is in pools: idle cash is free to wait in any trusted token, so that a treasury that starts
+with one token is never forced to convert. A token of a pool counts by its value; a deposit splits equally over tokens.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from defiyield_assets.domain.allocation.problem import AllocationProblem, PoolOption
+from defiyield_assets.domain.allocation.facts import AllocationProblem, PoolOption
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,13 @@ class PoolLimits:
     @property
     def can_part(self) -> bool:
         """A withdrawal that leaves a position of proper size is possible."""
-        return self.part_max > 0 and self.part_max >= self.part_min
+        reaches_cap = self.held - self.part_max <= self.upper or self.held <= self.upper
+        return self.part_max > 0 and self.part_max >= self.part_min and reaches_cap
+
+    @property
+    def is_exit_forced(self) -> bool:
+        """Nothing but leaving brings the position under its cap."""
+        return self.can_exit and self.held > self.upper and not self.can_part
 
     @property
     def is_idle(self) -> bool:
@@ -77,9 +83,14 @@ class Limits:
 
     @cached_property
     def margin(self) -> float:
-        """Room that keeps caps and minima valid after rounding to base units and within the solvers' tolerance (USD)."""
+        """Room (USD) that keeps caps and minima valid after rounding to base units and within solver tolerances."""
         unit = max((float(token.value(1)) for token in self.problem.tokens), default=0.0)
-        return max(0.01, 1e-9 * self.aum, 8.0 * unit)
+        return max(0.01, 1e-8 * self.aum, 8.0 * unit)
+
+    @cached_property
+    def give(self) -> float:
+        """Slack of limits that only leaving everything meets: no flow is as small as this, but solvers round sums."""
+        return self.margin / 4.0
 
     @cached_property
     def min_position(self) -> float:
@@ -102,7 +113,10 @@ class Limits:
         caps = [(parameters.max_pool_share * self.aum, f"pool cap of {parameters.max_pool_share:.0%} of AUM")]
         if pool.size_usd is not None:
             caps.append(
-                (parameters.max_pool_tvl_share * pool.size_usd, f"{parameters.max_pool_tvl_share:.0%} of the pool's size")
+                (
+                    parameters.max_pool_tvl_share * pool.size_usd,
+                    f"{parameters.max_pool_tvl_share:.0%} of the pool's size",
+                )
             )
         return min(caps)
 
@@ -110,8 +124,10 @@ class Limits:
         held = self.problem.position_usd[pool.pool_id]
         cap, name = self.cap(pool)
         liquid = pool.withdrawable_usd
-        exit_ = 0.0 if pool.is_frozen else held if liquid is None else min(held, liquid)
-        if exit_ < held and exit_ < self.min_transaction:
+        # a billionth less than the vendor says, so that rounding never asks for more than can be paid out
+        exit_ = 0.0 if pool.is_frozen else held if liquid is None or liquid >= held else liquid * (1.0 - 1e-9)
+        is_worthless = held < self.margin and not pool.is_must_exit
+        if is_worthless or (exit_ < held and exit_ < self.min_transaction):
             exit_ = 0.0
         if pool.is_must_exit:
             upper, name = held - exit_, "must be left"
@@ -120,8 +136,11 @@ class Limits:
         else:
             upper = max(cap - self.margin, held)
             exit_cap = float("inf") if liquid is None else self.problem.parameters.exit_share * liquid
-            if max(held, exit_cap) < upper:
-                upper, name = max(held, exit_cap), f"{self.problem.parameters.exit_share:.0%} of what can be withdrawn"
+            if max(held, exit_cap - self.margin) < upper:
+                upper, name = (
+                    max(held, exit_cap - self.margin),
+                    f"{self.problem.parameters.exit_share:.0%} of what can be withdrawn",
+                )
         if not pool.can_grow:
             upper = min(upper, held)
         # what the wallet and all other positions could bring is as much as can ever arrive here
@@ -147,7 +166,8 @@ class Limits:
         idle = sum(float(token.value(token.balance)) for token in self.problem.tokens)
         wanted = share * self.aum
         wanted = min(wanted + self.margin, idle) if idle >= wanted else wanted + self.margin
-        return max(0.0, min(wanted, self.aum - sum(limit.stuck for limit in self.pools.values())))
+        reachable = self.aum - sum(limit.stuck for limit in self.pools.values()) - self.give
+        return max(0.0, min(wanted, reachable))
 
     @cached_property
     def shared(self) -> list[SharedLimit]:
@@ -162,8 +182,8 @@ class Limits:
 
         for protocol in sorted({pool.protocol for pool in pools}):
             whole(f"protocol {protocol}", parameters.max_protocol_share, lambda pool, p=protocol: pool.protocol == p)  # type: ignore[misc]
-        for issuer in sorted({token.issuer for token in self.problem.tokens}):
-            found.append(self._issuer(issuer, parameters.max_token_share))
+        issuers = sorted({token.issuer for token in self.problem.tokens})
+        found.extend(self._issuer(issuer, parameters.max_token_share) for issuer in issuers)
         for chain in sorted({pool.chain for pool in pools}):
             whole(f"chain {chain}", parameters.max_chain_share, lambda pool, c=chain: pool.chain == c)  # type: ignore[misc]
         whole("illiquid positions", parameters.max_illiquid_share, lambda pool: pool.exit_days > 0)
@@ -188,4 +208,4 @@ class Limits:
         current = sum(self.pools[pool].held * part for pool, part in held.items())
         stuck = sum(self.pools[pool].stuck * part for pool, part in held.items())
         limit = cap - self.margin if current > cap else max(cap - self.margin, current)
-        return SharedLimit(name, max(limit, stuck, 0.0), held, new)
+        return SharedLimit(name, max(limit, stuck + self.give, self.give), held, new)

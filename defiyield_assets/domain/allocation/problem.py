@@ -1,7 +1,7 @@
-"""The allocation problem of one day as frozen data: what the wallet holds, what the pools offer, what gas costs.
+"""The allocation problem of one day, gathered from the day's tables.
 
-Lives here: the dataclasses and `build_problem`, which reads the day's tables and refuses missing facts by name.
-Not here: bounds and caps (limits.py), returns (gains.py), the model (model.py).
+Lives here: `build_problem`, which refuses missing facts by name, and what the objective modes mean for the parameters.
+Not here: the dataclasses (facts.py), bounds and caps (limits.py), the model (model.py).
 """
 
 import json
@@ -16,149 +16,22 @@ from typing import Any
 import pandas as pd
 
 from defiyield_assets.domain.allocation.chains import chain_name
+from defiyield_assets.domain.allocation.facts import AllocationProblem, PoolOption, TokenHolding
 from defiyield_assets.domain.canonical import content_hash
-from defiyield_assets.domain.policy import METHODS, OBJECTIVES, Parameters, Policy, Token, Wallet
+from defiyield_assets.domain.policy import DOLLAR_ROLES, METHODS, OBJECTIVES, Parameters, Policy, Token, Wallet
 from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
 
 NATIVE = "native"
+DOLLAR_PEGS = ("usd", "accruing")
+"""Pegs that count as capital and may be bought."""
 ROBUST_QUANTILE = 0.10
 """The only lower quantile that forecasts are stored with (column p10)."""
-
-
-@dataclass(frozen=True)
-class TokenHolding:
-    """A token that the plan may touch: its price and what the investable wallet holds of it (base units)."""
-
-    address: str
-    symbol: str
-    decimals: int
-    price: Decimal
-    balance: int
-    issuer: str
-    is_buyable: bool
-    is_price_assumed: bool
-
-    def value(self, amount: int) -> Decimal:
-        """USD value of an amount of base units; exact under `steps.EXACT`."""
-        return amount * self.price / Decimal(10) ** self.decimals
-
-
-@dataclass(frozen=True)
-class PoolOption:
-    """A pool that may be entered, kept or left. Rates are fractions, `amounts` base units per token of `tokens`."""
-
-    pool_id: str
-    chain: str
-    protocol: str
-    role: str
-    tokens: tuple[str, ...]
-    amounts: tuple[int, ...]
-    apy: float
-    reward_share: float
-    size_usd: float | None
-    withdrawable_usd: float | None
-    pool_group: int
-    exit_days: int
-    can_grow: bool
-    is_must_exit: bool
-    is_frozen: bool
-    blocked: str
-
-    @property
-    def is_held(self) -> bool:
-        """We have a position in it."""
-        return any(self.amounts)
-
-
-@dataclass(frozen=True)
-class AllocationProblem:
-    """Everything that the plan of one day and one wallet depends on. Prices and fees are those of the day."""
-
-    day: date
-    chain: str
-    wallet: str
-    parameters: Parameters
-    tokens: tuple[TokenHolding, ...]
-    pools: tuple[PoolOption, ...]
-    gas_price_wei: int
-    gas_price_p90_wei: int
-    eth_price_usd: Decimal
-    eth_balance_wei: int
-    policy_hash: str
-
-    @cached_property
-    def token(self) -> dict[str, TokenHolding]:
-        """Tokens by address."""
-        return {token.address: token for token in self.tokens}
-
-    @cached_property
-    def position_usd(self) -> dict[str, float]:
-        """Value of our position per pool."""
-        return {pool.pool_id: float(sum(self.leg_values(pool), Decimal(0))) for pool in self.pools}
-
-    @cached_property
-    def aum_usd(self) -> Decimal:
-        """Investable capital: dollar tokens of the wallet and its positions; ETH is not part of it."""
-        wallet = sum((token.value(token.balance) for token in self.tokens), Decimal(0))
-        return sum((value for pool in self.pools for value in self.leg_values(pool)), wallet)
-
-    @cached_property
-    def input_hash(self) -> str:
-        """SHA-256 over everything but the policy."""
-        facts = [self.tokens, self.pools, self.gas_price_wei, self.gas_price_p90_wei, self.eth_price_usd]
-        return content_hash([self.day, self.chain, self.wallet, *map(_plain, facts), self.eth_balance_wei])
-
-    @property
-    def run_id(self) -> str:
-        """`<date>-<policy hash 8>-<input hash 8>`."""
-        return f"{self.day.isoformat()}-{self.policy_hash[:8]}-{self.input_hash[:8]}"
-
-    def leg_values(self, pool: PoolOption) -> list[Decimal]:
-        """Value of each token leg of our position in a pool."""
-        return [self.token[address].value(amount) for address, amount in zip(pool.tokens, pool.amounts, strict=True)]
-
-    def leg_shares(self, pool: PoolOption) -> list[float]:
-        """Share of each token in our position (what a withdrawal returns); equal shares where there is none."""
-        values = [float(value) for value in self.leg_values(pool)]
-        total = sum(values)
-        return [value / total for value in values] if total > 0 else [1 / len(values)] * len(values)
-
-    def deposit_gas(self, pool: PoolOption) -> int:
-        """Gas units of a deposit: one approval per token and the deposit itself."""
-        units = self.parameters.gas_units
-        by_role = {"lend": units.lend_in, "vault": units.vault_in, "staking": units.vault_in, "liquidity": units.lp_in}
-        return by_role[pool.role] + units.approve * len(pool.tokens)
-
-    def withdraw_gas(self, pool: PoolOption) -> int:
-        """Gas units of a withdrawal; a held pool without a role counts as the dearest of them."""
-        units = self.parameters.gas_units
-        by_role = {"lend": units.lend_out, "vault": units.vault_out, "staking": units.vault_out}
-        dearest = max(units.lend_out, units.vault_out, units.lp_out)
-        return by_role.get(pool.role, units.lp_out if pool.role == "liquidity" else dearest)
-
-    @property
-    def swap_gas(self) -> int:
-        """Gas units of a direct swap with its approval."""
-        return self.parameters.gas_units.swap + self.parameters.gas_units.approve
-
-    def gas_usd(self, units: int) -> Decimal:
-        """Expected cost of gas units, exact under `steps.EXACT`."""
-        return units * self.gas_price_wei * self.eth_price_usd / Decimal(10) ** 18
-
-
-def _plain(value: Any) -> Any:
-    """Hashable-by-JSON form: dataclasses to their fields, tuples kept."""
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: getattr(value, name) for name in value.__dataclass_fields__}
-    return value
 
 
 def effective_parameters(parameters: Parameters) -> Parameters:
     """The parameters that the objective mode implies: profit mode lifts the pool cap and the number of pools.
 
-    Raises `ConfigurationError` for a mode, method or quantile that is not implemented, so that none is silently ignored.
+    Raises `ConfigurationError` for a mode, method or quantile that is not implemented: none is silently ignored.
     """
     if parameters.objective not in OBJECTIVES:
         raise ConfigurationError(f"objective {parameters.objective!r} is not one of {', '.join(OBJECTIVES)}")
@@ -169,6 +42,28 @@ def effective_parameters(parameters: Parameters) -> Parameters:
     if parameters.objective == "profit":
         return replace(parameters, max_pool_share=1.0, min_pools=1)
     return parameters
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """Where and under which policy a problem is built."""
+
+    chain: str
+    wallet: Wallet
+    policy: Policy
+    parameters: Parameters
+    barred: AbstractSet[str]
+
+    @cached_property
+    def approved(self) -> dict[tuple[str, str], Token]:
+        return self.policy.token_by_address()
+
+    def is_barred(self, address: str) -> bool:
+        return f"{self.chain.lower()}:{address}" in self.barred
+
+    def decimals(self, chain: str, address: str, otherwise: int) -> int:
+        token = self.approved.get((chain, address))
+        return token.decimals if token else otherwise
 
 
 def build_problem(
@@ -188,28 +83,31 @@ def build_problem(
 ) -> AllocationProblem:
     """Gather the facts of `day` for one investable wallet.
 
-    Frames have the columns of their tables (store/schema.py) and hold at least the slice of `day`; `barred` holds lower-case
-    `chain:address` ids. Raises `SuspiciousDataError` naming a missing price, a balance or position that is not of the day,
-    missing gas or ETH price, and a held pool that selection does not know: nothing is ever assumed.
+    Frames have the columns of their tables (store/schema.py) and hold the slice of `day`; `barred` holds lower-case
+    `chain:address` ids. Raises `SuspiciousDataError` naming a missing price, a balance or position that is not of the
+    day, missing gas or ETH price, and a held pool that selection does not know: nothing is ever assumed.
     """
     parameters = effective_parameters(policy.parameters)
     chain, address = chain_name(wallet.chain_id), wallet.address.lower()
+    here = _Setting(chain, wallet, policy, parameters, barred)
     held = _held_amounts(_of_wallet(positions, wallet, day, "position"))
     balance, eth = _wallet_balances(_of_wallet(balances, wallet, day, "balance"), policy, chain)
     if held and not balance and eth is None:
         raise SuspiciousDataError(f"no balances of wallet {address} on {day}, but positions: the ledger is incomplete")
     rows = _pool_rows(eligible, day, chain, held)
     apys = _forecast_rates(forecasts, day, parameters)
-    pools = [_pool_option(row, chain, held.get(str(row["pool_id"]), {}), apys, policy, barred, parameters) for row in rows]
+    decimals = {row["token_address"]: int(row["decimals"]) for row in _records(positions)}
+    pools = [
+        _pool_option(row, here, amounts=held.get(str(row["pool_id"]), {}), rates=apys, decimals=decimals)
+        for row in rows
+    ]
     used = {token for pool in pools for token in pool.tokens if pool.is_held or pool.can_grow} | set(balance)
     prices = _prices(bars, positions, day, chain, used)
-    decimals = {row["token_address"]: int(row["decimals"]) for row in _records(positions)}
-    approved = {token.address: token for token in policy.tokens if token.chain == chain}
     tokens = [
-        _holding(used_address, approved, wallet, barred, balance, prices, decimals, chain) for used_address in sorted(used)
+        _holding(token, here, balance=balance.get(token, 0), price=prices[token], decimals=decimals.get(token, 0))
+        for token in sorted(used)
     ]
-    kept = [replace(pool, tokens=pool.tokens if pool.is_held or pool.can_grow else ()) for pool in pools]
-    kept = [replace(pool, amounts=pool.amounts if pool.tokens else ()) for pool in kept]
+    kept = [pool if pool.is_held or pool.can_grow else replace(pool, tokens=(), amounts=()) for pool in pools]
     mean_wei, p90_wei = _gas_prices(gas_forecasts, day, parameters)
     return AllocationProblem(
         day=day,
@@ -228,7 +126,12 @@ def build_problem(
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as dictionaries with None for every kind of null."""
-    return frame.astype(object).where(frame.notna(), None).to_dict("records")  # type: ignore[return-value]
+    names = [str(name) for name in frame.columns]
+    columns = [
+        [None if is_null else value for value, is_null in zip(frame[name], frame[name].isna(), strict=True)]
+        for name in names
+    ]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def _of_wallet(frame: pd.DataFrame, wallet: Wallet, day: date, what: str) -> list[dict[str, Any]]:
@@ -254,9 +157,11 @@ def _held_amounts(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, int]
     return held
 
 
-def _wallet_balances(rows: Iterable[Mapping[str, Any]], policy: Policy, chain: str) -> tuple[dict[str, int], int | None]:
+def _wallet_balances(
+    rows: Iterable[Mapping[str, Any]], policy: Policy, chain: str
+) -> tuple[dict[str, int], int | None]:
     """Balances of approved dollar tokens, and the ETH balance in wei (None when the ledger has no native row)."""
-    dollars = {token.address for token in policy.tokens if token.chain == chain and token.peg in ("usd", "accruing")}
+    dollars = {token.address for token in policy.tokens if token.chain == chain and token.peg in DOLLAR_PEGS}
     balance: dict[str, int] = {}
     eth: int | None = None
     for row in rows:
@@ -275,7 +180,9 @@ def _pool_rows(eligible: pd.DataFrame, day: date, chain: str, held: Mapping[str,
             raise SuspiciousDataError(f"eligible pool {row['pool_id']} is of {row['date']}, the plan needs {day}")
     unknown = sorted(set(held) - {row["pool_id"] for row in rows if row["chain"] == chain})
     if unknown:
-        raise SuspiciousDataError(f"held pools without a row in eligible_pools of {day} on {chain}: {', '.join(unknown)}")
+        raise SuspiciousDataError(
+            f"held pools without a row in eligible_pools of {day} on {chain}: {', '.join(unknown)}"
+        )
     return [row for row in rows if row["is_passed"] or row["pool_id"] in held]
 
 
@@ -295,12 +202,11 @@ def _forecast_rates(forecasts: pd.DataFrame, day: date, parameters: Parameters) 
 
 def _pool_option(
     row: Mapping[str, Any],
-    chain: str,
+    here: _Setting,
+    *,
     amounts: Mapping[str, int],
     rates: Mapping[str, Mapping[str, float]],
-    policy: Policy,
-    barred: AbstractSet[str],
-    parameters: Parameters,
+    decimals: Mapping[str, int],
 ) -> PoolOption:
     """One pool: total APY from selection (or its p10), split into base and reward as the component forecasts are."""
     pool_id = str(row["pool_id"])
@@ -308,21 +214,24 @@ def _pool_option(
     tokens = tuple(underlying + sorted(set(amounts) - set(underlying)))
     known = rates.get(pool_id, {})
     forecast = row["forecast_apy"]
-    if forecast is not None and parameters.objective == "robust":
+    if forecast is not None and here.parameters.objective == "robust":
         if "apy_p10" not in known:
-            raise SuspiciousDataError(f"no p10 forecast of apy over {parameters.horizon_days} days for pool {pool_id}")
+            raise SuspiciousDataError(
+                f"no p10 forecast of apy over {here.parameters.horizon_days} days for pool {pool_id}"
+            )
         forecast = known["apy_p10"]
     apy = forecast if forecast is not None else row["last_apy"]
     base, reward = known.get("apy_base"), known.get("apy_reward", 0.0)
     share = reward / (base + reward) if base is not None and base + reward > 0 else 0.0
     is_must_exit = bool(row["is_must_exit"]) and bool(amounts)
-    blocked = _blocked(row, tokens, chain, amounts, policy, barred)
+    blocked = _blocked(row, tokens, here)
     supply, borrow = row["total_supply_usd"], row["total_borrow_usd"]
     return PoolOption(
         pool_id=pool_id,
         chain=row["chain"],
         protocol=row["protocol"],
         role=row["role"] or "unknown",
+        listed=tuple((token, here.decimals(row["chain"], token, decimals.get(token, 0))) for token in tokens),
         tokens=tokens,
         amounts=tuple(amounts.get(token, 0) for token in tokens),
         apy=float(apy) if apy is not None else 0.0,
@@ -344,17 +253,10 @@ def _size(row: Mapping[str, Any]) -> float | None:
     return float(size) if size is not None and size > 0 else None
 
 
-def _blocked(
-    row: Mapping[str, Any],
-    tokens: tuple[str, ...],
-    chain: str,
-    amounts: Mapping[str, int],
-    policy: Policy,
-    barred: AbstractSet[str],
-) -> str:
+def _blocked(row: Mapping[str, Any], tokens: tuple[str, ...], here: _Setting) -> str:
     """Why nothing may be added to a pool; empty when it may grow."""
-    if row["chain"] != chain:
-        return f"on {row['chain']}, the investable wallet is on {chain}"
+    if row["chain"] != here.chain:
+        return f"on {row['chain']}, the investable wallet is on {here.chain}"
     if row["is_must_exit"]:
         return "must be left"
     if row["is_exit_only"] or not row["is_passed"]:
@@ -363,14 +265,13 @@ def _blocked(
         return "no forecast"
     if _size(row) is None:
         return "size unknown"
-    if row["role"] not in ("lend", "vault", "staking", "liquidity"):
+    if row["role"] not in DOLLAR_ROLES:
         return f"role {row['role']!r} is no dollar pool"
-    approved = policy.token_by_address()
     for token in tokens:
-        known = approved.get((chain, token))
-        if known is None or known.peg not in ("usd", "accruing"):
+        known = here.approved.get((here.chain, token))
+        if known is None or known.peg not in DOLLAR_PEGS:
             return f"token {token} is no approved dollar token"
-        if f"{chain.lower()}:{token}" in barred:
+        if here.is_barred(token):
             return f"token {known.symbol} is barred"
     return "" if tokens else "underlying tokens unknown"
 
@@ -391,48 +292,41 @@ def _prices(
             found[wanted[row["instrument_id"]]] = (Decimal(repr(float(row["close"]))), row["quality"] == "assumed")
     missing = sorted(prefix + token for token in tokens if token not in found or found[token][0] <= 0)
     if missing:
-        raise SuspiciousDataError(f"no price on {day} for {', '.join(missing)}: a plan is never made with an assumed 1.00")
+        raise SuspiciousDataError(
+            f"no price on {day} for {', '.join(missing)}: a plan is never made with an assumed 1.00"
+        )
     return found
 
 
-def _holding(
-    address: str,
-    approved: Mapping[str, Token],
-    wallet: Wallet,
-    barred: AbstractSet[str],
-    balance: Mapping[str, int],
-    prices: Mapping[str, tuple[Decimal, bool]],
-    decimals: Mapping[str, int],
-    chain: str,
-) -> TokenHolding:
+def _holding(address: str, here: _Setting, *, balance: int, price: tuple[Decimal, bool], decimals: int) -> TokenHolding:
     """A token of the plan; what is held but no longer approved may be sold or left, never bought."""
-    token = approved.get(address)
-    price, is_assumed = prices[address]
+    token = here.approved.get((here.chain, address))
     is_open = token is not None and (
-        token.access == "open" or bool({token.address, token.symbol} & set(wallet.permitted_tokens))
+        token.access == "open" or bool({token.address, token.symbol} & set(here.wallet.permitted_tokens))
     )
-    is_dollar = token is not None and token.peg in ("usd", "accruing")
+    is_dollar = token is not None and token.peg in DOLLAR_PEGS
     return TokenHolding(
         address=address,
         symbol=token.symbol if token else address,
-        decimals=token.decimals if token else decimals[address],
-        price=price,
-        balance=balance.get(address, 0),
+        decimals=here.decimals(here.chain, address, decimals),
+        price=price[0],
+        balance=balance,
         issuer=token.issuer if token else address,
-        is_buyable=is_open and is_dollar and f"{chain.lower()}:{address}" not in barred,
-        is_price_assumed=is_assumed,
+        is_buyable=is_open and is_dollar and not here.is_barred(address),
+        is_price_assumed=price[1],
     )
 
 
 def _gas_prices(gas_forecasts: pd.DataFrame, day: date, parameters: Parameters) -> tuple[int, int]:
-    """Expected and p90 effective gas price of tomorrow in wei, rounded up; base fee plus priority fee where only that exists."""
+    """Expected and p90 effective gas price of tomorrow in wei, rounded up; without it base fee plus priority fee."""
     rows = {row["kind"]: row for row in _records(gas_forecasts) if row["as_of"] == day and row["horizon_days"] == 1}
     row = rows.get("gas_price") or rows.get("base_fee")
     if row is None or not row["mean"] or row["mean"] <= 0:
         raise SuspiciousDataError(f"no gas forecast of {day} for one day ahead: the cost of a plan cannot be known")
     extra = Decimal(0) if row["kind"] == "gas_price" else Decimal(repr(parameters.priority_fee_gwei))
     mean, p90 = (
-        int(((Decimal(repr(float(row[name]))) + extra) * 10**9).to_integral_value(ROUND_CEILING)) for name in ("mean", "p90")
+        int(((Decimal(repr(float(row[name]))) + extra) * 10**9).to_integral_value(ROUND_CEILING))
+        for name in ("mean", "p90")
     )
     return mean, max(mean, p90)
 

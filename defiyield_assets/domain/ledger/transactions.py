@@ -1,4 +1,4 @@
-"""Chain facts as transactions: the rows of `account_transactions` that share a hash, in the order in which they are booked.
+"""Chain facts as transactions: the rows of `account_transactions` that share a hash, in booking order.
 
 Lives here: grouping, ordering and what moved at all. Not here: what a transaction means (classify.py, booking.py).
 """
@@ -61,8 +61,9 @@ class Transaction:
 
 def _fee(value: int, gas_used: int | None, gas_price_wei: int | None) -> int:
     """gasUsed x gasPrice in wei; the vendor's product where it tells only that."""
-    known = gas_used is not None and gas_price_wei is not None and gas_used == gas_used and gas_price_wei == gas_price_wei
-    return int(gas_used) * int(gas_price_wei) if known else int(value)  # type: ignore[arg-type]
+    if gas_used is None or gas_price_wei is None or pd.isna(gas_used) or pd.isna(gas_price_wei):
+        return int(value)
+    return int(gas_used) * int(gas_price_wei)
 
 
 def _transaction(rows: list[tuple]) -> Transaction:  # type: ignore[type-arg]

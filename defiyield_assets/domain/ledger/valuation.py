@@ -48,7 +48,7 @@ def decimal_closes(frame: pd.DataFrame, key: str, value: str) -> dict[tuple[str,
 
 
 def eth_prices(gas_fees_daily: pd.DataFrame) -> dict[date, Decimal]:
-    """ETH price in USD by day from `gas_fees_daily`; of several rows of a day the first by (kind, source) that has one."""
+    """ETH price in USD by day from `gas_fees_daily`; of several rows of a day the first by (kind, source) with one."""
     ordered = gas_fees_daily.sort_values(["date", "kind", "source"], kind="stable")
     ordered = ordered[ordered["eth_price_usd"].notna()].drop_duplicates("date")
     return {day: price for (_, day), price in decimal_closes(ordered.assign(key="eth"), "key", "eth_price_usd").items()}
@@ -96,8 +96,14 @@ class Prices:
         token = self.token(chain_id, address)
         close = self.eth.get(day) if token is None else self.closes.get((token.instrument_id, day))
         if close is None:
-            name = "ETH (gas_fees_daily.eth_price_usd)" if token is None else f"{token.symbol} (daily_bars {token.instrument_id})"
-            raise SuspiciousDataError(f"no close of {name} on {day.isoformat()}: it is held, and no price is ever assumed")
+            name = (
+                "ETH (gas_fees_daily.eth_price_usd)"
+                if token is None
+                else f"{token.symbol} (daily_bars {token.instrument_id})"
+            )
+            raise SuspiciousDataError(
+                f"no close of {name} on {day.isoformat()}: it is held, and no price is ever assumed"
+            )
         return close
 
     def value(self, chain_id: int, address: str, amount: int, day: date) -> Decimal:

@@ -1,10 +1,11 @@
 """Daily points of pools: from charts and snapshots to revisions, and what was known when.
 
-Lives here: which points are new, which revision a reader sees, whose chart must be asked. Not here: statistics (metrics.py).
+Lives here: which points are new, which revision a reader sees, whose chart must be asked. Not here: statistics
+(metrics.py).
 """
 
 from collections.abc import Collection, Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 import numpy as np
 import pandas as pd
@@ -21,8 +22,8 @@ VIEW_COLUMNS = (*HISTORY_COLUMNS, "is_hindsight")
 def history_from_chart(chart: pd.DataFrame, pool_id: str, through: date, seen_at: datetime) -> pd.DataFrame:
     """The points of one pool's chart up to and including `through`, one per UTC day, in POINT_COLUMNS.
 
-    Of several points on one day the last by timestamp stays. Null, negative and absurd APYs are kept as they came; a negative
-    or infinite TVL becomes unknown. A point whose day was not over at `seen_at` is provisional.
+    Of several points on one day the last by timestamp stays. Null, negative and absurd APYs are kept as they came; a
+    negative or infinite TVL becomes unknown. A point whose day was not over at `seen_at` is provisional.
     """
     if chart.empty:
         return pd.DataFrame(columns=list(POINT_COLUMNS))
@@ -79,11 +80,11 @@ def chart_findings(chart: pd.DataFrame, through: date, apy_plausible_max: float)
 def new_revisions(existing: pd.DataFrame, incoming: pd.DataFrame) -> pd.DataFrame:
     """The rows of `incoming` that must be upserted into `pool_histories`, with their revision numbers.
 
-    `existing`: all stored revisions of the pools and days of `incoming` (more does no harm). `incoming`: POINT_COLUMNS, at most
-    one row per (pool, date). An incoming point that equals the newest stored value, or the value that was newest when it was
-    seen, is nothing new, so that repeating a day or a range writes nothing. A different one becomes the next revision. A
-    provisional newest value is replaced in place (same revision) by what is seen later; a provisional point never follows or
-    replaces a final one.
+    `existing`: all stored revisions of the pools and days of `incoming` (more does no harm). `incoming`:
+    POINT_COLUMNS, at most one row per (pool, date). An incoming point that equals the newest stored value, or the
+    value that was newest when it was seen, is nothing new, so that repeating a day or a range writes nothing. A
+    different one becomes the next revision. A provisional newest value is replaced in place (same revision) by what
+    is seen later; a provisional point never follows or replaces a final one.
     """
     if incoming.empty:
         return pd.DataFrame(columns=list(HISTORY_COLUMNS))
@@ -93,7 +94,7 @@ def new_revisions(existing: pd.DataFrame, incoming: pd.DataFrame) -> pd.DataFram
     newest, then_newest, highest = _newest(existing, batch)
     is_new = newest["revision"].isna()
     is_repeat = _same_values(batch, newest) | _same_values(batch, then_newest)
-    was_provisional = newest["is_provisional"].eq(True)  # noqa: FBT003 - null compares as False
+    was_provisional = newest["is_provisional"].eq(True)
     incoming_provisional = batch["is_provisional"].astype(bool)
     is_later = _stamps(batch["seen_at"]) >= _stamps(newest["seen_at"])
     becomes_final = was_provisional & ~incoming_provisional
@@ -108,7 +109,8 @@ def new_revisions(existing: pd.DataFrame, incoming: pd.DataFrame) -> pd.DataFram
 def known_view(revisions: pd.DataFrame, known_at: datetime) -> pd.DataFrame:
     """One row per (pool, date) as known at an instant, in VIEW_COLUMNS.
 
-    That is the highest revision with `seen_at` <= known_at; where there is none, the lowest revision with `is_hindsight` True.
+    That is the highest revision with `seen_at` <= known_at; where there is none, the lowest revision with
+    `is_hindsight` True.
     """
     if revisions.empty:
         return pd.DataFrame(columns=list(VIEW_COLUMNS))
@@ -123,14 +125,16 @@ def known_view(revisions: pd.DataFrame, known_at: datetime) -> pd.DataFrame:
 def tracked_pools(prefiltered: pd.DataFrame, positions: pd.DataFrame, days: DayRange) -> pd.DataFrame:
     """Which pools are followed on which day: those that passed the pre-filter and those that we hold; [date, pool_id].
 
-    `positions` is `pool_positions`. The ledger of D is written after the histories of D, so "held on D" is read from the newest
-    slice before D; a re-run of D, when later slices exist, therefore follows the same pools.
+    `positions` is `pool_positions`. The ledger of D is written after the histories of D, so "held on D" is read from
+    the newest slice before D; a re-run of D, when later slices exist, therefore follows the same pools.
     """
     rows: set[tuple[date, str]] = set()
     if len(prefiltered):
         passed = prefiltered[prefiltered["is_passed"].astype(bool)]
         rows |= set(zip(passed["date"], passed["pool_id"], strict=True))
-    by_date = {day: set(held) for day, held in positions.groupby("date")["pool_id"]} if len(positions) else {}
+    by_date: dict[date, set[str]] = {}
+    for known, pool_id in zip(positions["date"], positions["pool_id"], strict=True) if len(positions) else ():
+        by_date.setdefault(known, set()).add(pool_id)
     for day in days:
         newest = max((known for known in by_date if known < day), default=None)
         rows |= {(day, pool_id) for pool_id in by_date.get(newest, ())} if newest else set()
@@ -139,25 +143,34 @@ def tracked_pools(prefiltered: pd.DataFrame, positions: pd.DataFrame, days: DayR
 
 
 def pools_to_request(
-    tracked: Iterable[str], existing: pd.DataFrame, day: date, gap_days: int, held: Iterable[str] = ()
+    tracked: Iterable[str],
+    existing: pd.DataFrame,
+    days: DayRange,
+    gap_days: int,
+    *,
+    held: Iterable[str] = (),
+    snapshots: pd.DataFrame | None = None,
 ) -> list[str]:
-    """Ids whose chart must be asked for on a day, sorted: new pools, pools with a gap, held pools.
+    """Ids whose chart must be asked for, once for the whole range, sorted: new pools, pools with a gap, held pools.
 
-    `existing`: stored revisions (any) with `date` <= day; a month back is enough, but a pool without a row in it counts as new. A
-    gap is a run of more than `gap_days` days without a point between the pool's first known point of the last 30 days and the
-    day before `day` (the point of `day` itself comes from the snapshot).
+    `existing`: stored revisions from 30 days before `days` on; a pool without a row in it before `days.end` is new.
+    `snapshots`: the `pools` slices of `days`, whose points need no chart. A gap is a run of more than `gap_days` days
+    without a point between 30 days before the range (or the pool's first known point since) and the end of the range.
     """
     wanted = set(tracked) | set(held)
     requested = set(held)
-    window = [day - timedelta(days=offset) for offset in range(30, 0, -1)]
-    seen: dict[str, set[date]] = {}
+    window = list(days.back(30))
+    seen: dict[str, set[date]] = {pool_id: set() for pool_id in wanted}
     if len(existing):
-        past = existing[(existing["date"] < day) & existing["pool_id"].isin(list(wanted))]
-        seen = {str(pool_id): set(dates) for pool_id, dates in past.groupby("pool_id")["date"]}
-    for pool_id in wanted - requested:
-        dates = seen.get(pool_id)
-        if not dates or _longest_silence(dates, window) > gap_days:
-            requested.add(pool_id)
+        for pool_id, day in zip(existing["pool_id"], existing["date"], strict=True):
+            if pool_id in seen and day < days.end:
+                seen[pool_id].add(day)
+    requested |= {pool_id for pool_id, dates in seen.items() if not dates}
+    if snapshots is not None and len(snapshots):
+        for pool_id, day in zip(snapshots["pool_id"], snapshots["snapshot_date"], strict=True):
+            if pool_id in seen and day in days:
+                seen[pool_id].add(day)
+    requested |= {pool_id for pool_id in wanted - requested if _longest_silence(seen[pool_id], window) > gap_days}
     return sorted(requested)
 
 

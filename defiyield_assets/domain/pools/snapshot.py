@@ -1,6 +1,7 @@
 """Today's `/pools` and `/lendBorrow` answers as the `pools` table.
 
-Lives here: joining, aliases, staleness and the check that a snapshot is whole. Not here: fetching (sources), histories (histories.py).
+Lives here: joining, aliases, staleness and the check that a snapshot is whole. Not here: fetching (sources),
+histories (histories.py).
 """
 
 from collections.abc import Mapping
@@ -67,10 +68,11 @@ def build_pools(
 ) -> pd.DataFrame:
     """The `pools` slice of one day from the parsed vendor answers.
 
-    Rates are fractions and kept as they are, however absurd. A negative or infinite size becomes unknown. A list of underlying
-    tokens with a hole in it is not a list: it becomes []. Rows under an old pool id get today's id; where both exist the row
-    that already carries today's id wins, and of several rows of one id the largest is kept. `is_stale` is set where the vendor
-    stamps its rows and the stamp is more than a day older than `fetched_at`; `observed_at` is `fetched_at`.
+    Rates are fractions and kept as they are, however absurd. A negative or infinite size becomes unknown. A list of
+    underlying tokens with a hole in it is not a list: it becomes []. Rows under an old pool id get today's id; where
+    both exist the row that already carries today's id wins, and of several rows of one id the largest is kept.
+    `is_stale` is set where the vendor stamps its rows and the stamp is more than a day older than `fetched_at`;
+    `observed_at` is `fetched_at`.
     """
     if pool_rows.empty:
         return pd.DataFrame(columns=list(POOL_COLUMNS))
@@ -150,7 +152,7 @@ def _text(rows: pd.DataFrame, column: str) -> pd.Series:
     if column not in rows:
         return pd.Series([None] * len(rows), index=rows.index, dtype=object)
     values = rows[column].astype(object)
-    return values.where(values.notna(), None)
+    return pd.Series([None if pd.isna(value) else value for value in values], index=rows.index, dtype=object)
 
 
 def _address_list(value: object) -> str:

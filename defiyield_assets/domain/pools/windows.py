@@ -1,12 +1,13 @@
 """Windows of days over matrices [pool, day]: each window is computed from its own values only.
 
-Lives here: the arithmetic that quality and metrics share, and the loop over what was known on each day. Not here: the rules.
-No running sums: the result of a day must not depend, to the last bit, on how many days were loaded before it.
+Lives here: the arithmetic that quality and metrics share, and the loop over what was known on each day. Not here: the
+rules. No running sums: the result of a day must not depend, to the last bit, on how many days were loaded before it.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,8 @@ Flags = npt.NDArray[np.bool_]
 Counts = npt.NDArray[np.int64]
 
 LOOKBACK_DAYS = 60
-"""Days of history before the first wanted day that the rules read: 30 of yesterday's window and 30 more for its spikes."""
+"""Days of history before the first wanted day that the rules read: 30 of yesterday's window and 30 more for its
+spikes."""
 MAD_TO_SIGMA = 1.4826
 """Scales a median absolute deviation to the standard deviation of a normal distribution (Rousseeuw & Croux 1993)."""
 MIN_SPIKE_DAYS = 7
@@ -28,14 +30,15 @@ MIN_SPIKE_DAYS = 7
 SPIKE_WINDOW = 30
 POOLS_AT_ONCE = 128
 NEVER = np.iinfo(np.int64).min
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True)
 class Panel:
     """Values as known, one row per pool and one column per day; null where there is no point.
 
-    `wanted` columns at the right end are the days that the caller asked for; the others are their history. `is_hindsight`
-    marks, per wanted day and pool, whether any point of the lookback was seen after that day's cutoff.
+    `wanted` columns at the right end are the days that the caller asked for; the others are their history.
+    `is_hindsight` marks, per wanted day and pool, whether any point of the lookback was seen after that day's cutoff.
     """
 
     pool_ids: tuple[str, ...]
@@ -54,8 +57,9 @@ def panels(
 ) -> Iterator[Panel]:
     """The histories of the tracked pools as panels in which every wanted day sees what was known at its own cutoff.
 
-    Pools without a second revision of any point have the same values at every cutoff and share one panel for the whole range; only
-    pools with revisions are looked at day by day. `hindsight_days` is how far back a late point taints a day.
+    Pools without a second revision of any point have the same values at every cutoff and share one panel for the
+    whole range; only pools with revisions are looked at day by day. `hindsight_days` is how far back a late point
+    taints a day.
     """
     followed = tracked[tracked["date"].isin(list(days))]
     pool_ids = sorted(set(followed["pool_id"]))
@@ -67,17 +71,16 @@ def panels(
     is_revised = rows.duplicated(["pool_id", "date"], keep=False) if len(rows) else pd.Series(dtype=bool)
     revised = set(rows.loc[is_revised, "pool_id"]) if len(rows) else set()
     plain = [pool_id for pool_id in pool_ids if pool_id not in revised]
-    by_pool = dict(list(rows.groupby("pool_id"))) if len(rows) else {}
+    by_pool = {str(pool_id): found for pool_id, found in rows.groupby("pool_id")} if len(rows) else {}
     for start in range(0, len(plain), POOLS_AT_ONCE):
         chunk = plain[start : start + POOLS_AT_ONCE]
         yield _panel(_rows_of(by_pool, chunk, rows), chunk, days, hindsight_days)
     edited = sorted(revised)
+    changed = _rows_of(by_pool, edited, rows)
     for day in days if edited else ():
-        kept = [pool_id for pool_id in edited]
-        past = _rows_of(by_pool, kept, rows)
-        view = known_view(past[past["date"] <= day], cutoff(day))
-        for start in range(0, len(kept), POOLS_AT_ONCE):
-            chunk = kept[start : start + POOLS_AT_ONCE]
+        view = known_view(changed[changed["date"].isin(list(DayRange.of(day).back(LOOKBACK_DAYS)))], cutoff(day))
+        for start in range(0, len(edited), POOLS_AT_ONCE):
+            chunk = edited[start : start + POOLS_AT_ONCE]
             yield _panel(view[view["pool_id"].isin(chunk)], chunk, DayRange.of(day), hindsight_days)
 
 
@@ -121,10 +124,12 @@ def _panel(view: pd.DataFrame, pool_ids: list[str], days: DayRange, hindsight_da
 
 def _epoch(stamps: pd.Series) -> Counts:
     """Microseconds since 1970."""
-    return stamps.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)
+    naive = stamps.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy()
+    epoch: Counts = naive.astype("datetime64[us]").astype(np.int64)
+    return epoch
 
 
-def trailing(values: npt.NDArray[np.generic], width: int, fill: object = np.nan) -> npt.NDArray[np.generic]:
+def trailing(values: npt.NDArray[Scalar], width: int, fill: object = np.nan) -> npt.NDArray[Scalar]:
     """For each (pool, day) the `width` values ending that day, oldest first; before the first column `fill`."""
     padding = np.full((values.shape[0], width - 1), fill, dtype=values.dtype)
     padded = np.concatenate([padding, values], axis=1)
@@ -139,7 +144,8 @@ def mean(values: Floats, width: int) -> Floats:
 
 
 def deviation(values: Floats, width: int, minimum: int = 3) -> Floats:
-    """Sample standard deviation (ddof 1) of the observed values of the last `width` days; null below `minimum` values."""
+    """Sample standard deviation (ddof 1) of the observed values of the last `width` days; null below `minimum`
+    values."""
     windows = trailing(values, width)
     count = np.isfinite(windows).sum(axis=-1)
     centre = _divide(np.nansum(windows, axis=-1), count)
@@ -181,10 +187,11 @@ def median(windows: Floats) -> tuple[Floats, Counts]:
 def spike_threshold(apy: Floats, multiple: float, robust_z: float) -> Floats:
     """The APY above which a value is a spike, from the 30 days before it; infinite where nothing can be said.
 
-    A spike is above `multiple` times the median AND more than `robust_z` robust z-scores above it, with z = (x - median) /
-    (1.4826 * MAD) (Iglewicz & Hoaglin 1993), so the threshold is the larger of the two limits. When the MAD is 0 every
-    value above the median is infinitely many z away and the multiple alone decides. When the median is not positive a multiple of
-    it has no meaning (a pool that paid nothing begins to pay), and below 7 observed days there is no history: no spike.
+    A spike is above `multiple` times the median AND more than `robust_z` robust z-scores above it, with z = (x -
+    median) / (1.4826 * MAD) (Iglewicz & Hoaglin 1993), so the threshold is the larger of the two limits. When the MAD
+    is 0 every value above the median is infinitely many z away and the multiple alone decides. When the median is not
+    positive a multiple of it has no meaning (a pool that paid nothing begins to pay), and below 7 observed days there
+    is no history: no spike.
     """
     earlier = trailing(before(apy), SPIKE_WINDOW)
     centre, count = median(earlier)
@@ -195,26 +202,26 @@ def spike_threshold(apy: Floats, multiple: float, robust_z: float) -> Floats:
 
 
 def winsorised(apy: Floats, multiple: float, robust_z: float, plausible_max: float) -> Floats:
-    """APY as statistics and forecasts use it: cut at the spike threshold and at the plausible maximum; null stays null."""
+    """APY as statistics and forecasts use it: cut at the spike threshold and at the plausible maximum; null stays
+    null."""
     limit = np.minimum(spike_threshold(apy, multiple, robust_z), plausible_max)
     return np.where(np.isnan(apy), np.nan, np.minimum(apy, limit))
 
 
-def collect(
-    found: Iterator[pd.DataFrame], tracked: pd.DataFrame, columns: tuple[str, ...], finish: Callable[[pd.DataFrame], None]
-) -> pd.DataFrame:
-    """The rows of all panels for the tracked (date, pool) pairs, sorted by key, in the table's columns."""
+def collect(found: Iterable[pd.DataFrame], tracked: pd.DataFrame) -> pd.DataFrame:
+    """The rows of all panels for the tracked (date, pool) pairs, sorted by key; an empty frame when nothing is
+    tracked."""
     frames = list(found)
     if not frames:
-        return pd.DataFrame(columns=list(columns))
-    rows = pd.concat(frames, ignore_index=True)
-    rows = tracked[["date", "pool_id"]].drop_duplicates().merge(rows, on=["date", "pool_id"])
-    finish(rows)
-    return rows[list(columns)].sort_values(["date", "pool_id"]).reset_index(drop=True)
+        return pd.DataFrame()
+    pairs = tracked[["date", "pool_id"]].drop_duplicates()
+    rows = pairs.merge(pd.concat(frames, ignore_index=True), on=["date", "pool_id"])
+    return rows.sort_values(["date", "pool_id"]).reset_index(drop=True)
 
 
 def flatten(panel: Panel, columns: Mapping[str, npt.NDArray[np.generic]]) -> pd.DataFrame:
-    """The wanted days of some matrices as a long frame with date and pool_id; matrices may be full width or wanted width."""
+    """The wanted days of some matrices as a long frame with date and pool_id; matrices may be full width or wanted
+    width."""
     n_pools = len(panel.pool_ids)
     frame = pd.DataFrame(
         {

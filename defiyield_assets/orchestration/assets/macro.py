@@ -35,7 +35,9 @@ def macro_series(
     empty = pd.DataFrame(columns=[column.name for column in schema.macro_series.columns])
     if not market.has_key("fred"):
         variable, adds = KEY_VARIABLES["fred"]
-        return report(writes.upsert(engine, schema.macro_series, empty), degraded=f"no {variable}: without it no {adds}")
+        return report(
+            writes.upsert(engine, schema.macro_series, empty), degraded=f"no {variable}: without it no {adds}"
+        )
     series = [name.strip() for name in load_settings().fred_series.split(",") if name.strip()]
     span = days.back(LOOKBACK_DAYS)
 

@@ -43,7 +43,9 @@ WINDOW_DAYS = 60
     retry=RETRY_INGESTION,
     pool="defillama_yields",
 )
-def pools(context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource) -> dg.MaterializeResult:
+def pools(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource
+) -> dg.MaterializeResult:
     """Every pool that DeFiLlama lists at the end of the day, with supply and borrow of lending pools.
 
     The source only knows "now": a past day comes from the archive or fails as not recoverable.
@@ -105,7 +107,9 @@ def pool_histories(
     parameters = warehouse.policy(days.end).parameters
     tracked = _tracked(warehouse, days)
     snapshots = reads.read_days(engine, schema.pools, days)
-    existing = reads.pool_history_revisions(engine, DayRange(days.start.replace(year=days.start.year - 20), days.end), tracked)
+    existing = reads.pool_history_revisions(
+        engine, DayRange(days.start.replace(year=days.start.year - 20), days.end), tracked
+    )
     wanted = pools_to_request(existing, snapshots, tracked, _held(warehouse, days), days, parameters)
 
     async def question(gateway: Gateway) -> dict[str, Fetched[pd.DataFrame] | VendorError]:

@@ -103,7 +103,10 @@ def prefiltered_pools(context: dg.AssetExecutionContext, warehouse: WarehouseRes
             },
         )
         for table, description in (
-            (schema.icebox_events, "Tokens entering and leaving the icebox on the day, and premium alerts, with the figures."),
+            (
+                schema.icebox_events,
+                "Tokens entering and leaving the icebox on the day, and premium alerts, with the figures.",
+            ),
             (schema.icebox, "Tokens barred at the end of the day: fallen from their peg, without a price, or by hand."),
         )
     ],
@@ -135,7 +138,9 @@ def _advance_days(
     barred = pd.concat(icebox_of_days, ignore_index=True)
     event_receipt = writes.replace_slice(engine, schema.icebox_events, events, days)
     receipt = writes.replace_slice(engine, schema.icebox, barred, days)
-    writes.upsert(engine, schema.icebox_days, pd.DataFrame({"date": list(days), "n_barred": [len(f) for f in icebox_of_days]}))
+    writes.upsert(
+        engine, schema.icebox_days, pd.DataFrame({"date": list(days), "n_barred": [len(f) for f in icebox_of_days]})
+    )
     return report(event_receipt, events, asset="icebox_events"), report(receipt, barred, asset="icebox")
 
 

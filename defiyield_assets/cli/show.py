@@ -1,0 +1,73 @@
+"""What the command line shows of a plan: headline, holdings, steps, what was left out, where to look next.
+
+Lives here: drawing with rich. Not here: what is said (domain/reporting) or reading the day's tables (orchestration).
+"""
+
+from datetime import date
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from defiyield_assets.domain.reporting import layout
+from defiyield_assets.domain.reporting.plan_text import build_plan_summary
+from defiyield_assets.orchestration.report_inputs import read_report_inputs
+from defiyield_assets.orchestration.resources import WarehouseResource
+from defiyield_assets.settings import Settings
+
+TONES = {"good": "green", "calm": "cyan", "warn": "yellow", "bad": "red"}
+
+
+def plain(text: str) -> str:
+    """A string that is shown as it is, whatever markup it seems to hold."""
+    return escape(text)
+
+
+def _draw(table: layout.Table, title: str, rows: int | None = None) -> Table:
+    drawn = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in table.columns:
+        drawn.add_column(Text(column.name), justify="right" if column.is_number else "left", overflow="fold")
+    for row in table.rows[:rows]:
+        drawn.add_row(*(Text(cell) for cell in row))
+    if rows is not None and len(table.rows) > rows:
+        drawn.caption = f"and {len(table.rows) - rows} more"
+    return drawn
+
+
+def print_plan(warehouse: WarehouseResource, day: date, console: Console) -> None:
+    """The plan of the day: headline figures, holdings, steps, and what was left out and why."""
+    summary = build_plan_summary(read_report_inputs(warehouse, day))
+    tone = TONES.get(summary.tone, "white")
+    console.print()
+    console.print(Text(summary.title, style=f"bold {tone}"))
+    for message in summary.messages:
+        console.print(Text(message))
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    for fact in summary.headline:
+        facts.add_row(Text(fact.name, style="dim"), Text(fact.value, style="bold"), Text(fact.remark, style="dim"))
+    console.print(facts)
+    if summary.holdings is not None:
+        console.print(_draw(summary.holdings, "Holdings after the plan"))
+    if summary.steps is not None:
+        console.print(_draw(summary.steps, "Steps, in order"))
+    if summary.steps_message:
+        console.print(Text(summary.steps_message))
+    for message in summary.left_out_messages:
+        console.print(Text(message))
+    for table in summary.left_out_reasons:
+        console.print(_draw(table, table.caption or "Left out, by reason", rows=12))
+    if summary.left_out is not None:
+        console.print(_draw(summary.left_out, "Best pools left out", rows=10))
+
+
+def print_next(settings: Settings, day: date, console: Console) -> None:
+    """Where the report lies and how to look further."""
+    market = settings.market
+    console.print()
+    console.print("[bold]Where to look next[/]")
+    console.print(Text(f"  the whole report   {settings.reports_path / f'{day}.html'}"))
+    console.print(Text(f"  the message        {settings.reports_path / f'{day}.slack.txt'}"))
+    console.print(Text(f"  the asset graph    make ui{'' if market == 'simulated' else f' MARKET={market}'}"))
+    console.print(Text("  the next day       defiyield run --date D+1: its ledger sees what this plan did"))

@@ -1,0 +1,298 @@
+"""Reading the policy: YAML in, a checked and frozen `Policy` out.
+
+Lives here: files, schema, cross checks, dated soft deletes, the words of a configuration error. Not here: the types
+(domain/policy.py), environment variables (settings.py) or rules.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from defiyield_assets.config.files import (
+    MODELS,
+    AccountsFile,
+    Dated,
+    PolicyFile,
+    ProtocolsFile,
+    TokensFile,
+    in_full,
+    known_keys,
+)
+from defiyield_assets.domain.policy import (
+    BarredToken,
+    GasUnits,
+    IceboxOverride,
+    Parameters,
+    Policy,
+    PoolOverride,
+    Token,
+    Wallet,
+)
+from defiyield_assets.errors import ConfigurationError
+
+SHIPPED = Path(__file__).parent
+FILES: dict[str, TypeAdapter[Any]] = {name: TypeAdapter(model) for name, model in MODELS.items()}
+MOST_ERRORS = 10
+"""Errors that one message names; the rest is counted."""
+Path_ = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class LoadedPolicy:
+    """The policy in force on a day and what the load found doubtful."""
+
+    policy: Policy
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file as read: its content, and on which line each key stands."""
+
+    path: Path
+    data: Any
+    lines: Mapping[Path_, int]
+
+    def at(self, location: Path_) -> str:
+        """File and line of a key, or of the nearest key above it."""
+        for end in range(len(location), -1, -1):
+            if location[:end] in self.lines:
+                return f"{self.path}:{self.lines[location[:end]]}"
+        return str(self.path)
+
+
+def load_policy(day: date, folder: Path | None = None, extra_overrides: Iterable[PoolOverride] = ()) -> LoadedPolicy:
+    """The policy in force on `day`.
+
+    `folder`: the user's configuration folder; a file that it holds replaces the shipped file of that name.
+    `extra_overrides`: pool facts that a market brings along; where the user's own overrides speak of the same pool
+    and field they win. Entries with `added_on` after the day or `removed_on` on or before it are not in force.
+
+    Raises ConfigurationError naming file, line, key, what is wrong, what would be right and the nearest known name.
+    """
+    sources = {name: _read(name, folder) for name in FILES}
+    parsed = {name: _validate(source, FILES[name]) for name, source in sources.items()}
+    rules: PolicyFile = parsed["policy.yaml"]
+    lists: TokensFile = parsed["tokens.yaml"]
+    protocols: ProtocolsFile = parsed["protocols.yaml"]
+    accounts: AccountsFile = parsed["accounts.yaml"]
+    problems = [
+        *_duplicate_tokens(lists, day, sources["tokens.yaml"]),
+        *_wallet_problems(accounts, sources["accounts.yaml"]),
+        *_alias_problems(protocols, sources["protocols.yaml"]),
+        *_range_problems(rules, sources["policy.yaml"]),
+    ]
+    if problems:
+        raise ConfigurationError(_listed(problems))
+    tokens = tuple(Token(**_fields(row)) for row in lists.approved if row.is_in_force(day))
+    blacklist = tuple(BarredToken(**_fields(row)) for row in lists.blacklist if row.is_in_force(day))
+    slugs = dict.fromkeys(row.slug for row in protocols.approved if row.is_in_force(day))
+    own = tuple(PoolOverride(**row.model_dump()) for row in rules.pool_overrides)
+    policy = Policy(
+        parameters=_parameters(rules),
+        tokens=tokens,
+        protocols=tuple(slugs),
+        blacklist=blacklist,
+        protocol_aliases=dict(protocols.aliases),
+        pool_overrides=tuple(item for item in (*extra_overrides, *own) if _is_in_force(item, day)),
+        icebox_overrides=tuple(
+            IceboxOverride(**row.model_dump())
+            for row in rules.icebox_overrides
+            if row.since <= day and (row.expires is None or day <= row.expires)
+        ),
+        wallets=tuple(Wallet(**row.model_dump()) for row in accounts.wallets),
+    )
+    return LoadedPolicy(policy, tuple(_warnings(policy)))
+
+
+def _parameters(rules: PolicyFile) -> Parameters:
+    entry: Any = rules.parameters  # a model made from the fields of Parameters
+    numbers = entry.model_dump()
+    return Parameters(**{**numbers, "gas_units": GasUnits(**numbers["gas_units"])})
+
+
+def _fields(row: Dated) -> dict[str, Any]:
+    return row.model_dump(exclude={"added_on", "removed_on"})
+
+
+def _is_in_force(override: PoolOverride, day: date) -> bool:
+    return (override.since is None or override.since <= day) and (override.until is None or day <= override.until)
+
+
+def _read(name: str, folder: Path | None) -> Source:
+    """The user's file of that name, or the shipped one."""
+    if folder is not None and not folder.is_dir():
+        raise ConfigurationError(f"configuration folder {folder} does not exist; create it or leave the setting out")
+    path = folder / name if folder is not None and (folder / name).is_file() else SHIPPED / name
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ConfigurationError(f"{path}: cannot be read as YAML: {error}") from error
+    lines: dict[Path_, int] = {}
+    if node is not None:
+        _locate(node, (), lines, path)
+    return Source(path, {} if data is None else data, lines)
+
+
+def _locate(node: yaml.Node, location: Path_, lines: dict[Path_, int], path: Path) -> None:
+    """Remember the line of every key; a key that is there twice is refused, because YAML silently keeps the last."""
+    lines.setdefault(location, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = (*location, str(key.value))
+            if inner in lines:
+                raise ConfigurationError(
+                    f"{path}:{key.start_mark.line + 1}: {_dotted(inner)} is there twice "
+                    f"(first on line {lines[inner]}); keep one"
+                )
+            lines[inner] = key.start_mark.line + 1
+            _locate(value, inner, lines, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            _locate(item, (*location, index), lines, path)
+
+
+def _validate(source: Source, adapter: TypeAdapter[Any]) -> Any:
+    """The typed content of a file; strict, because 'yes' is no number."""
+    content = in_full(source.path.name, source.data)
+    try:
+        text = json.dumps(content, default=_written)
+    except TypeError as error:
+        raise ConfigurationError(
+            f"{source.path}: holds a value of another kind than text, number or date: {error}"
+        ) from error
+    try:
+        return adapter.validate_json(text, strict=True)
+    except ValidationError as error:
+        problems = [_words(source, item) for item in error.errors(include_url=False)]
+        raise ConfigurationError(_listed(problems)) from error
+
+
+def _written(value: object) -> str:
+    """Dates of YAML as JSON; nothing else has a spelling there."""
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} {value!r:.40}")
+
+
+def _words(source: Source, error: ErrorDetails) -> str:
+    """One validation error as file, line, key, what is wrong and what would be right."""
+    location = error["loc"]
+    where = f"{source.at(location)}: {_dotted(location) or 'the file'}"
+    if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        names = known_keys(source.path.name, location[:-1])
+        near = get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(names))}"
+        return f"{where} is not a known key; {hint}"
+    if error["type"] == "missing":
+        return f"{where} is missing and has to be given"
+    message = error["msg"].removeprefix("Value error, ")
+    shown = repr(error.get("input"))
+    return f"{where} is {shown if len(shown) <= 80 else shown[:77] + '…'}: {message[0].lower()}{message[1:]}"
+
+
+def _dotted(location: Sequence[str | int]) -> str:
+    """policy.pool_overrides[2].role for ('policy', 'pool_overrides', 2, 'role')."""
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def _listed(problems: Sequence[str]) -> str:
+    more = [f"… and {len(problems) - MOST_ERRORS} more"] if len(problems) > MOST_ERRORS else []
+    return "\n".join([*problems[:MOST_ERRORS], *more])
+
+
+def _duplicate_tokens(lists: TokensFile, day: date, source: Source) -> list[str]:
+    """An address may be in force once; several dated entries of it may follow each other."""
+    found = []
+    first: dict[tuple[str, str], int] = {}
+    for index, token in enumerate(lists.approved):
+        if token.is_in_force(day):
+            key = (token.chain, token.address)
+            if key in first:
+                before = lists.approved[first[key]]
+                found.append(
+                    f"{source.at(('approved', index))}: approved[{index}].address {token.address} of {token.symbol} "
+                    f"is already that of {before.symbol} (approved[{first[key]}]); an address may be in force once"
+                )
+            first.setdefault(key, index)
+    return found
+
+
+def _wallet_problems(accounts: AccountsFile, source: Source) -> list[str]:
+    chains = Counter(wallet.chain_id for wallet in accounts.wallets if wallet.investable)
+    found = []
+    for chain_id, count in chains.items():
+        if count > 1:
+            names = ", ".join(item.name for item in accounts.wallets if item.investable and item.chain_id == chain_id)
+            found.append(
+                f"{source.at(('wallets',))}: wallets: {count} wallets of chain {chain_id} are investable ({names}); "
+                f"plans spend from one wallet per chain, set investable: false on the others"
+            )
+    for field in ("name", "address"):
+        keys = Counter((wallet.chain_id, getattr(wallet, field)) for wallet in accounts.wallets)
+        found += [
+            f"{source.at(('wallets',))}: wallets: {field} {key[1]} is there {count} times on chain {key[0]}; keep one"
+            for key, count in keys.items()
+            if count > 1
+        ]
+    return found
+
+
+def _alias_problems(protocols: ProtocolsFile, source: Source) -> list[str]:
+    """An alias must lead to a slug of the list, in force or removed."""
+    known = sorted({row.slug for row in protocols.approved})
+    found = []
+    for old, new in protocols.aliases.items():
+        if new not in known:
+            near = get_close_matches(new, known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else "add it to approved or drop the alias"
+            found.append(f"{source.at(('aliases', old))}: aliases.{old} leads to {new!r}, which is not listed; {hint}")
+    return found
+
+
+def _range_problems(rules: PolicyFile, source: Source) -> list[str]:
+    limits: Any = rules.parameters
+    if limits.pair_reserve_ratio_min <= limits.pair_reserve_ratio_max:
+        return []
+    where = source.at(("parameters", "pair_reserve_ratio_min"))
+    return [
+        f"{where}: parameters.pair_reserve_ratio_min is {limits.pair_reserve_ratio_min}, above "
+        f"pair_reserve_ratio_max {limits.pair_reserve_ratio_max}; the minimum must not exceed the maximum"
+    ]
+
+
+def _warnings(policy: Policy) -> list[str]:
+    """What may be meant but deserves a look."""
+    found = [
+        f"tokens.yaml: blacklist row {row.symbol} on {row.chain} has no address and bars by exact symbol; "
+        f"add the address"
+        for row in policy.blacklist
+        if row.address is None
+    ]
+    barred = {(row.chain, row.address) for row in policy.blacklist if row.address}
+    found += [
+        f"tokens.yaml: {token.symbol} on {token.chain} is approved and blacklisted; the blacklist wins"
+        for token in policy.tokens
+        if (token.chain, token.address) in barred
+    ]
+    chains = {wallet.chain_id for wallet in policy.wallets}
+    spending = {wallet.chain_id for wallet in policy.wallets if wallet.investable}
+    found += [
+        f"accounts.yaml: no wallet of chain {chain_id} is investable; no plan can spend there"
+        for chain_id in sorted(chains - spending)
+    ]
+    return found

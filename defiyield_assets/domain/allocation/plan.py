@@ -1,0 +1,398 @@
+"""One day's plan: decide, verify with a second solver, make exact, name what stands in the way.
+
+Lives here: the outcome of a day and its `allocation_runs` row. Not here: the model (model.py), amounts (steps.py), the
+independent check (replay.py), which must pass before a plan is published. `NOT_IN_FORCE`: what the model lacks.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import pandas as pd
+
+from defiyield_assets.domain.allocation.facts import AllocationProblem, exact_sum
+from defiyield_assets.domain.allocation.frames import build_allocations_frame, build_steps_frame, stuck_usd
+from defiyield_assets.domain.allocation.gains import DAYS_PER_YEAR, pool_gain, secant_gain
+from defiyield_assets.domain.allocation.limits import Limits
+from defiyield_assets.domain.allocation.model import (
+    AllocationModel,
+    Reference,
+    build_model,
+    hold_reference,
+    solved_reference,
+    usable_pools,
+)
+from defiyield_assets.domain.allocation.solve import (
+    GAP_RELATIVE,
+    GAP_USD,
+    TIME_LIMIT_SECONDS,
+    Flows,
+    Solver,
+    SolverRun,
+    agreement,
+    fixed_flows,
+    is_confirmed,
+    solve_cbc,
+    solve_highs,
+)
+from defiyield_assets.domain.allocation.steps import ExactPlan, build_steps, held_plan
+from defiyield_assets.domain.canonical import canonical_json
+
+NOT_IN_FORCE = (
+    "kinked utilisation curves: lending pools are diluted pro rata",
+    "exit queues: what leaves a pool with exit_days > 0 counts as available at once",
+    "slippage convex in size: conversions cost conversion_rate at any size",
+    "hysteresis per connected component: costs must be earned back by the plan as a whole",
+    "pool reserve shares: pools of several tokens take equal value of each",
+)
+"""Rules of the specification that this version of the optimiser does not apply."""
+RUN_COLUMNS = [
+    "run_id",
+    "date",
+    "status",
+    "message",
+    "policy_hash",
+    "input_hash",
+    "objective",
+    "method",
+    "horizon_days",
+    "aum_usd",
+    "eth_balance_wei",
+    "gain_usd",
+    "hold_gain_usd",
+    "gas_usd",
+    "conversion_usd",
+    "projected_apy",
+    "projected_apy_net",
+    "hold_apy",
+    "break_even_days",
+    "turnover",
+    "n_pools",
+    "n_steps",
+    "solver",
+    "solver_status",
+    "solver_objective",
+    "solver_bound",
+    "solver_gap",
+    "solver_seconds",
+    "second_solver",
+    "second_objective",
+    "second_bound",
+    "verified_by",
+    "assumed_prices_json",
+]
+SOLVERS: tuple[Solver, Solver] = (solve_highs, solve_cbc)
+
+
+@dataclass(frozen=True)
+class AllocationPlan:
+    """The three tables of a plan. Only status `optimal` carries transactions."""
+
+    runs: pd.DataFrame
+    allocations: pd.DataFrame
+    steps: pd.DataFrame
+
+    @property
+    def status(self) -> str:
+        """Outcome of the day."""
+        return str(self.runs["status"].iloc[0])
+
+    @property
+    def message(self) -> str:
+        """Outcome in words."""
+        return str(self.runs["message"].iloc[0])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was decided, before it becomes tables."""
+
+    status: str
+    message: str
+    plan: ExactPlan
+    first: SolverRun | None = None
+    second: SolverRun | None = None
+    verified_by: str | None = None
+
+
+def plan_allocation(
+    problem: AllocationProblem, *, solvers: tuple[Solver, Solver] = SOLVERS, time_limit: float = TIME_LIMIT_SECONDS
+) -> AllocationPlan:
+    """Plan one day.
+
+    Statuses: optimal (transactions to send); hold (doing nothing is best); infeasible (a limit stands in the way: the
+    message names the smallest relaxation; advice: hold); no_capital; no_pools; unverified (the solvers disagree or the
+    exact plan differs from the model: nothing to publish). `time_limit` is seconds per solver.
+    """
+    limits = Limits(problem, is_relaxed=problem.parameters.method == "lp")
+    outcome = _decide(problem, limits, solvers, time_limit)
+    return AllocationPlan(
+        runs=_runs_frame(problem, outcome),
+        allocations=build_allocations_frame(outcome.plan, limits, outcome.message),
+        steps=build_steps_frame(outcome.plan),
+    )
+
+
+def _decide(problem: AllocationProblem, limits: Limits, solvers: tuple[Solver, Solver], time_limit: float) -> Outcome:
+    """The ladder of outcomes, from the simplest."""
+    idle = held_plan(problem)
+    if problem.aum_usd <= 0:
+        return Outcome(
+            "no_capital", "The wallet holds no approved dollar token and no position: nothing to allocate.", idle
+        )
+    if not any(pool.tokens for pool in problem.pools):
+        return Outcome("no_pools", "No pool is eligible today and none is held: keep the cash.", idle)
+    reference = hold_reference(problem, limits) or _repair(problem, time_limit)
+    if reference is None:
+        return Outcome("unverified", "The way back within the limits could not be computed; hold.", idle)
+    model = build_model(problem, reference=reference)
+    first, second = (solver(model, time_limit) for solver in solvers)
+    if first.status == "infeasible":
+        return _explain_infeasible(problem, idle, reference, first=first, second=second, time_limit=time_limit)
+    verified_by = agreement(first, second)
+    if verified_by is None:
+        message = (
+            f"{first.solver} ({first.status}) and {second.solver} ({second.status}) do not confirm each other; hold."
+        )
+        return Outcome("unverified", message, idle, first, second)
+    # integrality tolerances may hide a flow that the decisions do not allow: then the second solver's decisions serve
+    flows = fixed_flows(model, first.values, time_limit) or fixed_flows(model, second.values, time_limit)
+    if flows is None or not is_confirmed(flows, first):
+        return Outcome("unverified", "The decisions of the solver have no exact flows; hold.", idle, first, second)
+    plan = build_steps(problem, limits, flows)
+    deviation = _deviation(plan, limits, flows)
+    if deviation > GAP_USD + GAP_RELATIVE * abs(flows.objective) + limits.margin:
+        message = f"The exact plan is {deviation:.2f} USD away from the model's; hold."
+        return Outcome("unverified", message, idle, first, second)
+    found = Outcome("optimal", "", plan, first, second, verified_by)
+    return _judge(problem, limits, model, reference, found, time_limit=time_limit)
+
+
+def _repair(problem: AllocationProblem, time_limit: float) -> Reference | None:
+    """The cheapest withdrawals that bring the holdings back within the limits: what hysteresis must not judge."""
+    model = build_model(problem, purpose="withdraw_only", has_eth_limit=False)
+    run = solve_highs(model, time_limit)
+    if run.status != "optimal" or fixed_flows(model, run.values, time_limit) is None:
+        return None
+    return solved_reference(model)
+
+
+def _deviation(plan: ExactPlan, limits: Limits, flows: Flows) -> float:
+    """How far the exact plan's objective is from the model's, in USD."""
+    problem = plan.problem
+    lines = build_model(problem).lines
+    gain = 0.0
+    for pool in problem.pools:
+        if pool.pool_id in lines:
+            own = lines[pool.pool_id]
+            gain += secant_gain(own, float(plan.position_usd(pool))) - secant_gain(own, limits.pools[pool.pool_id].held)
+    gas = 0.0 if limits.is_relaxed else float(plan.gas_usd)
+    return abs(gain - gas - float(plan.conversion_usd) - flows.objective)
+
+
+def _judge(
+    problem: AllocationProblem,
+    limits: Limits,
+    model: AllocationModel,
+    reference: Reference,
+    found: Outcome,
+    *,
+    time_limit: float,
+) -> Outcome:
+    """Optimal, hold, or held back by a limit whose relaxation is named."""
+    notes = _notes(limits)
+    shortfall = found.plan.gas_units * problem.gas_price_p90_wei - problem.eth_balance_wei
+    if shortfall > 0:
+        return _outcome(found, "infeasible", _advice(_eth_message(problem, found.plan.gas_units)), held_plan(problem))
+    if model.is_eth_limited:
+        needed = _free_gas(problem, reference, time_limit)
+        if needed * problem.gas_price_p90_wei > problem.eth_balance_wei:
+            text = _eth_message(problem, needed)
+            if not found.plan.transactions:
+                return _outcome(found, "infeasible", _advice(text), found.plan)
+            notes.append(f"Limited by gas. {text}")
+    relaxation = _pools_message(problem, limits, found.plan, time_limit)
+    if not found.plan.transactions:
+        status, message = (
+            ("infeasible", _advice(relaxation)) if relaxation else ("hold", _hold_message(problem, limits))
+        )
+        return _outcome(found, status, " ".join([message, *notes]), found.plan)
+    if relaxation:
+        notes.append(relaxation)
+    assert found.first is not None
+    count, gain = len(found.plan.transactions), found.first.objective
+    message = f"{count} transactions gain {gain:,.2f} USD against doing nothing."
+    if reference != Reference(0.0, 0.0):
+        message = f"The limits do not allow to do nothing. {message}"
+    return _outcome(found, "optimal", " ".join([message, *notes]), found.plan)
+
+
+def _outcome(found: Outcome, status: str, message: str, plan: ExactPlan) -> Outcome:
+    return Outcome(status, message, plan, found.first, found.second, found.verified_by)
+
+
+def _advice(reason: str) -> str:
+    return f"{reason} Until then hold."
+
+
+def _notes(limits: Limits) -> list[str]:
+    """Facts that the reader must know whatever the outcome."""
+    notes = []
+    stuck = stuck_usd(limits)
+    if stuck > 0:
+        notes.append(f"{stuck:,.2f} USD are stuck in pools that must be left.")
+    if limits.is_relaxed:
+        notes.append("Screening by LP: fixed costs and minimum sizes were not weighed; this is no plan to execute.")
+    return notes
+
+
+def _hold_message(problem: AllocationProblem, limits: Limits) -> str:
+    if float(problem.aum_usd) < problem.parameters.min_transaction_usd:
+        return f"The capital of {problem.aum_usd:,.2f} USD is below min_transaction_usd: hold."
+    if not any(limits.pools[pool.pool_id].can_deposit for pool in problem.pools):
+        return "No pool may take more: hold."
+    return f"Doing nothing is best: no plan earns back its costs within {problem.parameters.break_even_days} days."
+
+
+def _free_gas(problem: AllocationProblem, reference: Reference, time_limit: float) -> int:
+    """Gas units that the plan would use if ETH were no limit."""
+    model = build_model(problem, reference=reference, has_eth_limit=False)
+    run = solve_highs(model, time_limit)
+    flows = fixed_flows(model, run.values, time_limit) if run.values else None
+    return 0 if flows is None else build_steps(problem, model.limits, flows).gas_units
+
+
+def _eth_message(problem: AllocationProblem, units: int) -> str:
+    needed = units * problem.gas_price_p90_wei
+    return (
+        f"The wallet's ETH does not pay for gas: {_eth(needed)} ETH are needed at the p90 gas price, "
+        f"{_eth(problem.eth_balance_wei)} ETH are there. Smallest relaxation: add "
+        f"{_eth(needed - problem.eth_balance_wei)} ETH."
+    )
+
+
+def _eth(wei: int) -> str:
+    """ETH with all its digits, without trailing zeros."""
+    return f"{Decimal(wei).scaleb(-18).normalize():f}"
+
+
+def _explain_infeasible(
+    problem: AllocationProblem,
+    idle: ExactPlan,
+    reference: Reference,
+    *,
+    first: SolverRun,
+    second: SolverRun,
+    time_limit: float,
+) -> Outcome:
+    """Limits are built so that only gas can forbid what they force; anything else is not to be published."""
+    units = _free_gas(problem, reference, time_limit)
+    if second.status == "infeasible" and units * problem.gas_price_p90_wei > problem.eth_balance_wei:
+        return Outcome("infeasible", _advice(_eth_message(problem, units)), idle, first, second)
+    return Outcome("unverified", "The solvers find no plan, and no limit explains it; hold.", idle, first, second)
+
+
+def _pools_message(problem: AllocationProblem, limits: Limits, plan: ExactPlan, time_limit: float) -> str:
+    """Names the smallest relaxation when min_pools keeps idle cash from working; empty when it does not."""
+    parameters = problem.parameters
+    has_deposit = any(step.step_type == "DEPOSIT" for step in plan.steps)
+    idle = exact_sum(token.value(plan.wallet[token.address]) for token in problem.tokens)
+    floor = Decimal(repr(parameters.min_transaction_usd))
+    may_grow = [pool for pool in problem.pools if pool.can_grow]
+    if has_deposit or limits.is_relaxed or idle < floor or not may_grow:
+        return ""
+    usable = [pool for pool in may_grow if limits.pools[pool.pool_id].can_deposit]
+    if not usable:
+        return _size_message(limits)
+    model = build_model(problem, purpose="count")
+    most = usable_pools(model) if solve_highs(model, time_limit).status == "optimal" else 0
+    if most >= parameters.min_pools:
+        return ""
+    return (
+        f"min_pools {parameters.min_pools} cannot be reached: within all caps at most {most} pools can hold "
+        f"{parameters.min_position_share:.2%} of AUM each. Smallest relaxation: min_pools {most} "
+        f"({parameters.min_pools - most} fewer)."
+    )
+
+
+def _size_message(limits: Limits) -> str:
+    """No pool has room for the smallest new position: how far the minimum would have to fall."""
+    parameters = limits.problem.parameters
+    fresh = [limits.pools[pool.pool_id] for pool in limits.problem.pools if pool.can_grow]
+    fresh = [bounds for bounds in fresh if not bounds.counts_when_kept]
+    if not fresh:
+        return ""
+    best = max(fresh, key=lambda bounds: bounds.upper)
+    if best.upper < limits.min_position:
+        share = f"{max(0.0, best.upper) / limits.aum:.4%}"
+        return (
+            f"No pool has room for min_position_share {parameters.min_position_share:.4%}. Smallest relaxation: "
+            f"min_position_share {share} ({best.cap_name})."
+        )
+    return (
+        f"No pool has room for min_transaction_usd {parameters.min_transaction_usd:,.2f}. Smallest relaxation: "
+        f"min_transaction_usd {max(0.0, best.deposit_max):,.2f} ({best.cap_name})."
+    )
+
+
+def _usd(value: float) -> Decimal:
+    """A model figure as money, rounded to a millionth of a dollar."""
+    return Decimal(repr(round(value, 6)))
+
+
+def _apy(gain: float, aum: float, horizon: int) -> float:
+    """Annual rate that gives `gain` on `aum` over the horizon, compounded."""
+    return float(max(0.0, 1.0 + gain / aum) ** (DAYS_PER_YEAR / horizon) - 1.0) if aum > 0 else 0.0
+
+
+def _runs_frame(problem: AllocationProblem, outcome: Outcome) -> pd.DataFrame:
+    """The one row of `allocation_runs`."""
+    plan, parameters = outcome.plan, problem.parameters
+    held = problem.position_usd
+    hold = sum(pool_gain(pool, held[pool.pool_id], held[pool.pool_id], parameters) for pool in problem.pools)
+    gain = sum(
+        pool_gain(pool, float(plan.position_usd(pool)), held[pool.pool_id], parameters) for pool in problem.pools
+    )
+    cost = float(plan.gas_usd) + float(plan.conversion_usd)
+    aum, days = float(problem.aum_usd), parameters.horizon_days
+    moved = {
+        kind: float(exact_sum(step.value_usd for step in plan.steps if step.step_type == kind))
+        for kind in ("WITHDRAW", "DEPOSIT")
+    }
+    first, second = outcome.first, outcome.second
+    row: dict[str, Any] = {
+        "run_id": problem.run_id,
+        "date": problem.day,
+        "status": outcome.status,
+        "message": outcome.message,
+        "policy_hash": problem.policy_hash,
+        "input_hash": problem.input_hash,
+        "objective": parameters.objective,
+        "method": parameters.method,
+        "horizon_days": days,
+        "aum_usd": problem.aum_usd,
+        "eth_balance_wei": problem.eth_balance_wei,
+        "gain_usd": _usd(gain - cost),
+        "hold_gain_usd": _usd(hold),
+        "gas_usd": plan.gas_usd,
+        "conversion_usd": plan.conversion_usd,
+        "projected_apy": _apy(gain, aum, days),
+        "projected_apy_net": _apy(gain - cost, aum, days),
+        "hold_apy": _apy(hold, aum, days),
+        "break_even_days": cost * days / (gain - hold) if gain > hold else None,
+        "turnover": max(moved.values()) / aum if aum > 0 else 0.0,
+        "n_pools": sum(any(amounts) for amounts in plan.positions.values()),
+        "n_steps": len(plan.transactions),
+        "solver": first.solver if first else None,
+        "solver_status": first.status if first else None,
+        "solver_objective": first.objective if first else None,
+        "solver_bound": first.bound if first else None,
+        "solver_gap": first.gap if first else None,
+        "solver_seconds": first.seconds if first else None,
+        "second_solver": second.solver if second else None,
+        "second_objective": second.objective if second else None,
+        "second_bound": second.bound if second else None,
+        "verified_by": outcome.verified_by,
+        "assumed_prices_json": canonical_json([token.address for token in problem.tokens if token.is_price_assumed]),
+    }
+    return pd.DataFrame({name: pd.Series([row[name]], dtype=object) for name in RUN_COLUMNS}).infer_objects()

@@ -1,0 +1,185 @@
+"""The sections about what happened: earnings, forecasts' worth, icebox, degraded assets.
+
+Lives here: tables made from the ledger, scores, icebox and outcomes. Not here: the plan (plan_sections.py).
+"""
+
+import pandas as pd
+
+from defiyield_assets.domain.reporting.formats import (
+    UNKNOWN,
+    clean,
+    number,
+    percent,
+    signed_percent,
+    signed_usd,
+    usd,
+)
+from defiyield_assets.domain.reporting.inputs import Names, ReportInputs
+from defiyield_assets.domain.reporting.layout import Fact, Section, Table, numbers, text
+from defiyield_assets.domain.reporting.plan_sections import records
+
+ATTRIBUTION_COLUMNS = (
+    *text("Pool"),
+    *numbers("At the start", "Earned", "Advertised", "Forecast", "Realised"),
+    *numbers("Gap: rate", "Gap: dilution", "Gap: price", "Gap: cost"),
+)
+SCORE_TARGETS = ("apy", "apy_base", "apy_reward", "base_fee_gwei", "gas_price_gwei", "tvl_usd")
+SCORE_COLUMNS = (
+    *text("Target"),
+    *numbers("Days ahead", "Forecasts", "Mean error", "Error of the last value", "Better by", "Within p10–p90"),
+)
+ICEBOX_COLUMNS = (
+    *text("Token", "Chain", "Since", "Why"),
+    *numbers("Low", "Close", "Good lows", "Good closes"),
+    *text("Address"),
+)
+EVENT_COLUMNS = text("Token", "Event", "Why", "Address")
+FAILURE_COLUMNS = text("Asset", "Status", "What happened", "Recoverable")
+
+
+def earned_section(inputs: ReportInputs, names: Names) -> Section:
+    """Return, income and expenses of the day, and what each position earned against what was expected."""
+    title = "What was really earned"
+    nav = inputs.nav_daily
+    days = records(nav.loc[nav["date"] <= inputs.day].sort_values("date")) if len(nav) else []
+    if not days or days[-1]["date"] != inputs.day:
+        return Section("earned", title, (f"The ledger has no net asset value for {inputs.day}.",))
+    today = days[-1]
+    change = ""
+    if len(days) > 1:
+        change = f"{signed_usd(today['nav_usd'] - days[-2]['nav_usd'])} since {days[-2]['date']}"
+    facts = [
+        Fact("Net asset value", usd(today["nav_usd"]), change),
+        Fact(
+            "Return of the day",
+            signed_percent(today["return_1d"], 4),
+            f"month {signed_percent(today['return_mtd'])}, year {signed_percent(today['return_ytd'])}",
+        ),
+        Fact(
+            "Income",
+            signed_usd(today["income_usd"]),
+            f"{signed_percent(today['realised_yield_1d'], 4)} of opening value",
+        ),
+        Fact("Expenses", usd(today["expenses_usd"]), "gas and conversion"),
+        Fact("Price changes", signed_usd(today["price_change_usd"]), ""),
+        Fact("Capital in and out", signed_usd(today["flows_usd"]), ""),
+        Fact("Unexplained", usd(today["unexplained_usd"]), "moves that nobody explained; should be 0"),
+        Fact("Idle", percent(today["idle_share"], 1), "of net asset value in no pool"),
+    ]
+    rows = records(inputs.yield_attribution)
+    if not rows:
+        return Section("earned", title, ("No pool was held at the start of the day.",), facts=tuple(facts))
+    rows.sort(key=lambda row: (-row["opening_usd"], str(row["pool_id"])))
+    table = Table(
+        ATTRIBUTION_COLUMNS,
+        tuple(
+            (
+                names.pool(row["pool_id"]),
+                usd(row["opening_usd"]),
+                signed_usd(row["income_usd"]),
+                percent(row["advertised_apy"]),
+                percent(row["forecast_apy"]),
+                percent(row["realised_apy"]),
+                *(signed_percent(row[name]) for name in ("gap_rate", "gap_dilution", "gap_price", "gap_cost")),
+            )
+            for row in rows
+        ),
+        caption="Each position: advertised, expected and realised APY, and where the gap comes from",
+    )
+    return Section("earned", title, facts=tuple(facts), tables=(table,))
+
+
+def scores_section(inputs: ReportInputs) -> Section:
+    """How good the forecasts were whose horizon ended on the day."""
+    title = "How good the forecasts were"
+    scores = inputs.forecast_scores
+    rows = [
+        _score_row(target, int(horizon), of_horizon)
+        for target in SCORE_TARGETS
+        for horizon, of_horizon in sorted(_by_horizon(scores.loc[scores["target"] == target]).items())
+    ]
+    if not rows:
+        return Section("scores", title, ("No forecast fell due today.",))
+    words = "Forecasts that fell due today against what happened; better by compares with repeating the last value."
+    return Section("scores", title, (words,), tables=(Table(SCORE_COLUMNS, tuple(rows)),))
+
+
+def _by_horizon(scores: pd.DataFrame) -> dict[int, pd.DataFrame]:
+    return {int(horizon): scores.loc[scores["horizon_days"] == horizon] for horizon in set(scores["horizon_days"])}
+
+
+def _score_row(target: str, horizon: int, scores: pd.DataFrame) -> tuple[str, ...]:
+    error = float(scores["absolute_error"].astype(float).mean())
+    naive = float(scores["naive_absolute_error"].astype(float).mean())
+    # A pool that pays nothing has nothing to cover.
+    positive = scores.loc[scores["actual"].astype(float) > 0]
+    covered = float(positive["is_covered"].astype(bool).mean()) if len(positive) else None
+    if target.startswith("apy"):
+        mean_error, naive_error = f"{error * 100:.2f} pp", f"{naive * 100:.2f} pp"
+    elif target.endswith("_gwei"):
+        mean_error, naive_error = f"{number(error, 3)} gwei", f"{number(naive, 3)} gwei"
+    else:
+        mean_error, naive_error = f"${number(error)}", f"${number(naive)}"
+    return (
+        target,
+        number(horizon),
+        number(len(scores)),
+        mean_error,
+        naive_error,
+        signed_percent(1.0 - error / naive, 0) if naive > 0 else UNKNOWN,
+        percent(covered, 0),
+    )
+
+
+def icebox_section(inputs: ReportInputs) -> Section:
+    """Tokens that may not be bought, and what changed today."""
+    barred = tuple(
+        (
+            clean(row["symbol"], 24),
+            clean(row["chain"], 24),
+            str(row["since"]),
+            clean(row["reason"]) + (" (manual)" if bool(row["is_manual"]) else ""),
+            number(row["last_low"], 4),
+            number(row["last_close"], 4),
+            number(row["good_lows"]),
+            number(row["good_closes"]),
+            clean(row["address"], 60),
+        )
+        for row in records(inputs.icebox)
+    )
+    events = tuple(
+        (
+            clean(row["symbol"], 24),
+            clean(row["kind"], 24).replace("_", " "),
+            clean(row["reason"]),
+            clean(row["address"], 60),
+        )
+        for row in records(inputs.icebox_events)
+    )
+    words = f"{len(barred)} tokens are barred at the end of the day." if barred else "No token is barred."
+    tables = []
+    if barred:
+        tables.append(Table(ICEBOX_COLUMNS, barred, caption="Barred tokens"))
+    if events:
+        tables.append(Table(EVENT_COLUMNS, events, caption="Events of the day"))
+    else:
+        words += " Nothing entered or left today."
+    return Section("icebox", "Icebox", (words.replace("1 tokens are", "1 token is", 1),), tables=tuple(tables))
+
+
+def failures_section(inputs: ReportInputs) -> Section:
+    """Assets of the day that are degraded or failed."""
+    title = "Degraded and failed assets"
+    rows = tuple(
+        (
+            clean(row["asset"], 60),
+            clean(row["status"], 20),
+            f"{clean(row['error_class'], 60)}: {clean(row['reason'], 400)}",
+            "yes" if bool(row["is_recoverable"]) else "no",
+        )
+        for row in records(inputs.outcomes)
+    )
+    if not rows:
+        return Section("failures", title, ("None: every asset of the day is complete.",))
+    words = "What is missing here is missing from the plan as well."
+    return Section("failures", title, (words,), tables=(Table(FAILURE_COLUMNS, rows),))

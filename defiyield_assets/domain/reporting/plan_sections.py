@@ -1,0 +1,276 @@
+"""The sections about the plan: what to hold, how to get there, what was left out and why.
+
+Lives here: tables made from allocations, steps and verdicts. Not here: what past plans earned (outcome_sections.py).
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from defiyield_assets.domain.reporting.formats import about_usd, clean, is_missing, number, percent, token_amount, usd
+from defiyield_assets.domain.reporting.inputs import Names, ReportInputs
+from defiyield_assets.domain.reporting.layout import Section, Table, numbers, text
+
+IDLE = "IDLE"
+"""Pool id under which allocations list cash."""
+TOP_LEFT_OUT = 12
+"""Pools shown among those left out."""
+GROUPS = {1: "1 low", 2: "2 medium", 3: "3 high", 4: "4 unrated"}
+ACTIONS = {
+    "hold": "keep",
+    "increase": "add",
+    "decrease": "reduce",
+    "exit": "leave",
+    "enter": "enter",
+    "idle": "cash",
+}
+
+HOLDING_COLUMNS = (
+    *text("Pool"),
+    *numbers("Share", "Value", "Amount"),
+    *text("Action"),
+    *numbers("Change", "Forecast", "Diluted"),
+    *text("Group", "Why", "Pool id"),
+)
+STEP_COLUMNS = (
+    *numbers("No."),
+    *text("Step", "Wallet", "From", "To"),
+    *numbers("Value", "Gas", "Conversion"),
+    *text("Base units", "Pool id"),
+)
+COUNT_COLUMNS = (*text("Reason"), *numbers("Pools"), *text("For example"))
+LEFT_OUT_COLUMNS = (*text("Pool"), *numbers("APY", "Size"), *text("Group", "Left out by", "Why", "Pool id"))
+
+
+def holdings_section(inputs: ReportInputs, names: Names, *, is_published: bool) -> Section:
+    """What the plan holds in each pool and as cash, largest first, with the share as a bar."""
+    held = records(inputs.allocations.loc[inputs.allocations["action"] != "left_out"])
+    if not is_published:
+        held = [_as_held_today(row) for row in held if int(row["amount_before"]) > 0]
+    if not held:
+        return Section("plan", "The plan", ("There are no holdings to show.",))
+    held.sort(key=_largest_first)
+    table = Table(
+        HOLDING_COLUMNS,
+        tuple(_holding_row(row, names) for row in held),
+        bar_column=1,
+        bars=tuple(_bar(row["share_of_aum"]) for row in held),
+    )
+    words = (
+        "What the treasury holds once all steps are done. Diluted is the forecast APY after our own deposit."
+        if is_published
+        else "What the treasury holds today; this is no instruction."
+    )
+    return Section("plan", "The plan" if is_published else "Holdings", (words,), tables=(table,))
+
+
+def _holding_row(row: dict[str, Any], names: Names) -> tuple[str, ...]:
+    is_cash = row["pool_id"] == IDLE
+    token = names.token(row["token_address"])
+    assumed = " *" if bool(row["is_price_assumed"]) else ""
+    return (
+        f"Cash in {token}" if is_cash else names.pool(row["pool_id"]),
+        percent(row["share_of_aum"], 1),
+        usd(row["value_usd"]) + assumed,
+        f"{token_amount(row['amount'], int(row['decimals']))} {token}",
+        ACTIONS.get(str(row["action"]), clean(row["action"], 20)),
+        _change(row),
+        percent(row["forecast_apy"]),
+        percent(row["diluted_apy"]),
+        group_name(row["pool_group"]),
+        clean(row["why"]),
+        "" if is_cash else clean(row["pool_id"], 80),
+    )
+
+
+def _change(row: dict[str, Any]) -> str:
+    """By how much the plan changes the amount, exactly; empty where it does not."""
+    change = int(row["amount"]) - int(row["amount_before"])
+    sign = "+" if change > 0 else ""
+    return f"{sign}{token_amount(change, int(row['decimals']))}" if change else ""
+
+
+def _bar(share: Any) -> float:
+    return 0.0 if is_missing(share) else min(max(float(share), 0.0), 1.0)
+
+
+def _as_held_today(row: dict[str, Any]) -> dict[str, Any]:
+    """The row as it is before any plan: a plan that is not published must not shine through."""
+    if int(row["amount"]) == int(row["amount_before"]):
+        return row
+    unsure = {"value_usd": None, "share_of_aum": None, "diluted_apy": None, "why": None}
+    return {**row, **unsure, "amount": row["amount_before"], "action": "idle" if row["pool_id"] == IDLE else "hold"}
+
+
+def _largest_first(row: dict[str, Any]) -> tuple[bool, bool, Any, str, str]:
+    value = row["value_usd"]
+    is_unknown = is_missing(value)
+    return (
+        row["pool_id"] == IDLE,
+        is_unknown,
+        0 if is_unknown else -value,
+        str(row["pool_id"]),
+        str(row["token_address"]),
+    )
+
+
+def steps_section(inputs: ReportInputs, names: Names, *, is_published: bool) -> Section:
+    """The transactions in the order in which they have to be sent."""
+    title = "Steps"
+    if not is_published:
+        return Section("steps", title, ("No plan is published for this day, so there are no steps. Hold.",))
+    steps = records(inputs.allocation_steps.sort_values(["seq", "leg"]))
+    if all(step["step_type"] == "HOLD" for step in steps):
+        return Section("steps", title, ("Nothing to send: everything stays where it is.",))
+    several = {step["seq"] for step in steps if int(step["leg"]) > 0}
+    rows = tuple(_step_row(step, names, has_legs=step["seq"] in several) for step in steps)
+    words = (
+        "Send them in this order: nothing is spent before it is there. HOLD sends nothing; lines with one number and "
+        "several legs are one transaction."
+    )
+    return Section("steps", title, (words,), tables=(Table(STEP_COLUMNS, rows),))
+
+
+def _step_row(step: dict[str, Any], names: Names, *, has_legs: bool) -> tuple[str, ...]:
+    pool = "" if is_missing(step["pool_id"]) else names.pool(step["pool_id"])
+    gives = _flow(step["amount_in"], step["token_in"], names)
+    takes = _flow(step["amount_out"], step["token_out"], names)
+    kind = str(step["step_type"])
+    source, target = {
+        "WITHDRAW": (f"{pool}{' (all shares)' if bool(step['is_full_exit']) else ''}", takes),
+        "DEPOSIT": (gives, pool),
+        "CONVERT": (gives, takes),
+        "HOLD": (pool, gives),
+    }[kind]
+    base_units = " → ".join(
+        str(int(value)) for value in (step["amount_in"], step["amount_out"]) if not is_missing(value)
+    )
+    return (
+        f"{step['seq']}.{int(step['leg']) + 1}" if has_legs else str(step["seq"]),
+        kind,
+        names.wallet(step["wallet"]),
+        source,
+        target,
+        usd(step["value_usd"]),
+        usd(step["gas_usd"]),
+        usd(step["conversion_usd"]),
+        base_units,
+        "" if is_missing(step["pool_id"]) else clean(step["pool_id"], 80),
+    )
+
+
+def _flow(amount: Any, address: Any, names: Names) -> str:
+    """Amount and token; base units where the token's decimals are not ours to know."""
+    if is_missing(amount) or is_missing(address):
+        return ""
+    decimals = names.decimals(address)
+    if decimals is None:
+        return f"{int(amount):,} base units of {names.token(address)}"
+    return f"{token_amount(amount, decimals)} {names.token(address)}"
+
+
+def left_out_section(inputs: ReportInputs, names: Names) -> Section:
+    """How many pools each filter turned away for which reason, and the best of those that could have been held."""
+    paragraphs, tables = [], []
+    for title, frame in (("Pre-filter", inputs.prefiltered_pools), ("Final filter", inputs.eligible_pools)):
+        passed = int(frame["is_passed"].sum()) if len(frame) else 0
+        paragraphs.append(f"{title}: {number(passed)} of {number(len(frame))} pools passed.")
+        counts = count_reasons(frame, names)
+        if counts:
+            tables.append(Table(COUNT_COLUMNS, counts, caption=f"{title}: reasons against (a pool may have several)"))
+    best = best_left_out(inputs, names)
+    if best:
+        caption = "Left out with the highest APY (forecast, or the last one seen where there is no forecast)"
+        tables.append(Table(LEFT_OUT_COLUMNS, best, caption=caption))
+    return Section("left-out", "What was left out, and why", tuple(paragraphs), tables=tuple(tables))
+
+
+def count_reasons(verdicts: pd.DataFrame, names: Names) -> tuple[tuple[str, ...], ...]:
+    """Reason code, number of pools and the largest such pool with its reasons, most frequent first."""
+    failed = verdicts.loc[~verdicts["is_passed"].astype(bool)] if len(verdicts) else verdicts
+    if failed.empty:
+        return ()
+    largest_first = failed.sort_values(["size_usd", "pool_id"], ascending=[False, True])
+    counts: dict[str, int] = {}
+    examples: dict[str, str] = {}
+    columns = (largest_first[name] for name in ("pool_id", "reason_codes", "reasons"))
+    for pool_id, codes, reasons in zip(*columns, strict=True):
+        for code in (clean(code, 40) for code in str(codes).split(",") if code):
+            counts[code] = counts.get(code, 0) + 1
+            examples.setdefault(code, f"{names.pool(pool_id)}: {clean(reasons, 160)}")
+    order = sorted(counts, key=lambda code: (-counts[code], code))
+    return tuple((code, number(counts[code]), examples[code]) for code in order)
+
+
+def best_left_out(inputs: ReportInputs, names: Names, limit: int = TOP_LEFT_OUT) -> tuple[tuple[str, ...], ...]:
+    """The pools with the highest APY that the plan does not hold, with who left them out and why."""
+    pools = inputs.eligible_pools
+    if pools.empty:
+        return ()
+    rows = inputs.allocations
+    kept = rows.loc[
+        (rows["action"] != "left_out") & np.array([int(amount) > 0 for amount in rows["amount"]], dtype=bool)
+    ]
+    by_plan = dict(zip(rows["pool_id"], rows["why"], strict=True))
+    apy = pd.to_numeric(pools["forecast_apy"]).fillna(pd.to_numeric(pools["last_apy"]))
+    candidates = pools.assign(apy=apy).loc[~pools["pool_id"].isin(set(kept["pool_id"])) & apy.notna()]
+    best = candidates.sort_values(["apy", "pool_id"], ascending=[False, True]).head(limit)
+    return tuple(_left_out_row(row, by_plan.get(row["pool_id"]), names) for row in records(best))
+
+
+def _left_out_row(row: dict[str, Any], why: str | None, names: Names) -> tuple[str, ...]:
+    if bool(row["is_passed"]):
+        by, reason = "plan", clean(why) if why else "the plan earns more without it"
+    else:
+        codes = clean(str(row["reason_codes"]).replace(",", ", "), 120)
+        by, reason = "filter", f"{codes}: {clean(row['reasons'])}"
+    size = about_usd(row["size_usd"])
+    return (
+        names.pool(row["pool_id"]),
+        percent(row["apy"]),
+        f"at least {size}" if bool(row["is_size_lower_bound"]) and not is_missing(row["size_usd"]) else size,
+        group_name(row["pool_group"]),
+        by,
+        reason,
+        clean(row["pool_id"], 80),
+    )
+
+
+def assumed_section(inputs: ReportInputs, names: Names, run: dict[str, Any] | None) -> Section:
+    """Which lines rest on a price that nobody quoted."""
+    lines = []
+    if run is not None:
+        lines += [f"Token {names.token(address)}: its price is assumed." for address in _assumed_tokens(run)]
+    rows = inputs.allocations
+    flagged = (
+        records(rows.loc[(rows["action"] != "left_out") & rows["is_price_assumed"].astype(bool)]) if len(rows) else []
+    )
+    for row in flagged:
+        place = "Cash" if row["pool_id"] == IDLE else names.pool(row["pool_id"])
+        lines.append(
+            f"Holding {place} in {names.token(row['token_address'])}: {usd(row['value_usd'])} at an assumed price."
+        )
+    if not lines:
+        return Section("assumed", "Assumed prices", ("No line rests on an assumed price.",))
+    words = "These lines, marked * in the plan, rest on a price that no market quoted."
+    return Section("assumed", "Assumed prices", (words,), bullets=tuple(lines))
+
+
+def _assumed_tokens(run: dict[str, Any]) -> list[str]:
+    """Addresses of assumed_prices_json, with or without `chain:` in front."""
+    named = json.loads(str(run["assumed_prices_json"]))
+    return [str(item).rpartition(":")[2] for item in named]
+
+
+def group_name(group: Any) -> str:
+    """Risk group in words, – where there is none."""
+    return "–" if is_missing(group) else GROUPS.get(int(group), str(int(group)))
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as dictionaries, values untouched."""
+    names: Sequence[str] = [str(name) for name in frame.columns]
+    return [dict(zip(names, values, strict=True)) for values in frame.itertuples(index=False, name=None)]

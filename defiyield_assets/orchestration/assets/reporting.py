@@ -1,0 +1,92 @@
+"""Assets of reporting: the page of the day and the word to Slack.
+
+Lives here: wiring of domain/reporting. Not here: what is said there.
+"""
+
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+
+from defiyield_assets.domain.canonical import canonical_json
+from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.reporting.report import build_report
+from defiyield_assets.domain.reporting.slack import build_slack_message
+from defiyield_assets.orchestration.declarations import daily_asset
+from defiyield_assets.orchestration.partitions import single_day
+from defiyield_assets.orchestration.policies import DAY_BY_DAY
+from defiyield_assets.orchestration.report_inputs import read_report_inputs
+from defiyield_assets.orchestration.reporting import report
+from defiyield_assets.orchestration.resources import NotifierResource, WarehouseResource
+from defiyield_assets.store import schema, writes
+
+
+@daily_asset(
+    schema.daily_report,
+    group="reporting",
+    phase=6,
+    spec="allocation.md#output",
+    backfill=DAY_BY_DAY,
+    deps=[
+        "allocation_runs",
+        "allocations",
+        "allocation_steps",
+        "eligible_pools",
+        "prefiltered_pools",
+        "icebox",
+        "icebox_events",
+        "nav_daily",
+        "yield_attribution",
+        "forecast_scores",
+    ],
+    kinds=("html", "sql"),
+)
+def daily_report(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, notifier: NotifierResource
+) -> dg.MaterializeResult:
+    """The page that the analyst reads in the morning: plan, steps, reasons, what the last plan really earned."""
+    day = single_day(context)
+    inputs = read_report_inputs(warehouse, day)
+    built = build_report(inputs)
+    run_id = str(inputs.allocation_runs.iloc[0]["run_id"]) if len(inputs.allocation_runs) else ""
+    frame = pd.DataFrame(
+        [{"date": day, "run_id": run_id, "title": built.title, "markdown": built.markdown, "html": built.html}]
+    )
+    receipt = writes.replace_slice(warehouse.engine, schema.daily_report, frame, DayRange.of(day))
+    folder = Path(notifier.local_folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in ((f"{day}.html", built.html), (f"{day}.md", built.markdown)):
+        (folder / name).write_text(text, encoding="utf-8")
+        (folder / name).chmod(0o600)
+    return report(receipt, headline=built.title, report=dg.MetadataValue.md(built.markdown))
+
+
+@daily_asset(
+    schema.slack_notification,
+    group="reporting",
+    phase=6,
+    spec="vendors.md#slack",
+    backfill=DAY_BY_DAY,
+    deps=["daily_report"],
+    kinds=("slack",),
+)
+def slack_notification(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, notifier: NotifierResource
+) -> dg.MaterializeResult:
+    """The day in one message, to Slack when it is configured and the market is live, else to a local file."""
+    day = single_day(context)
+    message = build_slack_message(read_report_inputs(warehouse, day))
+    status = notifier.post(message.text, message.blocks, f"{day}.slack.txt")
+    frame = pd.DataFrame(
+        [
+            {
+                "date": day,
+                "text": message.text,
+                "blocks_json": canonical_json(list(message.blocks)),
+                "sink": notifier.sink,
+                "status": status,
+            }
+        ]
+    )
+    receipt = writes.replace_slice(warehouse.engine, schema.slack_notification, frame, DayRange.of(day))
+    return report(receipt, sink=notifier.sink, status=status, text=message.text)

@@ -1,0 +1,41 @@
+"""The tables of one day, gathered for the report, the Slack message and the terminal.
+
+Lives here: reading what domain/reporting is made of. Not here: what is said (domain/reporting).
+"""
+
+from datetime import date
+
+import pandas as pd
+from sqlalchemy import Table
+
+from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.reporting.inputs import ReportInputs, TokenLabel
+from defiyield_assets.orchestration.resources import WarehouseResource
+from defiyield_assets.store import reads, schema
+
+
+def read_report_inputs(warehouse: WarehouseResource, day: date) -> ReportInputs:
+    """Everything that is told of the day; tables that the day does not have are empty frames."""
+    only = DayRange.of(day)
+
+    def of_day(table: Table) -> pd.DataFrame:
+        return reads.read_days(warehouse.engine, table, only)
+
+    policy = warehouse.policy(day)
+    return ReportInputs(
+        day=day,
+        allocation_runs=of_day(schema.allocation_runs),
+        allocations=of_day(schema.allocations),
+        allocation_steps=of_day(schema.allocation_steps),
+        eligible_pools=of_day(schema.eligible_pools),
+        prefiltered_pools=of_day(schema.prefiltered_pools),
+        icebox=of_day(schema.icebox),
+        icebox_events=of_day(schema.icebox_events),
+        nav_daily=reads.read_days(warehouse.engine, schema.nav_daily, only.back(1)),
+        yield_attribution=of_day(schema.yield_attribution),
+        outcomes=of_day(schema.asset_outcomes),
+        forecast_scores=of_day(schema.forecast_scores),
+        tokens={token.address: TokenLabel(token.symbol, token.decimals) for token in policy.tokens},
+        wallets={wallet.address: wallet.name for wallet in policy.wallets},
+        market=warehouse.market,
+    )

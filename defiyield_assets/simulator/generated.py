@@ -1,0 +1,142 @@
+"""The generated market: thousands of pools, prices, gas and a treasury from one seed, answered as the vendors would.
+
+Lives here: what the parts make together. Not here: the parts (generated_catalogue.py, generated_pools.py,
+generated_prices.py, generated_genesis.py), what both markets share (market.py) or HTTP (wire.py).
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from defiyield_assets.domain.policy import GasUnits, PoolOverride, Token, Wallet
+from defiyield_assets.simulator.chain import SimulatedChain
+from defiyield_assets.simulator.chain_records import ChainPool, ChainWorld
+from defiyield_assets.simulator.generated_catalogue import (
+    Catalogue,
+    CatalogueBuilder,
+    PoolCharacter,
+    unapproved_protocol,
+)
+from defiyield_assets.simulator.generated_genesis import HELD, generated_genesis
+from defiyield_assets.simulator.generated_pools import GeneratedPools
+from defiyield_assets.simulator.generated_prices import GeneratedPrices
+from defiyield_assets.simulator.market import Market, at_hour, ethereum_tokens
+from defiyield_assets.simulator.vendor_answers import CloseSeries, Coin, GasHour, Observation
+
+DEMO_DAY = date(2025, 6, 3)
+_HISTORY_FROM = date(2023, 10, 1)
+
+
+class GeneratedMarket(Market):
+    """Answers any day from 2024 on for five years; the same seed and lists give the same answers in any process."""
+
+    name = "simulated"
+    first_day = date(2024, 1, 1)
+    last_day = date(2028, 12, 31)
+
+    def __init__(
+        self,
+        seed: int,
+        chain_path: Path,
+        wallets: Sequence[Wallet],
+        tokens: Sequence[Token],
+        protocols: Sequence[str],
+        *,
+        demo_day: date = DEMO_DAY,
+        gas_units: GasUnits | None = None,
+    ) -> None:
+        """`tokens`, `protocols`: the approved lists, around which the designed pools are built. Nothing is made yet."""
+        self.demo_day = demo_day
+        self._seed = seed
+        self._chain_path = chain_path
+        self._wallets = tuple(wallets)
+        self._by_address = ethereum_tokens(tokens)
+        self._protocols = tuple(protocols)
+        self._gas_units = gas_units or GasUnits()
+
+    # --- parts, each made once -------------------------------------------------------------------------------------
+    @cached_property
+    def _catalogue(self) -> Catalogue:
+        by_symbol = {token.symbol: token for token in self._by_address.values()}
+        builder = CatalogueBuilder(self._seed, self.demo_day, _HISTORY_FROM, self.last_day, by_symbol)
+        return builder.build(self._protocols)
+
+    @cached_property
+    def _pools(self) -> GeneratedPools:
+        return GeneratedPools(self._seed, self._catalogue.pools, _HISTORY_FROM)
+
+    @cached_property
+    def _prices(self) -> GeneratedPrices:
+        tokens = list(self._by_address.values())
+        return GeneratedPrices(self._seed, tokens, self.demo_day, _HISTORY_FROM, self.last_day)
+
+    @cached_property
+    def chain(self) -> SimulatedChain:
+        """The chain in `chain_path`, with the treasury's history before the demo day."""
+        pools = {pool.pool_id: pool for pool in self._chain_pools()}
+        world = ChainWorld(
+            wallets=frozenset(wallet.address.lower() for wallet in self._wallets),
+            tokens=self._by_address,
+            pools=pools,
+            gas_units=self._gas_units,
+        )
+        named = {name: pools[pool.facts.pool_id] for name, pool in self.held_pools().items()}
+        genesis = generated_genesis(self.demo_day, self._wallets, world, named)
+        return SimulatedChain(self._chain_path, genesis=genesis, world=world, apy_on=self._apy_on)
+
+    def _apy_on(self, pool_id: str, day: date) -> float | None:
+        return self._pools.panel(day).apy_on(pool_id, day)
+
+    # --- the policy's side -----------------------------------------------------------------------------------------
+    def pool_overrides(self) -> tuple[PoolOverride, ...]:
+        """Roles of the designed pools, and maturity, access or exit days where the demo shows them."""
+        found = [pool.override for pool in self._catalogue.pools if pool.override is not None]
+        return tuple(sorted(found, key=lambda override: override.pool_id))
+
+    def held_pools(self) -> dict[str, PoolCharacter]:
+        """The pools that the treasury holds at the demo day, by the names of the genesis."""
+        must_exit = f"{unapproved_protocol(self._protocols)}/USDC"
+        named = self._catalogue.named
+        keys = {name: must_exit if name == "must exit" else name for name, _ in HELD}
+        return {name: named[key] for name, key in keys.items() if key in named}
+
+    def _chain_pools(self) -> list[ChainPool]:
+        return [
+            ChainPool(pool.facts.pool_id, pool.role or "vault", pool.facts.underlyings or (), pool.facts.symbol)
+            for pool in self._catalogue.pools
+            if pool.is_on_chain
+        ]
+
+    # --- the vendors' side -----------------------------------------------------------------------------------------
+    def pool_rows(self, day: date) -> list[dict[str, Any]]:
+        """Every pool that lives on the day, stale ones with their last point."""
+        return self._pools.panel(day).pool_rows(day)
+
+    def chart_points(self, pool_id: str, day: date) -> list[dict[str, Any]] | None:
+        """The pool's points up to the day."""
+        return self._pools.panel(day).chart_points(pool_id, day)
+
+    def lend_borrow_rows(self, day: date) -> list[dict[str, Any]]:
+        """Supply and borrow of the lending pools."""
+        return self._pools.panel(day).lend_borrow_rows(day)
+
+    def close_series(self, address: str, day: date) -> CloseSeries | None:
+        """Closes of an approved token."""
+        return self._prices.close_series(address, day)
+
+    def coin(self, cmc_id: int, first: date, last: date) -> Coin | None:
+        """Bars of an approved token with a CoinMarketCap id."""
+        return self._prices.coin(cmc_id, first, last)
+
+    def gas_hours(self, hours: Sequence[datetime], day: date) -> list[GasHour]:
+        """Base fee and effective prices by the hour."""
+        return self._prices.gas_hours(hours, day)
+
+    def observations(self, series_id: str, day: date) -> list[Observation] | None:
+        """The generated DGS3MO; None for every other series."""
+        return self._prices.observations(series_id, day)
+
+    def _gas_price_wei(self, day: date) -> int:
+        return self._prices.gas_price_wei(at_hour(day, 1))

@@ -1,0 +1,311 @@
+"""Answers of the market-data vendors in their own wire format, from the plain facts of a market.
+
+Lives here: what a market must know (MarketFacts) and the JSON of DeFiLlama coins, CoinMarketCap, EthGasTracker and
+FRED. Not here: DeFiLlama yields (pool_panel.py), the chain's vendors (chain_answers.py), routing and HTTP (wire.py).
+"""
+
+import re
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from defiyield_assets.domain.days import end_of, market_stamp, utc_day
+from defiyield_assets.simulator.chain import SimulatedChain
+
+DAY_SECONDS = 86_400
+GAS_HOURS = 169
+_UNIT_SECONDS = {"m": 60, "h": 3_600, "d": DAY_SECONDS, "w": 7 * DAY_SECONDS}
+_PERIOD = re.compile(r"(\d+)([mhdw])")
+_JITTER_SECONDS = 240
+
+
+@dataclass(frozen=True)
+class CloseSeries:
+    """Daily closes of one token in USD: `close[i]` is the price at the end of `first_day` + i."""
+
+    symbol: str
+    decimals: int
+    confidence: float
+    first_day: date
+    close: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One closed daily bar as CoinMarketCap tells it; `market_cap` 0 means unknown there."""
+
+    day: date
+    time_high: str
+    time_low: str
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    market_cap: float
+
+
+@dataclass(frozen=True)
+class Coin:
+    """A coin of CoinMarketCap with its bars, ascending."""
+
+    cmc_id: int
+    name: str
+    symbol: str
+    bars: Sequence[Bar]
+
+
+@dataclass(frozen=True)
+class GasHour:
+    """One hour of EthGasTracker: gwei, ETH in USD."""
+
+    hour: datetime
+    base_fee: float | None
+    low: float
+    high: float
+    median: float
+    eth_price: float | None
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One FRED observation; `known_since` is the day of its release, `value` None a missing one."""
+
+    day: date
+    value: str | None
+    known_since: date
+
+
+class MarketFacts(ABC):
+    """What the wire asks of a market. Nothing that it gives for a day may rest on a later one."""
+
+    @property
+    @abstractmethod
+    def chain(self) -> SimulatedChain:
+        """The chain that executes plans."""
+
+    @abstractmethod
+    def pool_rows(self, day: date) -> list[dict[str, Any]]:
+        """Rows of `/pools`."""
+
+    @abstractmethod
+    def chart_points(self, pool_id: str, day: date) -> list[dict[str, Any]] | None:
+        """Points of `/chart` up to the day; None: no such pool."""
+
+    @abstractmethod
+    def lend_borrow_rows(self, day: date) -> list[dict[str, Any]]:
+        """Rows of `/lendBorrow`."""
+
+    @abstractmethod
+    def close_series(self, address: str, day: date) -> CloseSeries | None:
+        """Closes of an Ethereum token (lower-case address) up to the day; None: unknown coin."""
+
+    @abstractmethod
+    def coin(self, cmc_id: int, first: date, last: date) -> Coin | None:
+        """Bars of a CoinMarketCap coin of these days; None: unknown id."""
+
+    @abstractmethod
+    def gas_hours(self, hours: Sequence[datetime], day: date) -> list[GasHour]:
+        """The asked hours as known at the market's stamp of the day."""
+
+    @abstractmethod
+    def observations(self, series_id: str, day: date) -> list[Observation] | None:
+        """Observations of a FRED series that were released by the day; None: unknown series."""
+
+
+# --- DeFiLlama coins -----------------------------------------------------------------------------------------------
+def _price_at(series: CloseSeries, seconds: float) -> float | None:
+    """Price at an instant: linear between the closes around it, the last one after the last, None before the first."""
+    ends = end_of(series.first_day).timestamp() + DAY_SECONDS * np.arange(len(series.close))
+    if len(ends) == 0 or seconds < ends[0] - DAY_SECONDS / 2:
+        return None
+    price = float(np.interp(seconds, ends, series.close))
+    return None if np.isnan(price) else price
+
+
+def _told_at(seconds: float, day: date, coin: str) -> int:
+    """The timestamp that the vendor puts on a price: a little before the instant asked for, never after the day."""
+    wanted = int(min(seconds, end_of(day).timestamp()))
+    return wanted - 1 - zlib.crc32(f"{coin}:{wanted}".encode()) % _JITTER_SECONDS
+
+
+def _ethereum_series(market: MarketFacts, coin: str, day: date) -> CloseSeries | None:
+    chain, _, address = coin.partition(":")
+    return market.close_series(address.lower(), day) if chain.lower() == "ethereum" else None
+
+
+def coin_prices(market: MarketFacts, day: date, coins: Sequence[str], seconds: float | None) -> dict[str, Any]:
+    """`/prices/current` (seconds None) and `/prices/historical`; unknown coins are silently missing."""
+    answers: dict[str, Any] = {}
+    stamp = market_stamp(day).timestamp()
+    wanted = stamp if seconds is None else seconds
+    for coin in coins:
+        series = _ethereum_series(market, coin, day)
+        price = None if series is None or wanted > stamp else _price_at(series, wanted)
+        if series is None or price is None:
+            continue
+        answers[coin] = {
+            "decimals": series.decimals,
+            "symbol": series.symbol,
+            "price": price,
+            "timestamp": _told_at(wanted, day, coin),
+            "confidence": series.confidence,
+        }
+    return {"coins": answers}
+
+
+def coin_chart(market: MarketFacts, day: date, coins: Sequence[str], params: Mapping[str, str]) -> dict[str, Any]:
+    """`/chart/{coins}?start|end&span&period`: `span` points, none after the market's stamp."""
+    span = int(params.get("span", "1"))
+    match = _PERIOD.fullmatch(params.get("period", "1d").lower())
+    step = int(match[1]) * _UNIT_SECONDS[match[2]] if match else DAY_SECONDS
+    stamp = market_stamp(day).timestamp()
+    back = (span - 1) * step
+    first = float(params["start"]) if "start" in params else float(params.get("end", stamp)) - back
+    answers: dict[str, Any] = {}
+    for coin in coins:
+        series = _ethereum_series(market, coin, day)
+        if series is None:
+            continue
+        points = []
+        for k in range(span):
+            wanted = first + k * step
+            price = None if wanted > stamp else _price_at(series, wanted)
+            if price is not None:
+                points.append({"timestamp": _told_at(wanted, day, coin), "price": price})
+        if points:
+            answers[coin] = {
+                "symbol": series.symbol,
+                "confidence": series.confidence,
+                "decimals": series.decimals,
+                "prices": points,
+            }
+    return {"coins": answers}
+
+
+# --- CoinMarketCap -------------------------------------------------------------------------------------------------
+def _day_of(text: str) -> date:
+    """Date portion of an ISO 8601 or Unix timestamp: all that CoinMarketCap uses of it for daily bars."""
+    if re.fullmatch(r"\d{9,}", text):
+        return utc_day(datetime.fromtimestamp(int(text), tz=UTC))
+    return date.fromisoformat(text[:10])
+
+
+def ohlcv_historical(market: MarketFacts, day: date, params: Mapping[str, str]) -> dict[str, Any]:
+    """`/v2/cryptocurrency/ohlcv/historical` by id: closed days only, keyed by id; unknown ids are silently missing.
+
+    As the vendor documents it, `time_start` is exclusive and `time_end` inclusive; without `time_start`, `count`
+    periods are looked at back from `time_end`, of which the running one gives no bar.
+    """
+    newest = _day_of(params["time_end"]) if "time_end" in params else day + timedelta(days=1)
+    last = min(newest, day)
+    before = (
+        _day_of(params["time_start"]) if "time_start" in params else newest - timedelta(int(params.get("count", "10")))
+    )
+    first = before + timedelta(days=1)
+    data: dict[str, Any] = {}
+    for text in params.get("id", "").split(","):
+        coin = market.coin(int(text), first, last) if text.strip().isdigit() else None
+        if coin is not None:
+            data[text.strip()] = {
+                "id": coin.cmc_id,
+                "name": coin.name,
+                "symbol": coin.symbol,
+                "quotes": [_quote(bar) for bar in coin.bars],
+            }
+    stamp = market_stamp(day).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    status = {"timestamp": stamp, "error_code": 0, "error_message": None, "elapsed": 10, "credit_count": len(data)}
+    return {"status": status, "data": data}
+
+
+def _quote(bar: Bar) -> dict[str, Any]:
+    closed = f"{bar.day.isoformat()}T23:59:59.999Z"
+    return {
+        "time_open": f"{bar.day.isoformat()}T00:00:00.000Z",
+        "time_close": closed,
+        "time_high": bar.time_high,
+        "time_low": bar.time_low,
+        "quote": {
+            "USD": {
+                "open": bar.open,
+                "high": bar.high,
+                "low": bar.low,
+                "close": bar.close,
+                "volume": bar.volume,
+                "market_cap": bar.market_cap,
+                "timestamp": closed,
+            }
+        },
+    }
+
+
+# --- EthGasTracker -------------------------------------------------------------------------------------------------
+def gas_average(market: MarketFacts, day: date) -> dict[str, Any]:
+    """`/api/gas/average`: 169 hours, newest first; the newest is the running hour of the market's stamp."""
+    newest = end_of(day)
+    hours = [newest - timedelta(hours=back) for back in range(GAS_HOURS)]
+    rows = [
+        {
+            "period": fees.hour.strftime("%Y-%m-%dT%H:00:00+00:00"),
+            "baseFee": fees.base_fee,
+            "gasLimit": 36_000_000.0,
+            "gasUsed": 18_000_000.0,
+            "txCount": 170.0,
+            "min": fees.low,
+            "max": fees.high,
+            "median": fees.median,
+            "ethPrice": fees.eth_price,
+        }
+        for fees in market.gas_hours(hours, day)
+    ]
+    updated = int(market_stamp(day).timestamp() * 1000)
+    return {"data": {"network": "mainnet", "data": rows, "lastUpdate": updated}}
+
+
+# --- FRED ----------------------------------------------------------------------------------------------------------
+FIRST_REALTIME = "1776-07-04"
+LAST_REALTIME = "9999-12-31"
+
+
+def series_observations(market: MarketFacts, day: date, params: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+    """`/fred/series/observations`: status and answer. With all vintages asked, `realtime_start` is the release day."""
+    observations = market.observations(params.get("series_id", ""), day)
+    if observations is None:
+        return 400, {"error_code": 400, "error_message": "Bad Request.  The series does not exist."}
+    first = params.get("observation_start", FIRST_REALTIME)
+    last = params.get("observation_end", LAST_REALTIME)
+    realtime_start = params.get("realtime_start", day.isoformat())
+    realtime_end = params.get("realtime_end", day.isoformat())
+    rows = [
+        {
+            "realtime_start": max(realtime_start, observation.known_since.isoformat())
+            if realtime_start == FIRST_REALTIME
+            else realtime_start,
+            "realtime_end": realtime_end,
+            "date": observation.day.isoformat(),
+            "value": "." if observation.value is None else observation.value,
+        }
+        for observation in observations
+        if first <= observation.day.isoformat() <= last
+    ]
+    return 200, {
+        "realtime_start": realtime_start,
+        "realtime_end": realtime_end,
+        "observation_start": first,
+        "observation_end": last,
+        "units": "lin",
+        "output_type": 1,
+        "file_type": "json",
+        "order_by": "observation_date",
+        "sort_order": "asc",
+        "count": len(rows),
+        "offset": 0,
+        "limit": 100_000,
+        "observations": rows,
+    }

@@ -1,0 +1,264 @@
+"""Etherscan v2: everything that an address sent, received and burnt as gas, on any EVM chain.
+
+Lives here: requests, typed rows and error words of `https://api.etherscan.io/v2/api`. Not here: ordinals and
+postings (domain/ledger).
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from defiyield_assets.errors import (
+    VendorAuthError,
+    VendorError,
+    VendorMalformed,
+    VendorNotFound,
+    VendorPlanLimit,
+    VendorThrottled,
+    VendorUnavailable,
+)
+from defiyield_assets.sources import fields
+from defiyield_assets.sources.account_rows import Row, account_frame, account_row
+from defiyield_assets.sources.transport import Fetched, Gateway, Window, all_of
+
+T = TypeVar("T")
+
+VENDOR = "etherscan"
+ENDPOINT = "/api"
+PAGE_SIZE = 1_000
+"""Rows an answer; free plans are served no more."""
+MAX_PAGES = 10
+"""Pages of one question: Etherscan serves a window of 10,000 rows."""
+LATEST_BLOCK = 999_999_999
+_NOTHING_FOUND = re.compile(r"No (internal )?(transactions|token transfers|records) found", re.IGNORECASE)
+_ERROR_WORDS: tuple[tuple[str, type[VendorError]], ...] = (
+    ("daily rate limit", VendorPlanLimit),
+    ("daily limit", VendorPlanLimit),
+    ("rate limit", VendorThrottled),
+    ("api key", VendorAuthError),
+    ("apikey", VendorAuthError),
+    ("not supported for this chain", VendorAuthError),
+    ("api pro", VendorAuthError),
+    ("invalid", VendorNotFound),
+    ("missing", VendorNotFound),
+)
+
+
+@dataclass(frozen=True)
+class Page:
+    """One answer: the rows that we make of it, and the block of each row that the vendor sent."""
+
+    rows: list[Row]
+    blocks: list[int]
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+
+class Etherscan:
+    """Client of Etherscan's account endpoints."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def transactions(
+        self, chain_id: int, address: str, start_block: int, end_block: int | None = None
+    ) -> Fetched[pd.DataFrame]:
+        """What an address moved from `start_block` to `end_block` (default: the newest), both included.
+
+        Columns of `account_transactions`, sorted by key. Kinds: `native` (ETH moved; of a failed transaction one row
+        with value 0), `internal` (ETH moved by contracts), `token` (ERC-20 transfers), `gas` (gasUsed x gasPrice of
+        what the address sent, failed transactions included; receiver empty). Calls without ETH leave a gas row only.
+        Ordinals hold for this address alone: join several wallets' frames with `domain.ledger.ordinals.merge_views`.
+        """
+        wallet = address.lower()
+        last = LATEST_BLOCK if end_block is None else end_block
+        readers: Mapping[str, Callable[[object], Page]] = {
+            "txlist": lambda answer: parse_transactions(answer, chain_id, wallet),
+            "txlistinternal": lambda answer: parse_internal(answer, chain_id),
+            "tokentx": lambda answer: parse_token_transfers(answer, chain_id),
+        }
+        parts = await all_of(
+            self._all_pages(action, chain_id, wallet, (start_block, last), read) for action, read in readers.items()
+        )
+        frame = account_frame([row for rows, _ in parts for row in rows])
+        return Fetched(frame, max(stamp for _, stamp in parts))
+
+    async def token_balance(
+        self, chain_id: int, address: str, token_address: str, window: Window | None = None
+    ) -> Fetched[int]:
+        """Balance of one ERC-20 token now, in base units."""
+        params = {"contractaddress": token_address.lower(), "address": address.lower(), "tag": "latest"}
+        return await self._ask(chain_id, "tokenbalance", params, parse_balance, window)
+
+    async def _all_pages(
+        self, action: str, chain_id: int, address: str, span: tuple[int, int], read: Callable[[object], Page]
+    ) -> tuple[list[Row], datetime]:
+        """All rows of one action in a span of blocks (both included), and the stamp of the last answer.
+
+        Etherscan serves at most `MAX_PAGES` pages of one question. After them we go on from the newest block seen, of
+        which we may have seen a part only: its rows are dropped and read again.
+        """
+        first, last = span
+        rows: list[Row] = []
+        while True:
+            seen: list[Row] = []
+            blocks: set[int] = set()
+            for number in range(1, MAX_PAGES + 1):
+                page: dict[str, str | int] = {"page": number, "offset": PAGE_SIZE, "sort": "asc"}
+                asked = {"address": address, "startblock": first, "endblock": last, **page}
+                fetched = await self._ask(chain_id, action, asked, read)
+                if len(fetched.rows) > PAGE_SIZE:
+                    raise VendorMalformed(f"page {number} of {action} holds more than the {PAGE_SIZE} rows asked for")
+                seen += fetched.rows.rows
+                blocks.update(fetched.rows.blocks)
+                if len(fetched.rows) < PAGE_SIZE:
+                    return rows + seen, fetched.fetched_at
+            newest = max(blocks)
+            if newest <= first:
+                raise VendorMalformed(
+                    f"block {newest} holds more than {MAX_PAGES * PAGE_SIZE} rows and cannot be paged"
+                )
+            rows += [row for row in seen if row["block_number"] < newest]
+            first = newest
+
+    async def _ask(
+        self,
+        chain_id: int,
+        action: str,
+        params: Mapping[str, str | int],
+        parse: Callable[[object], T],
+        window: Window | None = None,
+    ) -> Fetched[T]:
+        named: dict[str, str | int] = {"chainid": chain_id, "module": "account", "action": action, **params}
+        return await self._gateway.get(VENDOR, ENDPOINT, {}, named, parse, window=window, refuse=refuse_error)
+
+
+def refuse_error(answer: object) -> None:
+    """Raise the error that `status` "0" stands for; "No transactions found" is an empty list, not an error."""
+    if not isinstance(answer, dict) or str(answer.get("status")) != "0":
+        return
+    message, result = str(answer.get("message"))[:200], str(answer.get("result"))[:200]
+    if _NOTHING_FOUND.match(message) or (message == "OK" and answer.get("result") == []):
+        return
+    said = f"{message} {result}".lower()
+    error = next((error for words, error in _ERROR_WORDS if words in said), VendorUnavailable)
+    raise error(f"{message!r}: {result!r}")
+
+
+def _result(answer: object) -> list[dict[str, Any]]:
+    """The rows of an account answer; none when nothing was found."""
+    body = fields.record(answer, "the answer")
+    status = str(body.get("status"))
+    if status not in ("0", "1"):
+        raise VendorMalformed(
+            f"field 'status' of the answer is {fields.shown(body.get('status'))}, expected '0' or '1'"
+        )
+    refuse_error(body)
+    return [] if status == "0" else fields.records(body.get("result"), "result")
+
+
+def parse_balance(answer: object) -> int:
+    """The integer of `action=tokenbalance`."""
+    body = fields.record(answer, "the answer")
+    refuse_error(body)
+    return fields.single(body, "result", fields.integer, "the answer")
+
+
+def _failed(value: object) -> bool:
+    """`isError`: "1" means that the transaction was reverted."""
+    if value not in ("0", "1", 0, 1):
+        raise ValueError(f"expected '0' or '1', got {fields.shown(value)}")
+    return value in ("1", 1)
+
+
+def _bases(rows: list[dict[str, Any]], chain_id: int) -> list[Row]:
+    """What all three actions tell alike about each row."""
+    columns = zip(
+        fields.column(rows, "hash", fields.transaction_hash),
+        fields.column(rows, "blockNumber", fields.small_integer),
+        fields.column(rows, "timeStamp", fields.epoch_seconds),
+        fields.column(rows, "from", fields.address),
+        fields.column(rows, "to", fields.address_or_none),
+        fields.column(rows, "value", fields.integer),
+        fields.column(rows, "functionName", fields.claimed_text, optional=True),
+        strict=True,
+    )
+    return [
+        {
+            "chain_id": chain_id,
+            "tx_hash": tx_hash,
+            "block_number": block,
+            "block_time": stamp,
+            "from_address": sender,
+            "to_address": receiver,
+            "value": value,
+            "function_name": function or None,
+            "source": VENDOR,
+        }
+        for tx_hash, block, stamp, sender, receiver, value, function in columns
+    ]
+
+
+def parse_transactions(answer: object, chain_id: int, wallet: str) -> Page:
+    """Native and gas rows of `action=txlist` for one wallet (lower case)."""
+    raw = _result(answer)
+    bases = _bases(raw, chain_id)
+    used = fields.column(raw, "gasUsed", fields.integer)
+    prices = fields.column(raw, "gasPrice", fields.integer)
+    failures = fields.column(raw, "isError", _failed)
+    rows: list[Row] = []
+    for place, (base, gas_used, price, has_failed) in enumerate(zip(bases, used, prices, failures, strict=True)):
+        if gas_used * price > fields.MAX_UINT256:
+            raise VendorMalformed(f"fields 'gasUsed' and 'gasPrice' of row {place} multiply to more than 2**256-1")
+        row = {**base, "is_success": not has_failed, "gas_used": gas_used, "gas_price_wei": price}
+        if has_failed or base["value"]:
+            rows.append(account_row(**{**row, "kind": "native", "value": 0 if has_failed else base["value"]}))
+        if base["from_address"] == wallet:
+            rows.append(account_row(**{**row, "kind": "gas", "to_address": "", "value": gas_used * price}))
+    return Page(rows, [base["block_number"] for base in bases])
+
+
+def parse_internal(answer: object, chain_id: int) -> Page:
+    """ETH moved by contracts, of `action=txlistinternal`; failed and empty calls moved nothing and leave no row."""
+    raw = _result(answer)
+    bases = _bases(raw, chain_id)
+    failures = fields.column(raw, "isError", _failed)
+    rows = [
+        account_row(**base, kind="internal")
+        for base, has_failed in zip(bases, failures, strict=True)
+        if base["value"] and not has_failed
+    ]
+    return Page(rows, [base["block_number"] for base in bases])
+
+
+def parse_token_transfers(answer: object, chain_id: int) -> Page:
+    """ERC-20 transfers of `action=tokentx`; only transactions that succeeded have any."""
+    raw = _result(answer)
+    bases = _bases(raw, chain_id)
+    columns = zip(
+        bases,
+        fields.column(raw, "contractAddress", fields.address),
+        fields.column(raw, "tokenDecimal", fields.claimed_decimals, optional=True),
+        fields.column(raw, "tokenSymbol", fields.claimed_text, optional=True),
+        fields.column(raw, "gasUsed", fields.maybe_integer, optional=True),
+        fields.column(raw, "gasPrice", fields.maybe_integer, optional=True),
+        strict=True,
+    )
+    rows = [
+        account_row(
+            **base,
+            kind="token",
+            token_address=token,
+            decimals=decimals,
+            symbol_claimed=symbol,
+            gas_used=gas_used,
+            gas_price_wei=price,
+        )
+        for base, token, decimals, symbol, gas_used, price in columns
+    ]
+    return Page(rows, [base["block_number"] for base in bases])

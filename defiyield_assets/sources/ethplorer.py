@@ -1,0 +1,189 @@
+"""Ethplorer: token balances and token transfers of an Ethereum address.
+
+Lives here: requests and typed rows of `https://api.ethplorer.io`. Not here: ordinals and postings (domain/ledger),
+native transfers and gas (etherscan.py).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pandas as pd
+
+from defiyield_assets.errors import (
+    VendorAuthError,
+    VendorError,
+    VendorMalformed,
+    VendorNotFound,
+    VendorThrottled,
+    VendorUnavailable,
+)
+from defiyield_assets.sources import fields
+from defiyield_assets.sources.account_rows import NATIVE, Row, account_frame, account_row
+from defiyield_assets.sources.transport import Fetched, Gateway, Window
+from defiyield_assets.sources.vendors import ETHPLORER_FREE_KEY
+
+VENDOR = "ethplorer"
+CHAIN_ID = 1
+PAGE_SIZE, FREE_PAGE_SIZE = 1_000, 100
+_ERRORS: dict[int, type[VendorError]] = {
+    1: VendorAuthError,  # invalid key
+    3: VendorThrottled,  # too many requests
+    136: VendorThrottled,  # limit of the key reached
+    **dict.fromkeys((101, 102, 103, 104, 108, 150, 404), VendorNotFound),  # missing or invalid address, hash, token
+}
+
+
+@dataclass(frozen=True)
+class Operations:
+    """One page of an address's history: its transfers, its oldest instant, and how many operations it held."""
+
+    transfers: list[Row]
+    oldest: datetime | None
+    n_operations: int
+
+    def __len__(self) -> int:
+        return self.n_operations
+
+
+class Ethplorer:
+    """Client of Ethplorer."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def address_info(self, address: str, window: Window | None = None) -> Fetched[pd.DataFrame]:
+        """Balances of an address now, ETH included (columns: `parse_address_info`)."""
+        return await self._gateway.get(
+            VENDOR,
+            "/getAddressInfo/{address}",
+            {"address": address.lower()},
+            {},
+            parse_address_info,
+            window=window,
+            refuse=refuse_error,
+        )
+
+    async def address_history(self, address: str, since: datetime) -> Fetched[pd.DataFrame]:
+        """Token transfers of an address from `since` on, with the columns of `account_transactions`.
+
+        The vendor does not say blocks, gas or success here: `block_number`, `gas_used`, `gas_price_wei` are null,
+        `is_success` is true (a reverted transfer is none). The free key sees about 30 days: older rows are not reported
+        as missing, they are unknown. Pages run backwards in time.
+        """
+        settings = self._gateway.settings(VENDOR)
+        size = FREE_PAGE_SIZE if settings.api_key in (None, ETHPLORER_FREE_KEY) else PAGE_SIZE
+        params: dict[str, str | int] = {"limit": size}
+        rows: list[Row] = []
+        newest: datetime | None = None
+        while True:
+            fetched = await self._gateway.get(
+                VENDOR,
+                "/getAddressHistory/{address}",
+                {"address": address.lower()},
+                params,
+                parse_operations,
+                refuse=refuse_error,
+            )
+            page, oldest, n_operations = fetched.rows.transfers, fetched.rows.oldest, fetched.rows.n_operations
+            # A full page may end in the middle of a second: keep what is newer, read that second again.
+            page = [row for row in page if newest is None or row["block_time"] < newest]
+            if n_operations < size or oldest is None:
+                rows += page
+                break
+            rows += [row for row in page if row["block_time"] > oldest]
+            following = oldest + timedelta(seconds=1)
+            if oldest < since:
+                break
+            if newest is not None and following >= newest:
+                raise VendorMalformed(f"{size} operations or more within one second cannot be paged")
+            newest = following
+            params = {"limit": size, "timestamp": int(following.timestamp())}
+        frame = account_frame([row for row in rows if row["block_time"] >= since])
+        return Fetched(frame, fetched.fetched_at)
+
+
+def refuse_error(answer: object) -> None:
+    """Raise Ethplorer's `{"error": {"code", "message"}}`."""
+    error = answer.get("error") if isinstance(answer, dict) else None
+    if not isinstance(error, dict):
+        return
+    code = error.get("code")
+    said = f"error {fields.shown(str(code))}: {fields.shown(str(error.get('message'))[:200])}"
+    raise (_ERRORS.get(code, VendorUnavailable) if type(code) is int else VendorUnavailable)(said)
+
+
+def _balance(holder: dict[str, Any], where: str, scale: int) -> tuple[int, bool]:
+    """Base units and whether they are exact: the text `rawBalance`, else the number `balance` (in 10**scale)."""
+    if holder.get("rawBalance") is not None:
+        return fields.single(holder, "rawBalance", fields.integer, where), True
+    rough = fields.single(holder, "balance", fields.positive, where)
+    units = int(Decimal(repr(rough)).scaleb(scale))
+    if units > fields.MAX_UINT256:
+        raise VendorMalformed(f"field 'balance' of {where} is larger than 2**256-1")
+    return units, float(units) < 2**53
+
+
+def parse_address_info(answer: object) -> pd.DataFrame:
+    """Balances of `/getAddressInfo/{address}`, sorted by token.
+
+    Columns: token_address ('native' for ETH), balance (base units), decimals and symbol_claimed (as the token claims),
+    is_exact (false where an old answer only gives a floating-point balance).
+    """
+    body = fields.record(answer, "the answer")
+    rows: list[tuple[str, int, bool, int, str | None]] = [
+        (NATIVE, *_balance(fields.record(body.get("ETH"), "ETH"), "ETH", 18), 18, "ETH")
+    ]
+    for place, token in enumerate(fields.records(body.get("tokens", []), "tokens")):
+        info = fields.record(token.get("tokenInfo"), f"tokenInfo of token {place}")
+        balance, is_exact = _balance(token, f"token {place}", 0)
+        address = fields.single(info, "address", fields.address, f"token {place}")
+        claimed = fields.claimed_decimals(info.get("decimals")), fields.claimed_text(info.get("symbol"))
+        rows.append((address, balance, is_exact, *claimed))
+    names = ("token_address", "balance", "is_exact", "decimals", "symbol_claimed")
+    frame = pd.DataFrame({name: fields.objects([row[i] for row in rows]) for i, name in enumerate(names)})
+    frame = frame.astype({"is_exact": bool, "decimals": "int64"})[
+        ["token_address", "balance", "decimals", "symbol_claimed", "is_exact"]
+    ].drop_duplicates()
+    if frame["token_address"].duplicated().any():
+        raise VendorMalformed("one token is there twice with different balances")
+    return frame.sort_values("token_address", ignore_index=True)
+
+
+def parse_operations(answer: object) -> Operations:
+    """Token transfers of `/getAddressHistory/{address}`; operations of other types (approve, …) move nothing."""
+    operations = fields.records(fields.record(answer, "the answer").get("operations"), "operations")
+    stamps = fields.column(operations, "timestamp", fields.epoch_seconds)
+    moves = [(row, stamp) for row, stamp in zip(operations, stamps, strict=True) if row.get("type") == "transfer"]
+    transfers = [row for row, _ in moves]
+    infos = [fields.record(row.get("tokenInfo"), f"tokenInfo of transfer {i}") for i, row in enumerate(transfers)]
+    columns = zip(
+        [stamp for _, stamp in moves],
+        fields.column(transfers, "transactionHash", fields.transaction_hash),
+        fields.column(transfers, "from", fields.address),
+        fields.column(transfers, "to", fields.address),
+        fields.column(transfers, "value", fields.integer),
+        fields.column(infos, "address", fields.address),
+        fields.column(infos, "decimals", fields.claimed_decimals, optional=True),
+        fields.column(infos, "symbol", fields.claimed_text, optional=True),
+        strict=True,
+    )
+    rows = [
+        account_row(
+            chain_id=CHAIN_ID,
+            tx_hash=tx_hash,
+            kind="token",
+            block_number=None,
+            block_time=stamp,
+            from_address=sender,
+            to_address=receiver,
+            value=value,
+            token_address=token,
+            decimals=decimals,
+            symbol_claimed=symbol,
+            source=VENDOR,
+        )
+        for stamp, tx_hash, sender, receiver, value, token, decimals, symbol in columns
+    ]
+    return Operations(rows, min(stamps, default=None), len(operations))

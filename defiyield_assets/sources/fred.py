@@ -1,0 +1,146 @@
+"""FRED: macro observations with the day on which each value became known.
+
+Lives here: requests and typed rows of `https://api.stlouisfed.org/fred`. Not here: which series we read (config).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import pandas as pd
+
+from defiyield_assets.errors import VendorAuthError, VendorNotFound
+from defiyield_assets.sources import fields
+from defiyield_assets.sources.transport import Fetched, Gateway
+
+VENDOR = "fred"
+FIRST_VINTAGE, LAST_VINTAGE = "1776-07-04", "9999-12-31"
+"""FRED's own names for "since ever" and "for ever": together they ask for all vintages."""
+DAYS_PER_PART = 4 * 365
+"""Real-time days asked for at once where FRED refuses the whole: it gives at most 2,000 vintages in one answer."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """One answer: observations (date, vintage, value, unit, is_vintage_assumed) and how many there are on all pages."""
+
+    observations: pd.DataFrame
+    total: int
+
+    def __len__(self) -> int:
+        return len(self.observations)
+
+
+class Fred:
+    """Client of FRED and its vintages (ALFRED)."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def observations(
+        self, series_id: str, start: date, end: date, *, frequency: str = "unknown", publication_lag_days: int = 1
+    ) -> Fetched[pd.DataFrame]:
+        """Every vintage of the observations from `start` to `end`, sorted by (date, vintage).
+
+        Columns: series_id, date, vintage (known since), value (NaN: missing), unit (as the answer states it), frequency
+        (as given: the answer does not state it), is_vintage_assumed. Where the vendor gives no vintages, the vintage is
+        the observation date plus `publication_lag_days`, flagged. A series without observations is in `missing`.
+        """
+        try:
+            parts = [await self._pages(series_id, start, end, FIRST_VINTAGE, LAST_VINTAGE)]
+            frame = parts[0][0]
+        except VendorNotFound as error:
+            if "vintage dates" not in str(error):
+                raise
+            spans = vintage_spans(start, self._gateway.present().date())
+            parts = [await self._pages(series_id, start, end, since, until) for since, until in spans]
+            frame = without_repeated_values(pd.concat([rows for rows, _ in parts], ignore_index=True))
+        lag = timedelta(days=publication_lag_days)
+        assumed = zip(frame["date"], frame["vintage"], frame["is_vintage_assumed"], strict=True)
+        frame = frame.assign(
+            series_id=series_id,
+            frequency=frequency,
+            vintage=fields.objects([day + lag if is_assumed else vintage for day, vintage, is_assumed in assumed]),
+        )
+        columns = ["series_id", "date", "vintage", "value", "unit", "frequency", "is_vintage_assumed"]
+        frame = frame[columns].drop_duplicates(["date", "vintage"], keep="last")
+        frame = frame.sort_values(["date", "vintage"], ignore_index=True)
+        return Fetched(frame, max(stamp for _, stamp in parts), (series_id,) if frame.empty else ())
+
+    async def _pages(
+        self, series_id: str, start: date, end: date, since: str, until: str
+    ) -> tuple[pd.DataFrame, datetime]:
+        """All pages of one span of vintages and the stamp of the last."""
+        pages: list[pd.DataFrame] = []
+        while True:
+            read = sum(map(len, pages))
+            fetched = await self._gateway.get(
+                VENDOR,
+                "/series/observations",
+                {},
+                {
+                    "series_id": series_id,
+                    "file_type": "json",
+                    "observation_start": start.isoformat(),
+                    "observation_end": end.isoformat(),
+                    "realtime_start": since,
+                    "realtime_end": until,
+                    **({"offset": read} if read else {}),
+                },
+                parse_observations,
+                refuse=refuse_error,
+            )
+            pages.append(fetched.rows.observations)
+            if not len(fetched.rows) or read + len(fetched.rows) >= fetched.rows.total:
+                return pd.concat(pages, ignore_index=True), fetched.fetched_at
+
+
+def vintage_spans(start: date, present: date) -> Iterator[tuple[str, str]]:
+    """Spans of real time that together hold every vintage of the observations since `start` (none is known before)."""
+    first = start
+    while (following := first + timedelta(days=DAYS_PER_PART)) <= present:
+        yield first.isoformat(), (following - timedelta(days=1)).isoformat()
+        first = following
+    yield first.isoformat(), LAST_VINTAGE
+
+
+def without_repeated_values(frame: pd.DataFrame) -> pd.DataFrame:
+    """Vintages that change the value; FRED repeats at the start of each span what was already known before it."""
+    ordered = frame.sort_values(["date", "vintage"], ignore_index=True)
+    before = ordered.shift()
+    is_same_value = (ordered["value"] == before["value"]) | (ordered["value"].isna() & before["value"].isna())
+    return ordered[~(is_same_value & (ordered["date"] == before["date"]))].reset_index(drop=True)
+
+
+def refuse_error(answer: object) -> None:
+    """Raise FRED's `{"error_code", "error_message"}`: a bad key is `VendorAuthError`, the rest our mistake."""
+    if not isinstance(answer, dict) or "error_code" not in answer:
+        return
+    said = str(answer.get("error_message"))[:300]
+    if str(answer["error_code"]) == "400":
+        raise (VendorAuthError if "api_key" in said else VendorNotFound)(f"error 400: {said!r}")
+
+
+def _value(value: object) -> float | None:
+    """A number; `.` is FRED's missing value."""
+    return None if value == "." else fields.number(value)
+
+
+def parse_observations(answer: object) -> Page:
+    """One page of `/series/observations`.
+
+    The vintage is `realtime_start`, assumed when the answer covers a moment only (then it is just the day of the call).
+    """
+    body = fields.record(answer, "the answer")
+    rows = fields.records(body.get("observations"), "observations")
+    is_assumed = body.get("realtime_start") == body.get("realtime_end")
+    frame = pd.DataFrame(
+        {
+            "date": fields.objects(fields.column(rows, "date", fields.iso_date)),
+            "vintage": fields.objects(fields.column(rows, "realtime_start", fields.iso_date)),
+            "value": fields.floats(fields.column(rows, "value", _value)),
+            "unit": fields.objects([fields.single(body, "units", fields.text, "the answer")] * len(rows)),
+            "is_vintage_assumed": pd.Series([is_assumed] * len(rows), dtype=bool),
+        }
+    )
+    return Page(frame, fields.single(body, "count", fields.small_integer, "the answer"))

@@ -1,0 +1,300 @@
+"""A believable day to report on. The tests of other rooms never see it."""
+
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from defiyield_assets.domain.reporting.inputs import ReportInputs, TokenLabel
+from defiyield_assets.store import schema
+
+DAY = date(2025, 6, 2)
+RUN = "2025-06-02-1f0c9a3b-77d2e4c0"
+WARM = "0x" + "a1" * 20
+USDC, USDT, DAI = ("0x" + digit * 40 for digit in "123")
+POOL_A, POOL_B, POOL_C, POOL_D = (f"{digit * 8}-1111-4222-8333-{digit * 12}" for digit in "abcd")
+
+
+def frame(table: str, *rows: dict[str, Any]) -> pd.DataFrame:
+    """Rows with the columns of a table, objects untouched; columns that a row leaves out are null."""
+    names = [column.name for column in schema.metadata.tables[table].columns]
+    for row in rows:
+        assert set(row) <= set(names), set(row) - set(names)
+    return pd.DataFrame([[row.get(name) for name in names] for row in rows], columns=names, dtype=object)
+
+
+def plan_run(**changes: Any) -> dict[str, Any]:
+    return {
+        "run_id": RUN,
+        "date": DAY,
+        "status": "optimal",
+        "message": "3 deposits and 1 withdrawal; the binding limit is max_pool_share.",
+        "policy_hash": "5b7e" * 16,
+        "input_hash": "09ac" * 16,
+        "objective": "expected",
+        "method": "milp",
+        "horizon_days": 30,
+        "aum_usd": Decimal("1002345.678901"),
+        "eth_balance_wei": 1_998_500_000_000_000_001,
+        "gain_usd": Decimal("7412.339"),
+        "hold_gain_usd": Decimal("4100.10"),
+        "gas_usd": Decimal("9.42"),
+        "conversion_usd": Decimal("100.125"),
+        "projected_apy": 0.0912,
+        "projected_apy_net": 0.0899,
+        "hold_apy": 0.0501,
+        "break_even_days": 1.04,
+        "turnover": 0.5,
+        "n_pools": 3,
+        "n_steps": 4,
+        "solver": "HiGHS 1.15.1",
+        "solver_status": "Optimal",
+        "solver_objective": 7412.34,
+        "solver_bound": 7412.35,
+        "solver_gap": 0.01,
+        "solver_seconds": 0.412,
+        "second_solver": "CBC 2.10.3",
+        "second_objective": 7412.33,
+        "second_bound": 7412.4,
+        "verified_by": "objective",
+        "assumed_prices_json": f'["ethereum:{DAI}"]',
+        **changes,
+    }
+
+
+def holding(pool_id: str, token: str, amount: int, before: int, **changes: Any) -> dict[str, Any]:
+    return {
+        "run_id": RUN,
+        "pool_id": pool_id,
+        "token_address": token,
+        "date": DAY,
+        "amount": amount,
+        "amount_before": before,
+        "decimals": 6,
+        "value_usd": Decimal(amount) / 10**6,
+        "share_of_aum": amount / 1_002_345_678_901,
+        "forecast_apy": 0.105,
+        "diluted_apy": 0.101,
+        "pool_group": 1,
+        "is_price_assumed": False,
+        "action": "enter",
+        "why": "at max_pool_share; next best is DAI · spark at 8.10%",
+        **changes,
+    }
+
+
+def step(seq: int, kind: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "run_id": RUN,
+        "seq": seq,
+        "leg": 0,
+        "date": DAY,
+        "step_type": kind,
+        "wallet": WARM,
+        "is_full_exit": False,
+        "value_usd": Decimal("250000.5"),
+        "gas_units": 270_000,
+        "gas_usd": Decimal("2.355"),
+        "conversion_usd": Decimal(0),
+        **changes,
+    }
+
+
+def verdict(pool_id: str, symbol: str, protocol: str, codes: str = "", **changes: Any) -> dict[str, Any]:
+    return {
+        "date": DAY,
+        "pool_id": pool_id,
+        "is_passed": not codes,
+        "reason_codes": codes,
+        "warning_codes": "",
+        "reasons": f"{codes} in words" if codes else "",
+        "chain": "Ethereum",
+        "protocol": protocol,
+        "symbol": symbol,
+        "role": "lend",
+        "underlying_addresses_json": f'["{USDC}"]',
+        "size_usd": 123_456_789.0,
+        "is_size_lower_bound": True,
+        "exit_days": 0,
+        **changes,
+    }
+
+
+def score(target: str, horizon: int, error: float, naive: float, **changes: Any) -> dict[str, Any]:
+    return {
+        "date": DAY,
+        "pool_id": POOL_A,
+        "horizon_days": horizon,
+        "target": target,
+        "as_of": DAY,
+        "model": "ses",
+        "forecast": 0.1,
+        "actual": 0.1 - error,
+        "naive": 0.1,
+        "absolute_error": error,
+        "naive_absolute_error": naive,
+        "error": error,
+        "is_covered": True,
+        "pinball_loss": 0.001,
+        **changes,
+    }
+
+
+def nav(day: date, value: str, **changes: Any) -> dict[str, Any]:
+    money = {
+        name: Decimal(0)
+        for name in ("flows_usd", "income_usd", "expenses_usd", "price_change_usd", "unexplained_usd", "eth_usd")
+    }
+    return {
+        "date": day,
+        "nav_usd": Decimal(value),
+        "wallets_usd": Decimal("10"),
+        "pools_usd": Decimal(value) - 10,
+        **money,
+        "return_1d": 0.000214,
+        "return_mtd": 0.0004,
+        "return_ytd": 0.031,
+        "realised_yield_1d": 0.00022,
+        "idle_share": 0.01,
+        **changes,
+    }
+
+
+def believable_day(**changes: Any) -> ReportInputs:
+    """Two pools entered, one left, one kept, some cash; one table or field replaced per keyword."""
+    final = {"is_held": False, "is_exit_only": False, "is_must_exit": False, "pool_group": 2}
+    parts: dict[str, Any] = {
+        "day": DAY,
+        "allocation_runs": frame("allocation_runs", plan_run()),
+        "allocations": frame(
+            "allocations",
+            holding(POOL_A, USDC, 250_586_419_725, 0),
+            holding(POOL_B, USDT, 400_000_000_000, 100_000_000_000, action="increase", pool_group=2),
+            holding(
+                POOL_C,
+                DAI,
+                10**23,
+                10**23,
+                decimals=18,
+                value_usd=Decimal(100_000),
+                share_of_aum=0.0998,
+                action="hold",
+                is_price_assumed=True,
+            ),
+            holding(
+                "IDLE",
+                USDC,
+                251_759_259_176,
+                502_345_678_901,
+                action="idle",
+                forecast_apy=None,
+                diluted_apy=None,
+                pool_group=None,
+                why="max_group_share binds",
+            ),
+            holding(POOL_D, USDC, 0, 0, action="left_out", why="beaten by USDC · aave-v3 after gas"),
+        ),
+        "allocation_steps": frame(
+            "allocation_steps",
+            step(1, "WITHDRAW", pool_id=POOL_D, token_out=USDC, amount_out=5_000_000_001, is_full_exit=True),
+            step(
+                2,
+                "CONVERT",
+                token_in=USDC,
+                amount_in=300_120_048_020,
+                token_out=USDT,
+                amount_out=300_000_000_000,
+                conversion_usd=Decimal("100.125"),
+            ),
+            step(3, "DEPOSIT", pool_id=POOL_A, token_in=USDC, amount_in=250_586_419_725),
+            step(4, "DEPOSIT", pool_id=POOL_B, token_in=USDT, amount_in=300_000_000_000),
+            step(5, "HOLD", pool_id=POOL_C, token_in=DAI, amount_in=10**23, gas_units=0, gas_usd=Decimal(0)),
+        ),
+        "eligible_pools": frame(
+            "eligible_pools",
+            verdict(POOL_A, "USDC", "aave-v3", forecast_apy=0.105, last_apy=0.11, **final),
+            verdict(POOL_B, "USDT", "compound-v3", forecast_apy=0.092, last_apy=0.09, **final),
+            verdict(POOL_C, "DAI", "spark", forecast_apy=0.081, last_apy=0.08, **{**final, "is_held": True}),
+            verdict(POOL_D, "USDC", "aave-v3", forecast_apy=0.071, last_apy=0.07, **final),
+            verdict("e" * 36, "sUSDe", "ethena-usde", "POOL_TOO_YOUNG,APY_BELOW_MIN", last_apy=0.2, **final),
+        ),
+        "prefiltered_pools": frame(
+            "prefiltered_pools",
+            verdict(POOL_A, "USDC", "aave-v3"),
+            verdict(POOL_B, "USDT", "compound-v3"),
+            verdict("f" * 36, "PEPE-WETH", "uniswap-v3", "PROTOCOL_NOT_APPROVED,TOKEN_NOT_APPROVED"),
+            verdict("9" * 36, "USDX", "aave-v3", "TOKEN_NOT_APPROVED", size_usd=None),
+        ),
+        "icebox": frame(
+            "icebox",
+            {
+                "date": DAY,
+                "chain": "Ethereum",
+                "address": DAI,
+                "symbol": "crvUSD",
+                "since": date(2025, 6, 1),
+                "reason_codes": "LOW",
+                "reason": "low 0.9712 on 2025-06-01, 2 % below 1",
+                "reference_price": 1.0,
+                "last_low": 0.9712,
+                "last_close": 0.9955,
+                "good_lows": 0,
+                "good_closes": 1,
+                "is_manual": False,
+            },
+        ),
+        "icebox_events": frame(
+            "icebox_events",
+            {
+                "date": DAY,
+                "chain": "Ethereum",
+                "address": DAI,
+                "kind": "enter",
+                "symbol": "crvUSD",
+                "reason_codes": "LOW",
+                "reason": "low 0.9712",
+            },
+        ),
+        "nav_daily": frame(
+            "nav_daily",
+            nav(date(2025, 6, 1), "1002100.10"),
+            nav(DAY, "1002345.68", income_usd=Decimal("245.5849"), expenses_usd=Decimal("0.004")),
+        ),
+        "yield_attribution": frame(
+            "yield_attribution",
+            {
+                "date": DAY,
+                "pool_id": POOL_C,
+                "advertised_apy": 0.082,
+                "forecast_apy": 0.081,
+                "realised_apy": 0.079,
+                "opening_usd": Decimal("99980.12"),
+                "income_usd": Decimal("19.88"),
+                "gap_rate": -0.0015,
+                "gap_dilution": -0.0005,
+                "gap_price": None,
+                "gap_cost": 0.0,
+            },
+        ),
+        "outcomes": frame("asset_outcomes"),
+        "forecast_scores": frame(
+            "forecast_scores",
+            score("apy", 1, 0.002, 0.004),
+            score("apy", 7, 0.03, 0.02),
+            score("tvl_usd", 1, 1e6, 1e6),
+            score("base_fee_gwei", 1, 0.2, 0.1, pool_id="GAS"),
+        ),
+        "tokens": {USDC: TokenLabel("USDC", 6), USDT: TokenLabel("USDT", 6), DAI: TokenLabel("DAI", 18)},
+        "wallets": {WARM: "warm"},
+        "market": "recorded",
+    }
+    return ReportInputs(**{**parts, **changes})
+
+
+@pytest.fixture
+def day_with() -> Callable[..., ReportInputs]:
+    """`day_with(allocation_runs=…)`: the believable day with some of its tables replaced."""
+    return believable_day

@@ -1,0 +1,360 @@
+"""Etherscan and Ethplorer: exact integers, equal keys, paging without loss or repeats, hostile tokens stop nothing."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from defiyield_assets.domain.ledger.ordinals import merge_views
+from defiyield_assets.errors import (
+    VendorAuthError,
+    VendorError,
+    VendorMalformed,
+    VendorNotFound,
+    VendorPlanLimit,
+    VendorThrottled,
+    VendorUnavailable,
+)
+from defiyield_assets.sources import account_rows, etherscan, ethplorer
+from defiyield_assets.sources.etherscan import Etherscan, parse_token_transfers, parse_transactions
+from defiyield_assets.sources.ethplorer import Ethplorer, parse_address_info, parse_operations
+from defiyield_assets.sources.fields import MAX_UINT256
+from defiyield_assets.store import schema
+from defiyield_assets_tests.sources.conftest import MemoryArchive, Vendors, World, WorldMaker
+from defiyield_assets_tests.sources.samples import OTHER, USDC, VAULT, WALLET, ZERO, sample, tx
+
+KEY = ["chain_id", "tx_hash", "kind", "ordinal", "token_address", "from_address", "to_address", "value"]
+SINCE = datetime(2025, 10, 1, tzinfo=UTC)
+NOTHING = {"status": "0", "message": "No transactions found", "result": []}
+
+
+def by_action(**answers: Any) -> World:
+    """An Etherscan that gives each action its answer, on the first page."""
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=answers.get(request.url.params["action"], NOTHING))
+
+    return World(Vendors(reply), MemoryArchive())
+
+
+def read_wallet(world: World, wallet: str = WALLET) -> Any:
+    return world.run(lambda gateway: Etherscan(gateway).transactions(1, wallet.upper().replace("0X", "0x"), 90))
+
+
+def test_the_columns_are_those_of_the_table() -> None:
+    assert list(account_rows.COLUMNS) == [column.name for column in schema.account_transactions.columns]
+    assert list(account_rows.account_frame([]).columns) == list(account_rows.COLUMNS)
+
+
+def test_a_wallet_is_read_completely() -> None:
+    world = by_action(txlist=sample("txlist"), txlistinternal=sample("txlistinternal"), tokentx=sample("tokentx"))
+    rows = read_wallet(world).rows
+    asked = world.vendors.requests[0].url
+    assert asked.path == "/v2/api"
+    assert (asked.params["chainid"], asked.params["module"], asked.params["address"]) == ("1", "account", WALLET)
+    assert (asked.params["startblock"], asked.params["sort"]) == ("90", "asc")
+    assert list(rows.columns) == list(account_rows.COLUMNS)
+    found = rows[["tx_hash", "kind", "from_address", "to_address", "token_address", "value", "is_success"]]
+    gas = 2_000_000_000
+    assert found.to_numpy().tolist() == [
+        [tx(1), "native", OTHER, WALLET, "native", 2 * 10**18, True],
+        [tx(2), "gas", WALLET, "", "native", 180_000 * gas, True],
+        [tx(2), "token", WALLET, VAULT, USDC, 4_000_000, True],
+        [tx(2), "token", ZERO, WALLET, VAULT, 38 * 10**17, True],
+        [tx(3), "gas", WALLET, "", "native", 30_000 * gas, False],
+        [tx(3), "native", WALLET, OTHER, "native", 0, False],
+        [tx(4), "internal", VAULT, WALLET, "native", 5, True],
+    ]
+    assert rows["ordinal"].tolist() == [0, 0, 0, 1, 0, 0, 0]
+    assert rows["block_number"].tolist() == [100, 101, 101, 101, 102, 102, 103]
+    assert set(rows["date"]) == {date(2025, 10, 24)}
+    assert rows["function_name"].tolist()[1].startswith("deposit(")
+    assert all(type(value) is int for value in rows["value"])
+    assert (rows["gas_used"].tolist()[0], rows["gas_price_wei"].tolist()[0]) == (21_000, 10**9)
+
+
+def test_an_address_without_history_has_an_empty_frame() -> None:
+    fetched = read_wallet(by_action(txlistinternal={**NOTHING, "message": "No internal transactions found"}))
+    assert (len(fetched.rows), list(fetched.rows.columns)) == (0, list(account_rows.COLUMNS))
+
+
+@pytest.mark.parametrize(
+    ("message", "result", "error", "attempts"),
+    [
+        ("NOTOK", "Max calls per sec rate limit reached (3/sec)", VendorThrottled, 5),
+        ("NOTOK", "Max rate limit reached, please use API Key for higher rate limit", VendorThrottled, 5),
+        ("NOTOK", "Max daily rate limit reached", VendorPlanLimit, 1),
+        ("NOTOK", "Invalid API Key (#err2)|sdk", VendorAuthError, 1),
+        ("NOTOK", "Missing/Invalid API Key", VendorAuthError, 1),
+        ("NOTOK", "Error! Invalid address format", VendorNotFound, 1),
+        ("NOTOK", "Free API access is not supported for this chain. Please upgrade", VendorAuthError, 1),
+        ("NOTOK", "Query Timeout occured. Please select a smaller result dataset", VendorUnavailable, 5),
+        ("NOTOK", None, VendorUnavailable, 5),
+        ("NOTOK", [], VendorUnavailable, 5),
+    ],
+)
+def test_the_words_of_a_200_are_errors(message: str, result: Any, error: type[VendorError], attempts: int) -> None:
+    world = World(
+        Vendors(lambda _: httpx.Response(200, json={"status": "0", "message": message, "result": result})),
+        MemoryArchive(),
+    )
+    with pytest.raises(error) as caught:
+        world.run(lambda gateway: Etherscan(gateway).token_balance(1, WALLET, USDC))
+    assert type(caught.value) is error
+    assert len(world.vendors.requests) == attempts
+
+
+def test_token_balance(world: WorldMaker) -> None:
+    here = world({"status": "1", "message": "OK", "result": str(MAX_UINT256)})
+    assert here.run(lambda gateway: Etherscan(gateway).token_balance(1, WALLET, USDC)).rows == MAX_UINT256
+    params = here.vendors.requests[0].url.params
+    assert (params["action"], params["contractaddress"], params["address"]) == ("tokenbalance", USDC, WALLET)
+
+
+@pytest.mark.parametrize("value", [str(MAX_UINT256), str(2**64 + 1), "0"])
+def test_amounts_are_exact(value: str) -> None:
+    answer = sample("tokentx")
+    answer["result"][0]["value"] = value
+    assert parse_token_transfers(answer, 1).rows[0]["value"] == int(value)
+    operations = sample("operations")
+    operations["operations"][0]["value"] = value
+    assert parse_operations(operations).transfers[0]["value"] == int(value)
+
+
+@pytest.mark.parametrize("value", [str(MAX_UINT256 + 1), "-1", "1.5", "0x10", "1e3", "", None, 1e18, True, "٣"])
+def test_amounts_that_are_none_are_refused(value: object) -> None:
+    answer = sample("tokentx")
+    answer["result"][1]["value"] = value
+    with pytest.raises(VendorMalformed, match="field 'value' of row 1"):
+        parse_token_transfers(answer, 1)
+    operations = sample("operations")
+    operations["operations"][1]["value"] = value
+    with pytest.raises(VendorMalformed, match="field 'value' of row 1"):
+        parse_operations(operations)
+
+
+def test_gas_beyond_256_bits_is_refused() -> None:
+    answer = sample("txlist")
+    answer["result"][1].update(gasUsed=str(2**200), gasPrice=str(2**200))
+    with pytest.raises(VendorMalformed, match="row 1"):
+        parse_transactions(answer, 1, WALLET)
+
+
+HOSTILE = ["", None, "=cmd|'/C calc'!A0", "<script>", "\x00\ud800\x1b[2J", "U" * 10_000_000, 7, [], {}]
+
+
+@pytest.mark.parametrize("claim", HOSTILE, ids=range(len(HOSTILE)))
+def test_what_a_token_claims_of_itself_stops_nothing(claim: object) -> None:
+    answer = sample("tokentx")
+    answer["result"][0].update(tokenSymbol=claim, tokenName=claim, tokenDecimal=claim, functionName=claim)
+    row = parse_token_transfers(answer, 1).rows[0]
+    assert row["decimals"] == (claim if claim == 7 else 0)
+    assert row["symbol_claimed"] is None or len(row["symbol_claimed"].encode()) <= 4_000
+    operations = sample("operations")
+    operations["operations"][0]["tokenInfo"].update(symbol=claim, decimals=claim, name=claim)
+    transfer = parse_operations(operations).transfers[0]
+    assert (transfer["decimals"], transfer["symbol_claimed"]) == (row["decimals"], row["symbol_claimed"])
+
+
+@pytest.mark.parametrize("claim", ["256", 10**30, -1, "1e9"])
+def test_impossible_decimals_count_as_zero(claim: object) -> None:
+    answer = sample("tokentx")
+    answer["result"][0]["tokenDecimal"] = claim
+    assert parse_token_transfers(answer, 1).rows[0]["decimals"] == 0
+
+
+@pytest.mark.parametrize(
+    "field", ["blockNumber", "timeStamp", "hash", "from", "to", "value", "gasPrice", "gasUsed", "isError"]
+)
+def test_used_fields_must_be_there(field: str) -> None:
+    answer = sample("txlist")
+    del answer["result"][1][field]
+    with pytest.raises(VendorMalformed, match=f"field '{field}' of row 1 is missing"):
+        parse_transactions(answer, 1, WALLET)
+    answer["result"][1][field] = {"nested": 1}
+    with pytest.raises(VendorMalformed, match=f"field '{field}' of row 1"):
+        parse_transactions(answer, 1, WALLET)
+
+
+def test_ethplorer_and_etherscan_give_the_same_keys(world: WorldMaker) -> None:
+    ours = read_wallet(by_action(tokentx=sample("tokentx"))).rows
+    theirs = world(sample("operations")).run(lambda gateway: Ethplorer(gateway).address_history(WALLET, SINCE)).rows
+    assert list(theirs.columns) == list(account_rows.COLUMNS)
+    assert theirs[KEY].to_numpy().tolist() == ours[KEY].to_numpy().tolist()
+    assert theirs["block_number"].isna().all()
+
+
+def test_a_transfer_between_two_wallets_is_in_both_views_and_merges_to_one() -> None:
+    answer = sample("tokentx")
+    answer["result"][1]["to"] = OTHER
+    views = [read_wallet(by_action(tokentx=answer)).rows]
+    answer["result"] = [row for row in answer["result"] if OTHER in (row["from"], row["to"])]
+    views.append(read_wallet(by_action(tokentx=answer), OTHER).rows)
+    assert merge_views(views)[KEY].to_numpy().tolist() == views[0][KEY].to_numpy().tolist()
+
+
+# --- paging --------------------------------------------------------------------------------------------------------
+BLOCKS = st.lists(st.integers(1, 12), max_size=40).map(sorted)
+
+
+@pytest.fixture
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages of three rows, two of them to a question, so that few rows need many answers."""
+    monkeypatch.setattr(etherscan, "PAGE_SIZE", 3)
+    monkeypatch.setattr(etherscan, "MAX_PAGES", 2)
+    monkeypatch.setattr(ethplorer, "FREE_PAGE_SIZE", 3)
+    monkeypatch.setattr(ethplorer, "PAGE_SIZE", 3)
+
+
+def paged_etherscan(rows: list[dict[str, Any]]) -> World:
+    def reply(request: httpx.Request) -> httpx.Response:
+        params = request.url.params
+        if params["action"] != "tokentx":
+            return httpx.Response(200, json=NOTHING)
+        asked = [row for row in rows if int(params["startblock"]) <= int(row["blockNumber"]) <= int(params["endblock"])]
+        size, page = int(params["offset"]), int(params["page"])
+        found = asked[(page - 1) * size : page * size]
+        return httpx.Response(200, json={"status": "1", "message": "OK", "result": found} if found else NOTHING)
+
+    return World(Vendors(reply), MemoryArchive())
+
+
+def token_rows(blocks: list[int]) -> list[dict[str, Any]]:
+    row = sample("tokentx")["result"][0]
+    return [{**row, "blockNumber": str(block), "hash": tx(block), "value": str(n)} for n, block in enumerate(blocks)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(blocks=BLOCKS)
+def test_etherscan_pages_lose_and_repeat_nothing(blocks: list[int]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(etherscan, "PAGE_SIZE", 3)
+        patch.setattr(etherscan, "MAX_PAGES", 2)
+        world = paged_etherscan(token_rows(blocks))
+        crowded = any(blocks.count(block) >= 6 for block in blocks)
+        try:
+            rows = world.run(lambda gateway: Etherscan(gateway).transactions(1, WALLET, 0)).rows
+        except VendorMalformed:
+            assert crowded
+        else:
+            assert sorted(rows["value"]) == list(range(len(blocks)))
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_a_block_with_more_rows_than_can_be_paged_is_an_error() -> None:
+    with pytest.raises(VendorMalformed, match="block 5 holds more than 6 rows"):
+        paged_etherscan(token_rows([5] * 7)).run(lambda gateway: Etherscan(gateway).transactions(1, WALLET, 0))
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_a_vendor_that_ignores_the_page_size_is_an_error() -> None:
+    world = by_action(tokentx={"status": "1", "message": "OK", "result": token_rows([1, 2, 3, 4])})
+    with pytest.raises(VendorMalformed, match="more than the 3 rows"):
+        read_wallet(world)
+
+
+def paged_ethplorer(seconds: list[int], reaches: Callable[[int, int], bool]) -> World:
+    """An Ethplorer whose `timestamp` is inclusive or exclusive, as `reaches` says; newest first."""
+    row = sample("operations")["operations"][0]
+    rows = [
+        {**row, "timestamp": 1_761_300_000 + second, "transactionHash": tx(second), "value": str(n)}
+        for n, second in enumerate(seconds)
+    ][::-1]
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        until = int(request.url.params.get("timestamp", 2**40))
+        found = [row for row in rows if reaches(row["timestamp"], until)]
+        return httpx.Response(200, json={"operations": found[: int(request.url.params["limit"])]})
+
+    return World(Vendors(reply), MemoryArchive())
+
+
+@settings(max_examples=60, deadline=None)
+@given(seconds=BLOCKS, since=st.integers(0, 12), is_inclusive=st.booleans())
+def test_ethplorer_pages_lose_and_repeat_nothing(seconds: list[int], since: int, is_inclusive: bool) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ethplorer, "PAGE_SIZE", 3)
+        world = paged_ethplorer(
+            seconds, (lambda at, until: at <= until) if is_inclusive else (lambda at, until: at < until)
+        )
+        start = datetime.fromtimestamp(1_761_300_000 + since, UTC)
+        crowded = any(seconds.count(second) + seconds.count(second + 1) >= 3 for second in seconds)
+        try:
+            rows = world.run(lambda gateway: Ethplorer(gateway).address_history(WALLET, start)).rows
+        except VendorMalformed:
+            assert crowded
+        else:
+            assert sorted(rows["value"]) == [n for n, second in enumerate(seconds) if second >= since]
+
+
+def test_the_free_key_asks_for_what_it_gets(world: WorldMaker) -> None:
+    here = world({"operations": []}, settings={"api_key": "freekey"})
+    here.run(lambda gateway: Ethplorer(gateway).address_history(WALLET, SINCE))
+    own = world({"operations": []})
+    own.run(lambda gateway: Ethplorer(gateway).address_history(WALLET, SINCE))
+    assert [w.vendors.requests[0].url.params["limit"] for w in (here, own)] == ["100", "1000"]
+
+
+# --- Ethplorer's balances and errors -------------------------------------------------------------------------------
+def test_balances_are_exact_and_include_eth(world: WorldMaker) -> None:
+    here = world(sample("address_info"))
+    rows = here.run(lambda gateway: Ethplorer(gateway).address_info(WALLET)).rows
+    assert here.vendors.requests[0].url.path == f"/getAddressInfo/{WALLET}"
+    assert rows.to_dict("records") == [
+        {"token_address": USDC, "balance": 1_500_000, "decimals": 6, "symbol_claimed": "USDC", "is_exact": True},
+        {
+            "token_address": "native",
+            "balance": 2 * 10**18 + 1,
+            "decimals": 18,
+            "symbol_claimed": "ETH",
+            "is_exact": True,
+        },
+    ]
+
+
+def test_balances_that_only_come_as_floats_say_so() -> None:
+    answer = sample("address_info")
+    del answer["ETH"]["rawBalance"], answer["tokens"][0]["rawBalance"]
+    answer["ETH"]["balance"] = 23247.018265690003
+    rows = parse_address_info(answer).set_index("token_address")
+    assert rows.loc["native", "balance"] == 23247018265690003000000
+    assert (rows.loc["native", "is_exact"], rows.loc[USDC, "is_exact"]) == (False, True)
+    answer["tokens"] = answer["tokens"] * 2
+    assert len(parse_address_info(answer)) == 2
+    answer["tokens"] = [answer["tokens"][0], {**answer["tokens"][0], "balance": 1}]
+    with pytest.raises(VendorMalformed, match="twice"):
+        parse_address_info(answer)
+
+
+def test_an_address_without_tokens(world: WorldMaker) -> None:
+    answer = sample("address_info")
+    del answer["tokens"]
+    assert parse_address_info(answer)["token_address"].tolist() == ["native"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error"),
+    [
+        (200, 1, VendorAuthError),
+        (401, 1, VendorAuthError),
+        (406, 104, VendorNotFound),
+        (429, 136, VendorThrottled),
+        (200, 999, VendorUnavailable),
+        (200, "x", VendorUnavailable),
+    ],
+)
+def test_ethplorer_errors(world: WorldMaker, status: int, code: object, error: type[VendorError]) -> None:
+    here = world(lambda _: httpx.Response(status, json={"error": {"code": code, "message": "no"}}))
+    with pytest.raises(error):
+        here.run(lambda gateway: Ethplorer(gateway).address_info(WALLET))
+
+
+def test_operations_that_move_nothing_are_left_out() -> None:
+    answer = sample("operations")
+    answer["operations"][0] = {"timestamp": 1761300012, "type": "approve"}
+    page = parse_operations(answer)
+    assert (len(page.transfers), len(page)) == (1, 2)

@@ -1,0 +1,71 @@
+"""Slack: the webhook's address is a secret, its limits are checked before it is used, its words are errors."""
+
+import json
+import logging
+import traceback
+
+import httpx
+import pytest
+
+from defiyield_assets.errors import ConfigurationError, VendorAuthError, VendorError, VendorMalformed, VendorNotFound
+from defiyield_assets.sources.slack import SlackWebhook
+from defiyield_assets_tests.sources.conftest import MemoryArchive, Vendors, World, WorldMaker
+
+URL = "https://hooks.slack.com/services/T0/B0/verysecrettoken"
+BLOCKS = [{"type": "section", "text": {"type": "mrkdwn", "text": "hello"}}]
+
+
+def test_a_message_is_posted_to_the_secret_address_and_nowhere_shown(
+    world: WorldMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    here = world(b"ok")
+    with caplog.at_level(logging.DEBUG):
+        assert here.run(lambda gateway: SlackWebhook(gateway).post(URL, "hi", BLOCKS)).rows == "ok"
+    request = here.vendors.requests[0]
+    assert (str(request.url), request.method, request.headers["host"]) == (URL, "POST", "hooks.slack.com")
+    assert json.loads(request.content) == {"text": "hi", "blocks": BLOCKS}
+    assert request.headers["content-type"] == "application/json"
+    assert "verysecrettoken" not in caplog.text + repr(here.archive.fetches)
+    assert here.archive.last.endpoint == "/webhook"
+
+
+def test_a_failing_post_does_not_show_the_address(caplog: pytest.LogCaptureFixture) -> None:
+    here = World(Vendors(lambda request: httpx.ConnectError(f"no route to {request.url}")), MemoryArchive())
+    with caplog.at_level(logging.DEBUG), pytest.raises(VendorError) as caught:
+        here.run(lambda gateway: SlackWebhook(gateway).post(URL, "hi", BLOCKS))
+    seen = "".join(traceback.format_exception(caught.value)) + caplog.text + repr(here.archive.fetches)
+    assert "verysecrettoken" not in seen.replace(repr(URL), "").replace(f'"{URL}"', "")
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "error"),
+    [
+        (400, "invalid_blocks", VendorNotFound),
+        (403, "invalid_token", VendorAuthError),
+        (404, "no_service", VendorAuthError),
+        (410, "channel_is_archived", VendorNotFound),
+        (200, "not ok", VendorMalformed),
+    ],
+)
+def test_words_are_errors(world: WorldMaker, status: int, said: str, error: type[VendorError]) -> None:
+    here = world(lambda _: httpx.Response(status, text=said))
+    with pytest.raises(error):
+        here.run(lambda gateway: SlackWebhook(gateway).post(URL, "hi", BLOCKS))
+
+
+@pytest.mark.parametrize(
+    ("blocks", "named"),
+    [
+        (BLOCKS * 51, "51"),
+        ([*BLOCKS, {"type": "section", "text": {"text": "x" * 3_001}}], "block 1 .* 3001"),
+        ([{"type": "section", "fields": [{"text": "x"}] * 11}], "11 fields"),
+        ([{"type": "section", "fields": [{"text": "x" * 3_001}]}], "3001"),
+    ],
+)
+def test_limits_are_checked_before_anything_is_sent(world: WorldMaker, blocks: list[dict], named: str) -> None:  # type: ignore[type-arg]
+    here = world(b"ok")
+    with pytest.raises(ConfigurationError, match=named):
+        here.run(lambda gateway: SlackWebhook(gateway).post(URL, "hi", blocks))
+    with pytest.raises(ConfigurationError, match="https"):
+        here.run(lambda gateway: SlackWebhook(gateway).post("http://hooks.slack.com/x", "hi", BLOCKS))
+    assert here.vendors.requests == []

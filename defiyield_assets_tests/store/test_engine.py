@@ -1,0 +1,198 @@
+"""Opening, migrating and claiming warehouses."""
+
+import multiprocessing
+import stat
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from defiyield_assets.errors import ConfigurationError, TransientError
+from defiyield_assets.store import engine as engines
+from defiyield_assets.store import reads, schema
+from defiyield_assets_tests.store.migrating import upgrade_and_close
+
+
+@pytest.mark.parametrize("url", ["postgresql://me:hunter2@host/db", "postgresql+psycopg2://me:hunter2@host/db"])
+def test_a_postgres_url_must_state_our_driver(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"postgresql\+psycopg://") as caught:
+        engines.make_engine(url)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["mysql://me:hunter2@host/db", "no url, hunter2", "sqlite+aiosqlite:///hunter2.db"])
+def test_other_databases_are_refused_without_repeating_the_url(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="right would be") as caught:
+        engines.make_engine(url)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_sqlite_runs_in_wal_mode_with_foreign_keys_and_patience(sqlite_warehouse: sa.Engine) -> None:
+    with sqlite_warehouse.connect() as connection:
+        settings = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            for name in ("journal_mode", "foreign_keys", "busy_timeout")
+        }
+    assert settings == {"journal_mode": "wal", "foreign_keys": 1, "busy_timeout": engines.BUSY_SECONDS * 1000}
+
+
+def test_a_new_sqlite_file_is_private_and_its_folder_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "warehouse.db"
+    engines.make_engine(f"sqlite:///{path}").dispose()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_file_that_cannot_be_created_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match=r"file/warehouse\.db cannot be created"):
+        engines.make_engine(f"sqlite:///{tmp_path}/file/warehouse.db")
+
+
+def test_upgrade_brings_an_empty_database_to_head_and_is_idempotent(empty_database: str) -> None:
+    engine = engines.make_engine(empty_database)
+    assert engines.current_revision(engine) is None
+    assert engines.upgrade(engine) == engines.head_revision()
+    assert engines.current_revision(engine) == engines.head_revision()
+    assert engines.upgrade(engine) == engines.head_revision()
+    engine.dispose()
+
+
+def test_the_migrated_schema_equals_the_metadata(warehouse: sa.Engine) -> None:
+    with warehouse.connect() as connection:
+        options: dict[str, Any] = {"version_table": engines.VERSION_TABLE, "compare_type": True}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, schema.metadata) == []
+
+
+def test_the_comparison_would_notice_a_missing_column(warehouse: sa.Engine) -> None:
+    with warehouse.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE pools DROP COLUMN il_risk")
+        context = MigrationContext.configure(connection, opts={"version_table": engines.VERSION_TABLE})
+        (difference,) = compare_metadata(context, schema.metadata)
+    assert difference[0] == "add_column"
+    assert difference[3].name == "il_risk"
+
+
+def test_downgrade_leaves_nothing_behind(warehouse: sa.Engine) -> None:
+    with engines.write_transaction(warehouse, engines.VERSION_TABLE) as connection:
+        command.downgrade(engines.alembic_config(connection), "base")
+    assert sa.inspect(warehouse).get_table_names() == [engines.VERSION_TABLE]
+
+
+def test_a_migration_that_fails_leaves_the_database_empty(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engines.make_engine(empty_database)
+    migrate = command.upgrade
+
+    def migrate_and_break(*arguments: Any) -> None:
+        migrate(*arguments)
+        raise RuntimeError("power cut")
+
+    monkeypatch.setattr(engines.command, "upgrade", migrate_and_break)
+    with pytest.raises(RuntimeError, match="power cut"):
+        engines.upgrade(engine)
+    assert sa.inspect(engine).get_table_names() == []
+    engine.dispose()
+
+
+def test_several_processes_may_upgrade_an_empty_database_at_once(empty_database: str) -> None:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=3, mp_context=context) as processes:
+        revisions = list(processes.map(upgrade_and_close, [empty_database] * 6))
+    assert revisions == [engines.head_revision()] * 6
+    engine = engines.make_engine(empty_database)
+    assert set(sa.inspect(engine).get_table_names()) == {*schema.metadata.tables, engines.VERSION_TABLE}
+    engine.dispose()
+
+
+def test_a_database_newer_than_the_program_is_refused(warehouse: sa.Engine) -> None:
+    with warehouse.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE {engines.VERSION_TABLE} SET version_num = '9999'")
+    with pytest.raises(ConfigurationError, match="9999"):
+        engines.upgrade(warehouse)
+
+
+def test_a_missing_migrations_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "MIGRATIONS", tmp_path / "gone")
+    with pytest.raises(ConfigurationError, match="gone"):
+        engines.head_revision()
+
+
+def test_two_markets_never_share_a_warehouse(warehouse: sa.Engine) -> None:
+    engines.claim_market(warehouse, "simulated")
+    engines.claim_market(warehouse, "simulated")
+    with pytest.raises(ConfigurationError, match="holds the market simulated, not recorded"):
+        engines.claim_market(warehouse, "recorded")
+    assert reads.read_all(warehouse, schema.warehouse_identity)["market"].tolist() == ["simulated"]
+
+
+def test_of_two_markets_that_claim_at_once_one_wins(warehouse: sa.Engine) -> None:
+    def claim(market: str) -> str | None:
+        try:
+            engines.claim_market(warehouse, market)
+        except ConfigurationError:
+            return None
+        return market
+
+    with ThreadPoolExecutor(8) as threads:
+        winners = {market for market in threads.map(claim, ["simulated", "recorded"] * 8) if market}
+    assert len(winners) == 1
+    assert set(reads.read_all(warehouse, schema.warehouse_identity)["market"]) == winners
+
+
+def test_reading_a_database_that_was_never_migrated_is_an_error_not_an_empty_frame(empty_database: str) -> None:
+    engine = engines.make_engine(empty_database)
+    with pytest.raises(ConfigurationError, match="has not been migrated"):
+        reads.read_all(engine, schema.pools)
+    engine.dispose()
+
+
+def test_a_locked_database_is_a_transient_error(sqlite_warehouse: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "BUSY_SECONDS", 0)
+    impatient = engines.make_engine(url=str(sqlite_warehouse.url))
+    with (
+        engines.write_transaction(sqlite_warehouse, "pools"),
+        pytest.raises(TransientError, match="locked"),
+        engines.write_transaction(impatient, "pools"),
+    ):
+        pass
+    impatient.dispose()
+
+
+def test_a_server_that_is_away_is_a_transient_error(tmp_path: Path) -> None:
+    engine = engines.make_engine(f"postgresql+psycopg://me@/db?host={tmp_path}")
+    with pytest.raises(TransientError, match="cannot read pools"):
+        reads.read_all(engine, schema.pools)
+
+
+def test_a_file_that_is_no_database_is_a_configuration_error(tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("this is not a database, it is a letter to a friend" * 40)
+    engine = engines.make_engine(f"sqlite:///{tmp_path / 'text.db'}")
+    with pytest.raises(ConfigurationError, match="not a database"):
+        reads.read_all(engine, schema.pools)
+
+
+@pytest.mark.postgres
+def test_a_database_that_does_not_exist_is_a_configuration_error(postgres_server: sa.URL) -> None:
+    engine = engines.make_engine(postgres_server.set(database="nowhere").render_as_string(hide_password=False))
+    with pytest.raises(ConfigurationError, match="nowhere"):
+        reads.read_all(engine, schema.pools)
+
+
+@pytest.mark.postgres
+def test_a_server_that_drops_its_connections_is_found_again(postgres_warehouse: sa.Engine) -> None:
+    assert reads.read_all(postgres_warehouse, schema.pools).empty
+    with postgres_warehouse.connect() as connection:
+        admin = sa.create_engine(postgres_warehouse.url, poolclass=sa.NullPool)
+        with admin.connect() as other:
+            other.exec_driver_sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        with pytest.raises(sa.exc.DBAPIError):
+            connection.exec_driver_sql("SELECT 1")
+    assert reads.read_all(postgres_warehouse, schema.pools).empty

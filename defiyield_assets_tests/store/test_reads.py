@@ -1,0 +1,192 @@
+"""Reading: types, order, slices, and the histories as they were known at a moment."""
+
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from defiyield_assets.domain.days import DayRange, cutoff
+from defiyield_assets.store import reads, schema, writes
+from defiyield_assets.store.validation import column_type
+from defiyield_assets_tests.store.frames import DAYS, FIRST, WRITABLE, history_frame, pools_frame
+
+SLOWLY = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SEEN = datetime(2026, 3, 1, 0, 30, tzinfo=UTC)
+
+
+def test_empty_tables_give_empty_frames_with_their_columns_and_types(warehouse: sa.Engine) -> None:
+    dtypes = {"float": "float64", "timestamp": "datetime64[ns, UTC]"}
+    for table in WRITABLE:
+        frame = reads.read_all(warehouse, table)
+        assert frame.empty
+        assert frame.columns.tolist() == [column.name for column in table.columns]
+        for column in table.columns:
+            kind = column_type(column)
+            fixed = {"int": "int64", "bool": "bool"} if not column.nullable else {}
+            assert frame[column.name].dtype == (dtypes | fixed).get(kind, "object"), column
+
+
+def test_read_days_reads_those_days_that_match(warehouse: sa.Engine) -> None:
+    writes.upsert(warehouse, schema.pools, pools_frame())
+    middle = DayRange.of(FIRST + timedelta(days=1))
+    assert set(reads.read_days(warehouse, schema.pools, middle)["snapshot_date"]) == {middle.start}
+    assert len(reads.read_days(warehouse, schema.pools, DAYS, {"chain": "Base", "pool_id": ["pool-0", "pool-1"]})) == 3
+    assert reads.read_days(warehouse, schema.pools, DAYS, {"pool_id": []}).empty
+    assert len(reads.read_days(warehouse, schema.pools, DAYS, {"pool_meta": None})) == 12
+
+
+def test_read_latest_reads_the_newest_slice_not_after_the_day(warehouse: sa.Engine) -> None:
+    writes.upsert(warehouse, schema.pools, pools_frame(DayRange.of(FIRST), pools=2))
+    writes.upsert(warehouse, schema.pools, pools_frame(DayRange.of(DAYS.end), pools=1))
+    assert len(reads.read_latest(warehouse, schema.pools, DAYS.end - timedelta(days=1))) == 2
+    assert len(reads.read_latest(warehouse, schema.pools, DAYS.end + timedelta(days=9))) == 1
+    assert reads.read_latest(warehouse, schema.pools, FIRST - timedelta(days=1)).empty
+    older = reads.read_latest(warehouse, schema.pools, DAYS.end, {"pool_id": "pool-1"})
+    assert older["snapshot_date"].tolist() == [FIRST]
+
+
+def test_newest_day(warehouse: sa.Engine) -> None:
+    assert reads.newest_day(warehouse, schema.pools) is None
+    writes.upsert(warehouse, schema.pools, pools_frame())
+    assert reads.newest_day(warehouse, schema.pools) == DAYS.end
+    assert reads.newest_day(warehouse, schema.pools, FIRST + timedelta(days=1)) == FIRST + timedelta(days=1)
+    assert reads.newest_day(warehouse, schema.pools, FIRST - timedelta(days=1)) is None
+    assert type(reads.newest_day(warehouse, schema.pools)) is date
+
+
+def test_text_keys_are_ordered_by_code_point(warehouse: sa.Engine) -> None:
+    names = ["b", "B", "a", "Z", "ä", "_", "1", "aB", "ab", "\U0001f600", "\uffee"]
+    frame = pools_frame(DayRange.of(FIRST), pools=len(names)).assign(pool_id=names)
+    writes.upsert(warehouse, schema.pools, frame)
+    assert reads.read_all(warehouse, schema.pools)["pool_id"].tolist() == sorted(names)
+
+
+@pytest.mark.postgres
+def test_the_order_does_not_depend_on_the_locale_of_the_server(postgres_warehouse: sa.Engine) -> None:
+    # The test server only knows C.UTF-8, under which a forgotten collation would not show.
+    statements: list[str] = []
+    sa.event.listen(postgres_warehouse, "before_cursor_execute", lambda *call: statements.append(call[2]))
+    reads.read_all(postgres_warehouse, schema.pools)
+    reads.pool_histories(postgres_warehouse, DAYS, SEEN)
+    orders = [statement.rsplit("ORDER BY", 1)[1] for statement in statements if "ORDER BY" in statement]
+    assert len(orders) == 2
+    assert all('pool_id COLLATE "C"' in order for order in orders)
+
+
+def test_unknown_columns_in_a_condition_are_refused(sqlite_warehouse: sa.Engine) -> None:
+    with pytest.raises(ValueError, match="pools has no column colour"):
+        reads.read_all(sqlite_warehouse, schema.pools, {"colour": "red"})
+
+
+def test_timestamps_may_be_conditions_in_any_zone(warehouse: sa.Engine) -> None:
+    writes.upsert(warehouse, schema.pools, pools_frame())
+    tokyo = datetime(2026, 3, 4, 9, 30, tzinfo=timezone(timedelta(hours=9)))
+    assert len(reads.read_all(warehouse, schema.pools, {"observed_at": tokyo})) == 12
+
+
+# --- pool histories ------------------------------------------------------------------------------------------------
+def _write_history(engine: sa.Engine) -> None:
+    writes.upsert(
+        engine,
+        schema.pool_histories,
+        history_frame(
+            [
+                ("p", FIRST, 0, SEEN, 0.10),
+                ("p", FIRST, 1, SEEN + timedelta(days=1), 0.11),
+                ("p", FIRST, 2, SEEN + timedelta(days=5), 0.12),
+                ("q", FIRST, 0, SEEN + timedelta(days=3), 0.20),
+                ("q", FIRST, 1, SEEN + timedelta(days=4), 0.21),
+                ("q", DAYS.end, 0, SEEN, 0.22),
+            ]
+        ),
+    )
+
+
+def _view(engine: sa.Engine, known_at: datetime) -> list[tuple[str, date, int, float, bool]]:
+    frame = reads.pool_histories(engine, DAYS, known_at)
+    columns = ["pool_id", "date", "revision", "apy", "is_hindsight"]
+    return list(frame[columns].itertuples(index=False, name=None))
+
+
+def test_the_view_takes_the_highest_revision_known_at_the_time(warehouse: sa.Engine) -> None:
+    _write_history(warehouse)
+    newest = SEEN + timedelta(days=9)
+    assert _view(warehouse, newest) == [
+        ("p", FIRST, 2, 0.12, False),
+        ("q", FIRST, 1, 0.21, False),
+        ("q", DAYS.end, 0, 0.22, False),
+    ]
+
+
+def test_a_moment_on_the_dot_counts_as_known(warehouse: sa.Engine) -> None:
+    _write_history(warehouse)
+    moment = SEEN + timedelta(days=1)
+    assert _view(warehouse, moment)[0] == ("p", FIRST, 1, 0.11, False)
+    assert _view(warehouse, moment - timedelta(microseconds=1))[0] == ("p", FIRST, 0, 0.10, False)
+    elsewhere = moment.astimezone(timezone(timedelta(hours=-8)))
+    assert _view(warehouse, elsewhere) == _view(warehouse, moment)
+
+
+def test_without_a_known_revision_the_lowest_one_is_taken_and_flagged(warehouse: sa.Engine) -> None:
+    _write_history(warehouse)
+    assert _view(warehouse, SEEN) == [
+        ("p", FIRST, 0, 0.10, False),
+        ("q", FIRST, 0, 0.20, True),
+        ("q", DAYS.end, 0, 0.22, False),
+    ]
+
+
+def test_a_later_backfill_does_not_change_what_was_known(warehouse: sa.Engine) -> None:
+    _write_history(warehouse)
+    known_at = cutoff(FIRST)
+    before = reads.pool_histories(warehouse, DAYS, known_at)
+    later = history_frame(
+        [("p", FIRST, 3, SEEN + timedelta(days=30), 9.9), ("q", FIRST, 2, SEEN + timedelta(days=30), 9.9)]
+    )
+    writes.upsert(warehouse, schema.pool_histories, later)
+    pd.testing.assert_frame_equal(reads.pool_histories(warehouse, DAYS, known_at), before)
+
+
+def test_the_view_has_the_columns_of_the_table_and_the_flag(warehouse: sa.Engine) -> None:
+    columns = [column.name for column in schema.pool_histories.columns]
+    assert reads.pool_histories(warehouse, DAYS, SEEN).columns.tolist() == [*columns, "is_hindsight"]
+    _write_history(warehouse)
+    frame = reads.pool_histories(warehouse, DAYS, SEEN)
+    assert frame.columns.tolist() == [*columns, "is_hindsight"]
+    assert frame["is_hindsight"].dtype == bool
+    assert frame["seen_at"].dtype == "datetime64[ns, UTC]"
+
+
+def test_pools_and_days_limit_the_view_and_the_revisions(warehouse: sa.Engine) -> None:
+    _write_history(warehouse)
+    first = DayRange.of(FIRST)
+    assert set(reads.pool_histories(warehouse, DAYS, SEEN, ["q"])["pool_id"]) == {"q"}
+    assert reads.pool_histories(warehouse, DAYS, SEEN, []).empty
+    assert len(reads.pool_histories(warehouse, first, SEEN)) == 2
+    assert reads.pool_history_revisions(warehouse, first)["revision"].tolist() == [0, 1, 2, 0, 1]
+    assert reads.pool_history_revisions(warehouse, DAYS, ["q"])["revision"].tolist() == [0, 1, 0]
+
+
+revisions = st.lists(st.integers(0, 6), min_size=1, max_size=4)
+
+
+@SLOWLY
+@given(seen=st.dictionaries(st.tuples(st.sampled_from("pqr"), st.integers(0, 2)), revisions), known=st.integers(-1, 7))
+def test_the_view_agrees_with_its_definition(
+    warehouse: sa.Engine, seen: dict[tuple[str, int], list[int]], known: int
+) -> None:
+    points = [
+        (pool, FIRST + timedelta(days=offset), revision, SEEN + timedelta(hours=hour), revision / 8)
+        for (pool, offset), hours in seen.items()
+        for revision, hour in enumerate(hours)
+    ]
+    writes.replace_slice(warehouse, schema.pool_histories, history_frame(points), DAYS)
+    expected = []
+    for (pool, offset), hours in sorted(seen.items()):
+        known_revisions = [revision for revision, hour in enumerate(hours) if hour <= known]
+        chosen = max(known_revisions) if known_revisions else 0
+        expected.append((pool, FIRST + timedelta(days=offset), chosen, chosen / 8, not known_revisions))
+    assert _view(warehouse, SEEN + timedelta(hours=known)) == expected
