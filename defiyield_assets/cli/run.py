@@ -14,11 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from defiyield_assets.cli import show
-from defiyield_assets.definitions import build_defs
+from defiyield_assets.definitions import build_defs, build_resources
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.errors import ConfigurationError
 from defiyield_assets.orchestration.declarations import PHASES, PROGRESS
-from defiyield_assets.orchestration.resources import WarehouseResource, reset_chain
+from defiyield_assets.orchestration.resources import MarketResource, WarehouseResource, undo_executions
 from defiyield_assets.settings import load_settings
 from defiyield_assets.store import reads, schema
 
@@ -151,10 +151,10 @@ def run_days(days: Sequence[date], phases: Sequence[int], console: Console) -> i
             if outcomes[-1].failed:
                 break
     failed = any(outcome.failed or outcome.skipped for outcome in outcomes)
-    done = outcomes[-1].day
-    if not phases or 5 in phases:
+    done, undone = outcomes[-1].day, {*outcomes[-1].failed, *outcomes[-1].skipped}
+    if (not phases or 5 in phases) and not undone & {"allocation", "allocation_runs", "allocation_steps_plan_replay"}:
         show.print_plan(_warehouse(), done, console)
-    if not phases or 6 in phases:
+    if (not phases or 6 in phases) and "daily_report" not in undone:
         show.print_next(settings, done, console)
     if len(outcomes) < len(days):
         console.print(f"[red]stopped at {done}[/]: {len(days) - len(outcomes)} days were not run")
@@ -179,6 +179,10 @@ def migrate(console: Console) -> int:
 
 def reset_simulation(first: date, console: Console) -> int:
     """Undo the plans executed from `first` on, on the simulated chain and in what was read from it."""
-    removed = reset_chain(_warehouse(), build_defs(load_settings()).resources or {}, first)
-    console.print(f"undone from {first} on: {removed}")
+    resources = build_resources(load_settings())
+    warehouse, market = resources["warehouse"], resources["market"]
+    if not (isinstance(warehouse, WarehouseResource) and isinstance(market, MarketResource)):
+        raise ConfigurationError("the warehouse and market resources were replaced; nothing to reset")
+    undone = undo_executions(warehouse, market, first)
+    console.print(f"{undone} executed plans undone, from {first} on")
     return 0

@@ -80,7 +80,7 @@ def watched(asset: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def _degradation(result: Any) -> str | None:
-    results = result if isinstance(result, tuple | list) else [result]
+    results = [result] if isinstance(result, dg.MaterializeResult) else list(result)
     reasons = [str(item.metadata["degraded"]) for item in results if item.metadata and "degraded" in item.metadata]
     return "; ".join(reasons) or None
 

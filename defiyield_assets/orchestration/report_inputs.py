@@ -10,6 +10,7 @@ from sqlalchemy import Table
 
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.reporting.inputs import ReportInputs, TokenLabel
+from defiyield_assets.domain.selection.icebox import CHECKED
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.store import reads, schema
 
@@ -21,7 +22,7 @@ def read_report_inputs(warehouse: WarehouseResource, day: date) -> ReportInputs:
     def of_day(table: Table) -> pd.DataFrame:
         return reads.read_days(warehouse.engine, table, only)
 
-    policy = warehouse.policy(day)
+    policy, events = warehouse.policy(day), of_day(schema.icebox_events)
     return ReportInputs(
         day=day,
         allocation_runs=of_day(schema.allocation_runs),
@@ -30,7 +31,7 @@ def read_report_inputs(warehouse: WarehouseResource, day: date) -> ReportInputs:
         eligible_pools=of_day(schema.eligible_pools),
         prefiltered_pools=of_day(schema.prefiltered_pools),
         icebox=of_day(schema.icebox),
-        icebox_events=of_day(schema.icebox_events),
+        icebox_events=events[events["kind"] != CHECKED].reset_index(drop=True),
         nav_daily=reads.read_days(warehouse.engine, schema.nav_daily, only.back(1)),
         yield_attribution=of_day(schema.yield_attribution),
         outcomes=of_day(schema.asset_outcomes),

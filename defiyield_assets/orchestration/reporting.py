@@ -6,6 +6,7 @@ Lives here: row counts, column schemas and previews as metadata. Not here: the d
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pandas as pd
 from sqlalchemy import Table
 
@@ -44,6 +45,11 @@ def preview(frame: pd.DataFrame, rows: int = PREVIEW_ROWS) -> dg.MetadataValue[A
     return dg.MetadataValue.md("\n".join(lines))
 
 
+def _python(value: Any) -> Any:
+    """Numpy scalars as the Python values that Dagster can store."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def report(
     receipt: WriteReceipt,
     frame: pd.DataFrame | None = None,
@@ -57,7 +63,7 @@ def report(
         "dagster/row_count": receipt.rows,
         "days": receipt.days,
         "sha256": receipt.sha256,
-        **{name: value for name, value in metadata.items() if value is not None},
+        **{name: _python(value) for name, value in metadata.items() if value is not None},
     }
     if frame is not None and not frame.empty:
         facts["preview"] = preview(frame)

@@ -6,28 +6,30 @@ Secrets are read from the environment when a call is made, so that no resource c
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import dagster as dg
 import httpx
+import pandas as pd
 from dagster_slack import SlackResource
 from sqlalchemy import Engine
 
 from defiyield_assets.config.loader import LoadedPolicy, load_policy
-from defiyield_assets.domain.days import cutoff, end_of, market_stamp
+from defiyield_assets.domain.days import DayRange, cutoff, end_of, market_stamp
 from defiyield_assets.domain.policy import Policy
 from defiyield_assets.domain.policy_codec import policy_from_json
 from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
 from defiyield_assets.settings import load_settings
 from defiyield_assets.simulator.generated import GeneratedMarket
 from defiyield_assets.simulator.recorded import RecordedMarket
+from defiyield_assets.sources.slack import SlackWebhook
 from defiyield_assets.sources.transport import Gateway, Window
-from defiyield_assets.sources.vendors import default_vendors
+from defiyield_assets.sources.vendors import default_vendors, without_pacing
 from defiyield_assets.store import engine as engines
-from defiyield_assets.store import reads, schema
+from defiyield_assets.store import reads, schema, writes
 from defiyield_assets.store.archive import WarehouseArchive
 
 T = TypeVar("T")
@@ -137,11 +139,13 @@ class MarketResource(dg.ConfigurableResource[Any]):
             load_settings().keys() if self.market == "live" else dict.fromkeys(load_settings().key_names(), "simulated")
         )
 
+        vendors = default_vendors(keys)
+
         async def run() -> T:
             gateway = Gateway(
                 self._transport(day),
                 WarehouseArchive(engine),
-                default_vendors(keys),
+                vendors if self.market == "live" else without_pacing(vendors),
                 day,
                 now=lambda: self.stamp(day),
             )
@@ -179,7 +183,16 @@ class NotifierResource(dg.ConfigurableResource[Any]):
         configured = settings.slack_webhook_url or (settings.slack_bot_token and settings.slack_channel)
         return "slack" if self.market == "live" and configured else "local"
 
-    def post(self, text: str, blocks: Sequence[Mapping[str, Any]], name: str) -> str:
+    def post(
+        self,
+        text: str,
+        blocks: Sequence[Mapping[str, Any]],
+        name: str,
+        *,
+        market: MarketResource,
+        engine: Engine,
+        day: date,
+    ) -> str:
         """Send one message and return the sink's answer; locally it is written to `<local_folder>/<name>`."""
         if self.sink == "local":
             folder = Path(self.local_folder)
@@ -190,13 +203,32 @@ class NotifierResource(dg.ConfigurableResource[Any]):
             return f"written to {path.name}"
         settings = load_settings()
         if settings.slack_webhook_url is not None:
-            return asyncio.run(post_to_webhook(settings.slack_webhook_url.get_secret_value(), text, list(blocks)))
+            url = settings.slack_webhook_url.get_secret_value()
+
+            async def question(gateway: Gateway) -> str:
+                return (await SlackWebhook(gateway).post(url, text, blocks)).rows
+
+            return market.ask(engine, day, question)
         if settings.slack_bot_token is None:
             raise ConfigurationError("DEFIYIELD_SLACK_BOT_TOKEN is not set")
         client = SlackResource(token=settings.slack_bot_token.get_secret_value()).get_client()
         answer = client.chat_postMessage(channel=settings.slack_channel or "", text=text, blocks=list(blocks))
         return "ok" if answer.get("ok") else str(answer.get("error"))
 
-    def post_text(self, text: str) -> str:
-        """Send a plain line, such as the word of a failed run."""
-        return self.post(text, [], "failures.txt")
+
+
+def undo_executions(warehouse: WarehouseResource, market: MarketResource, first: date) -> int:
+    """Undo the plans of `first` and later on the simulated chain, and forget what was read of them; returns their number.
+
+    Derived tables of the days from `first` + 1 on are made again when these days run again.
+    """
+    if market.simulation is None:
+        raise ConfigurationError("a live market cannot be reset; give --market simulated or recorded")
+    undone = market.simulation.chain.reset(first)
+    after = DayRange(first + timedelta(days=1), date(9998, 12, 31))
+    for table in (schema.account_transactions, schema.ledger_postings, schema.nav_daily):
+        empty = pd.DataFrame(columns=[column.name for column in table.columns])
+        writes.replace_slice(warehouse.engine, table, empty, after)
+    for wallet in warehouse.policy(first).wallets:
+        writes.delete_where(warehouse.engine, schema.account_cursors, {"wallet": wallet.address})
+    return undone

@@ -12,7 +12,7 @@ from defiyield_assets.domain.days import DayRange
 from defiyield_assets.orchestration.jobs import plan_the_day
 from defiyield_assets.orchestration.partitions import DAILY
 from defiyield_assets.orchestration.repair import Attempts, plan_repairs
-from defiyield_assets.orchestration.resources import NotifierResource, WarehouseResource
+from defiyield_assets.orchestration.resources import MarketResource, NotifierResource, WarehouseResource
 from defiyield_assets.settings import load_settings
 from defiyield_assets.store import reads, schema
 
@@ -28,7 +28,8 @@ UNFINISHED = [
 ]
 
 
-def _daily_keys(graph: dg.AssetGraph) -> dict[str, dg.AssetKey]:
+def _daily_keys(repository: dg.RepositoryDefinition) -> dict[str, dg.AssetKey]:
+    graph = repository.asset_graph
     return {key.to_user_string(): key for key in graph.materializable_asset_keys if "daily" in graph.get(key).tags}
 
 
@@ -64,13 +65,13 @@ def _runs(instance: dg.DagsterInstance, days: list[date]) -> tuple[frozenset[dat
     return frozenset(in_flight), attempts
 
 
-def _beyond_repair(warehouse: WarehouseResource, graph: dg.AssetGraph, days: list[date]) -> dict[date, frozenset[str]]:
+def _beyond_repair(warehouse: WarehouseResource, repository: dg.RepositoryDefinition, days: list[date]) -> dict[date, frozenset[str]]:
     """Assets that cannot be recovered, with everything that depends on them, by day."""
     outcomes = reads.read_days(warehouse.engine, schema.asset_outcomes, DayRange(min(days), max(days)))
     lost: dict[date, set[str]] = defaultdict(set)
     for row in outcomes.itertuples():
         if not row.is_recoverable:
-            hit = dg.AssetSelection.assets(row.asset).downstream().resolve(graph)
+            hit = dg.AssetSelection.assets(row.asset).downstream().resolve(repository.asset_graph)
             lost[row.date] |= {key.to_user_string() for key in hit}
     return {day: frozenset(names) for day, names in lost.items()}
 
@@ -91,14 +92,14 @@ def repair_recent_gaps(context: dg.SensorEvaluationContext, warehouse: Warehouse
     newest = DAILY.get_last_partition_key(current_time=now)
     if newest is None or context.repository_def is None:
         return dg.SensorResult(skip_reason="no complete day yet")
-    graph, last = context.repository_def.asset_graph, date.fromisoformat(newest)
+    repository, last = context.repository_def, date.fromisoformat(newest)
     days = [last - timedelta(days=offset) for offset in range(settings.repair_lookback_days)]
-    missing = _missing(context.instance, _daily_keys(graph), days)
+    missing = _missing(context.instance, _daily_keys(repository), days)
     if not missing:
         return dg.SensorResult(skip_reason=f"nothing is missing from {days[-1]} to {last}")
     in_flight, attempts = _runs(context.instance, sorted(missing))
     repairs = plan_repairs(
-        missing, in_flight, attempts, _beyond_repair(warehouse, graph, days), now, settings.repair_max_requests
+        missing, in_flight, attempts, _beyond_repair(warehouse, repository, days), now, settings.repair_max_requests
     )
     requests = [
         dg.RunRequest(
@@ -120,13 +121,18 @@ def repair_recent_gaps(context: dg.SensorEvaluationContext, warehouse: Warehouse
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Says once that a run has failed for good: which day, which assets, the first error.",
 )
-def tell_of_failed_runs(context: dg.RunFailureSensorContext, notifier: NotifierResource) -> None:
+def tell_of_failed_runs(
+    context: dg.RunFailureSensorContext,
+    warehouse: WarehouseResource,
+    market: MarketResource,
+    notifier: NotifierResource,
+) -> None:
     """Post the failure; a run that Dagster will retry by itself is not news yet."""
     run = context.dagster_run
     if run.tags.get("dagster/will_retry") == "true":
         return
     day = run.tags.get(PARTITION_TAG, "no partition")
     steps = [event.step_key or "?" for event in context.get_step_failure_events()]
-    notifier.post_text(
-        f"Run {run.run_id[:8]} of {run.job_name} for {day} failed: {', '.join(steps[:10]) or context.failure_event.message}"
-    )
+    words = ", ".join(steps[:10]) or str(context.failure_event.message)
+    text = f"Run {run.run_id[:8]} of {run.job_name} for {day} failed: {words}"
+    notifier.post(text, [], f"failure-{run.run_id[:8]}.txt", market=market, engine=warehouse.engine, day=datetime.now(UTC).date())

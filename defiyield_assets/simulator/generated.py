@@ -135,7 +135,7 @@ class GeneratedMarket(Market):
         return self._prices.gas_hours(hours, day)
 
     def observations(self, series_id: str, day: date) -> list[Observation] | None:
-        """The generated DGS3MO; None for every other series."""
+        """One of the generated rates; None for every other series."""
         return self._prices.observations(series_id, day)
 
     def _gas_price_wei(self, day: date) -> int:

@@ -22,7 +22,8 @@ DEPEG_SYMBOLS = ("USD0", "GUSD", "USDP", "LUSD")
 DEPEG_DEPTHS = (0.985, 0.955, 0.935, 0.93, 0.931, 0.934, 0.94, 0.946, 0.955, 0.965, 0.975, 0.984, 0.991, 0.996)
 """Closes from `DEPEG_LEAD` days before the demo day on; afterwards the peg holds again."""
 DEPEG_LEAD = 4
-RATE_SERIES = "DGS3MO"
+RATE_SPREADS = {"DGS3MO": 0.0, "DGS10": -0.2, "T10Y3M": -4.6}
+"""Generated FRED series and what is added to the bill rate, in percentage points."""
 _SMALL_CAPS = {"GUSD": 21e6, "LUSD": 27e6}
 _CAPS = {"USDT": 150e9, "USDC": 60e9, "DAI": 4.5e9, "USDe": 5.5e9, "PYUSD": 9e8, "GHO": 2.5e8, "USDP": 7e7}
 _DIGITS = 8
@@ -159,8 +160,8 @@ class GeneratedPrices:
         return np.round(4.4 + 0.5 * self._noise(0.995, "bill rate")[:, 0], 2)
 
     def observations(self, series_id: str, day: date) -> list[Observation] | None:
-        """A three-month bill rate on business days, released on the next one; no value on 1 January and 25 December."""
-        if series_id != RATE_SERIES:
+        """A rate of RATE_SPREADS (None: unknown series) on business days, released on the next one; no value on 1 January and 25 December."""
+        if series_id not in RATE_SPREADS:
             return None
         rows = []
         for i in range(self._row(day) + 1):
@@ -170,5 +171,5 @@ class GeneratedPrices:
             released = observed + timedelta(days=3 if observed.weekday() == 4 else 1)
             if released <= day:
                 is_holiday = (observed.month, observed.day) in ((1, 1), (12, 25))
-                rows.append(Observation(observed, None if is_holiday else f"{self._rate[i]:.2f}", released))
+                rows.append(Observation(observed, None if is_holiday else f"{self._rate[i] + RATE_SPREADS[series_id]:.2f}", released))
         return rows

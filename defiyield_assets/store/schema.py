@@ -414,11 +414,11 @@ icebox_events = table(
     key("date", Date, "Partition"),
     key("chain", Text, "Chain"),
     key("address", Text, "Token address, lower case"),
-    key("kind", Text, "enter, leave, override_in, override_out or premium_alert"),
+    key("kind", Text, "enter, leave, override_in, override_out, premium_alert or checked (the day was looked at)"),
     must("symbol", Text, "Symbol for display"),
     must("reason_codes", Text, "LOW, CLOSE, NO_PRICE, MANUAL, PREMIUM …"),
     must("reason", Text, "In words with the figures"),
-    may("grade", Integer, "Strength of an alert: multiple of the band, rounded down"),
+    may("grade", Integer, "Strength of an alert: multiple of the band, rounded down; checked: tokens barred"),
 )
 icebox = table(
     "icebox",

@@ -138,7 +138,7 @@ def solved_reference(model: AllocationModel) -> Reference:
 
     gain = sum(float(pool.gain.varValue or 0.0) for pool in model.pools.values())
     gas = _gas(model)
-    return Reference(gain * model.unit, (gas if isinstance(gas, float) else float(pulp.value(gas))) * model.unit)
+    return Reference(gain * model.unit, float(pulp.value(gas) or 0.0) * model.unit)
 
 
 def usable_pools(model: AllocationModel) -> int:
@@ -261,42 +261,46 @@ def _add_conversions(model: AllocationModel) -> None:
 
 def _add_balances(model: AllocationModel) -> None:
     """No token is overspent; the idle buffer stays."""
+    import pulp
+
     problem, lp = model.limits.problem, model.lp
-    idle: dict[str, Any] = {token.address: float(token.value(token.balance)) / model.unit for token in problem.tokens}
+    flows: dict[str, list[Any]] = {token.address: [] for token in problem.tokens}
     for pool in problem.pools:
         if pool.pool_id not in model.pools:
             continue
         withdrawn, deposited = _withdrawn(model, pool.pool_id), _deposited(model, pool.pool_id)
         for address, share in zip(pool.tokens, problem.leg_shares(pool), strict=True):
-            idle[address] = idle[address] + share * withdrawn - deposited * (1.0 / len(pool.tokens))
+            flows[address] += [share * withdrawn, -1.0 / len(pool.tokens) * deposited]
     for address, (amount, _) in model.sold.items():
-        idle[address] = idle[address] - amount
+        flows[address].append(-1.0 * amount)
     for address, (amount, _) in model.bought.items():
-        idle[address] = idle[address] + amount
-    for index, token in enumerate(problem.tokens):
-        if not isinstance(idle[token.address], float):
-            lp.addConstraint(idle[token.address] >= 0, name=f"idle{index}")
-    if model.limits.idle_buffer > 0:
-        total = sum(idle.values())
-        if not isinstance(total, float):
-            lp.addConstraint(total >= model.limits.idle_buffer / model.unit, name="idle_buffer")
+        flows[address].append(1.0 * amount)
+    idle = {token.address: float(token.value(token.balance)) / model.unit for token in problem.tokens}
+    for index, (address, terms) in enumerate(flows.items()):
+        change = pulp.lpSum(terms)
+        if len(change):
+            lp.addConstraint(change >= -idle[address], name=f"idle{index}")
+    total = pulp.lpSum(term for terms in flows.values() for term in terms)
+    if model.limits.idle_buffer > 0 and len(total):
+        lp.addConstraint(total >= model.limits.idle_buffer / model.unit - sum(idle.values()), name="idle_buffer")
 
 
 def _add_caps(model: AllocationModel) -> None:
     """Shared caps that can bind at all."""
+    import pulp
+
     bounds = model.limits.pools
     for index, shared in enumerate(model.limits.shared):
         most = sum(max(bounds[pool].held * part, _most(model, shared, pool)) for pool, part in shared.held.items())
         if most > shared.limit:
-            expression = sum(
-                bounds[pool].held / model.unit * part
-                - part * _withdrawn(model, pool)
-                + shared.new[pool] * _deposited(model, pool)
+            change = pulp.lpSum(
+                shared.new[pool] * _deposited(model, pool) - part * _withdrawn(model, pool)
                 for pool, part in shared.held.items()
                 if pool in model.pools
             )
-            if not isinstance(expression, int | float):
-                model.lp.addConstraint(expression <= shared.limit / model.unit, name=f"shared{index}")
+            held = sum(bounds[pool].held * part for pool, part in shared.held.items())
+            if len(change):
+                model.lp.addConstraint(change <= (shared.limit - held) / model.unit, name=f"shared{index}")
 
 
 def _most(model: AllocationModel, shared: SharedLimit, pool_id: str) -> float:
@@ -308,6 +312,8 @@ def _most(model: AllocationModel, shared: SharedLimit, pool_id: str) -> float:
 
 def _add_minimum_pools(model: AllocationModel) -> None:
     """Whoever deposits ends with at least min_pools positions of proper size; keeping and leaving is always allowed."""
+    import pulp
+
     needed = model.limits.problem.parameters.min_pools
     deposits = [pool.deposit_on for pool in model.pools.values() if pool.deposit_on is not None]
     if needed <= 1 or not deposits:
@@ -315,47 +321,50 @@ def _add_minimum_pools(model: AllocationModel) -> None:
     model.any_deposit = _switch(model, "any_deposit")
     for index, switch in enumerate(deposits):
         model.lp.addConstraint(switch <= model.any_deposit, name=f"any_deposit_{index}")
-    used = sum(_used(model, pool_id) for pool_id in model.pools)
+    used = pulp.lpSum(_used(model, pool_id) for pool_id in model.pools)
     model.lp.addConstraint(used >= needed * model.any_deposit, name="min_pools")
 
 
 def _gas_units(model: AllocationModel) -> Any:
     """Gas units of all transactions as they will be executed: n sold and m bought tokens are n + m - 1 direct swaps."""
+    import pulp
+
     problem = model.limits.problem
-    units: Any = 0.0
+    terms: list[Any] = []
     for pool in problem.pools:
-        variables = model.pools.get(pool.pool_id)
-        if variables is None:
-            continue
-        for switch, gas in (
-            (variables.deposit_on, problem.deposit_gas(pool) if variables.deposit_on is not None else 0),
-            (variables.part_on, problem.withdraw_gas(pool)),
-            (variables.exit_on, problem.withdraw_gas(pool)),
-        ):
-            if switch is not None:
-                units = units + float(gas) * switch
-    for _, switch in (*model.sold.values(), *model.bought.values()):
-        units = units + float(problem.swap_gas) * switch
-    return units if model.any_conversion is None else units - float(problem.swap_gas) * model.any_conversion
+        variables = model.pools.get(pool.pool_id, PoolVariables())
+        if variables.deposit_on is not None:
+            terms.append(float(problem.deposit_gas(pool)) * variables.deposit_on)
+        out = (switch for switch in (variables.part_on, variables.exit_on) if switch is not None)
+        terms.extend(float(problem.withdraw_gas(pool)) * switch for switch in out)
+    swap = float(problem.swap_gas)
+    terms.extend(swap * switch for _, switch in (*model.sold.values(), *model.bought.values()))
+    if model.any_conversion is not None:
+        terms.append(-swap * model.any_conversion)
+    return pulp.lpSum(terms)
 
 
 def _gas(model: AllocationModel) -> Any:
     """Cost of gas in units; the relaxed model has no fixed costs."""
+    import pulp
+
     if model.limits.is_relaxed:
-        return 0.0
+        return pulp.lpSum([])
     return _gas_units(model) * (float(model.limits.problem.gas_usd(1)) / model.unit)
 
 
 def _conversion(model: AllocationModel) -> Any:
+    import pulp
+
     rate = model.limits.problem.parameters.conversion_rate
-    return sum((rate * amount for amount, _ in model.sold.values()), 0.0)
+    return pulp.lpSum(rate * amount for amount, _ in model.sold.values())
 
 
 def _add_eth_limit(model: AllocationModel) -> None:
     """The wallet's ETH pays for all gas at the p90 price; left out when it does so whatever the plan is."""
     affordable = gas_units_affordable(model.limits.problem)
     units = _gas_units(model)
-    if isinstance(units, float) or sum(value for value in units.values() if value > 0) <= affordable:
+    if sum(value for value in units.values() if value > 0) <= affordable:
         return
     model.is_eth_limited = True
     model.lp.addConstraint(units * 1e-6 <= affordable * 1e-6, name="eth")

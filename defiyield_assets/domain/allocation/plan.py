@@ -160,7 +160,7 @@ def _decide(problem: AllocationProblem, limits: Limits, solvers: tuple[Solver, S
     if flows is None or not is_confirmed(flows, first):
         return Outcome("unverified", "The decisions of the solver have no exact flows; hold.", idle, first, second)
     plan = build_steps(problem, limits, flows)
-    deviation = _deviation(plan, limits, flows)
+    deviation = _deviation(plan, model, flows)
     if deviation > GAP_USD + GAP_RELATIVE * abs(flows.objective) + limits.margin:
         message = f"The exact plan is {deviation:.2f} USD away from the model's; hold."
         return Outcome("unverified", message, idle, first, second)
@@ -177,10 +177,9 @@ def _repair(problem: AllocationProblem, time_limit: float) -> Reference | None:
     return solved_reference(model)
 
 
-def _deviation(plan: ExactPlan, limits: Limits, flows: Flows) -> float:
+def _deviation(plan: ExactPlan, model: AllocationModel, flows: Flows) -> float:
     """How far the exact plan's objective is from the model's, in USD."""
-    problem = plan.problem
-    lines = build_model(problem).lines
+    problem, lines, limits = plan.problem, model.lines, model.limits
     gain = 0.0
     for pool in problem.pools:
         if pool.pool_id in lines:

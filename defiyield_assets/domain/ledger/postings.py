@@ -29,6 +29,7 @@ def build_postings(
     prices: Prices,
     days: DayRange | None = None,
     confirmed_blocks: Mapping[int, int] | None = None,
+    valued: DayRange | None = None,
 ) -> pd.DataFrame:
     """Postings of the days (None: all) from the complete history of `account_transactions`, in key order.
 
@@ -36,7 +37,8 @@ def build_postings(
     and the meaning of a receipt depend on what was before. Only postings of `days` are valued, so a day's slice costs
     one pass over the history and needs prices of its own days only. `contracts` is `pool_contracts`;
     `confirmed_blocks` maps a chain id to its highest block that is deep enough, postings above it are pending (None or
-    a chain that is not named: all are final). `valued_usd` is exact; untrusted tokens and shares are worth 0 here.
+    a chain that is not named: all are final). `valued`: days whose postings get a value (None: all of `days`); the others
+    have `valued_usd` null, so that history before the first known close can be booked. `valued_usd` is exact; untrusted tokens and shares are worth 0 here.
     A trusted token without a close: SuspiciousDataError with token and day.
     """
     book = AddressBook.of(policy, contracts)
@@ -46,13 +48,20 @@ def build_postings(
     for transaction in read_transactions(transactions, book):
         legs = keeper.book(transaction)
         if days is None or transaction.day in days:
+            is_valued = valued is None or transaction.day in valued
             is_pending = transaction.block_number > final.get(transaction.chain_id, transaction.block_number)
-            rows.extend(_posting_rows(transaction, legs, book, prices, is_pending=is_pending))
+            rows.extend(_posting_rows(transaction, legs, book, prices, is_pending=is_pending, is_valued=is_valued))
     return make_frame(LEDGER_POSTINGS, rows).sort_values(_KEY, kind="stable", ignore_index=True)
 
 
 def _posting_rows(
-    transaction: Transaction, legs: list[Leg], book: AddressBook, prices: Prices, *, is_pending: bool
+    transaction: Transaction,
+    legs: list[Leg],
+    book: AddressBook,
+    prices: Prices,
+    *,
+    is_pending: bool,
+    is_valued: bool,
 ) -> list[tuple[object, ...]]:
     chain_id, day = transaction.chain_id, transaction.day
     numbers: Counter[tuple[str, int]] = Counter()
@@ -75,7 +84,7 @@ def _posting_rows(
                 leg.token,
                 leg.amount,
                 prices.decimals(chain_id, leg.token, leg.decimals),
-                _leg_value(transaction, leg, book, prices),
+                _leg_value(transaction, leg, book, prices) if is_valued else None,
                 leg.classification,
                 leg.pool_id,
                 is_pending,

@@ -122,22 +122,22 @@ def known_view(revisions: pd.DataFrame, known_at: datetime) -> pd.DataFrame:
     return frame.drop_duplicates(["pool_id", "date"])[list(VIEW_COLUMNS)].reset_index(drop=True)
 
 
-def tracked_pools(prefiltered: pd.DataFrame, positions: pd.DataFrame, days: DayRange) -> pd.DataFrame:
-    """Which pools are followed on which day: those that passed the pre-filter and those that we hold; [date, pool_id].
+def tracked_pools(
+    prefiltered: pd.DataFrame, held: pd.DataFrame, days: DayRange, followed: Collection[str] = ()
+) -> pd.DataFrame:
+    """Which pools are followed on which day, [date, pool_id]: those that passed the pre-filter and those that we hold.
 
-    `positions` is `pool_positions`. The ledger of D is written after the histories of D, so "held on D" is read from
-    the newest slice before D; a re-run of D, when later slices exist, therefore follows the same pools.
+    `held` has columns date and pool_id: pools whose shares a wallet holds on chain at the end of that day. A day without
+    any pre-filter verdict (a backfill of days before the first run) follows all of `followed`. Only facts of the day
+    decide, so that a re-run of a day follows the same pools.
     """
     rows: set[tuple[date, str]] = set()
     if len(prefiltered):
         passed = prefiltered[prefiltered["is_passed"].astype(bool)]
         rows |= set(zip(passed["date"], passed["pool_id"], strict=True))
-    by_date: dict[date, set[str]] = {}
-    for known, pool_id in zip(positions["date"], positions["pool_id"], strict=True) if len(positions) else ():
-        by_date.setdefault(known, set()).add(pool_id)
-    for day in days:
-        newest = max((known for known in by_date if known < day), default=None)
-        rows |= {(day, pool_id) for pool_id in by_date.get(newest, ())} if newest else set()
+    judged = set(prefiltered["date"]) if len(prefiltered) else set()
+    rows |= {(day, pool_id) for day in days if day not in judged for pool_id in followed}
+    rows |= set(zip(held["date"], held["pool_id"], strict=True)) if len(held) else set()
     inside = sorted((day, pool_id) for day, pool_id in rows if day in days)
     return pd.DataFrame(inside, columns=["date", "pool_id"], dtype=object)
 

@@ -30,6 +30,8 @@ ICEBOX_COLUMNS = (
     "good_closes",
     "is_manual",
 )
+CHECKED = "checked"
+"""Kind of the event that says that a day was looked at."""
 WINDOW_DAYS = 30
 """Days of the running maximum of accruing tokens, of the count of good days, and of bars that a bootstrap reads."""
 NO_PRICE_DAYS = 2
@@ -99,6 +101,23 @@ def advance_icebox(
         if key not in watched:
             events.append((day, *key, "leave", held["symbol"], "NOT_WATCHED", "no longer on the approved list", None))
     return _event_frame(events), _icebox_frame(rows)
+
+
+def mark_checked(events: pd.DataFrame, icebox: pd.DataFrame, day: date) -> pd.DataFrame:
+    """The day's events with one row more, `checked`, whose grade is the number of barred tokens.
+
+    It tells a day on which nothing happened from a day that never ran (is_checked), for a day without barred tokens has
+    no row in `icebox`.
+    """
+    words = f"{len(icebox)} tokens barred at the end of the day"
+    row = pd.DataFrame([(day, "*", "*", CHECKED, "*", CHECKED.upper(), words, len(icebox))], columns=list(events.columns))
+    return row if events.empty else pd.concat([row, events], ignore_index=True)
+
+
+def is_checked(events: pd.DataFrame, icebox: pd.DataFrame, day: date) -> bool:
+    """Whether the icebox of a day is there and whole: the day was checked, and as many tokens are barred as it says."""
+    marks = events[(events["date"] == day) & (events["kind"] == CHECKED)]
+    return len(marks) == 1 and int(marks.iloc[0]["grade"]) == int((icebox["date"] == day).sum())
 
 
 def bootstrap_icebox(bars: pd.DataFrame, policy: Policy, day: date) -> tuple[pd.DataFrame, pd.DataFrame]:

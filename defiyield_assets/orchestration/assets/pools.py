@@ -6,21 +6,24 @@ Lives here: wiring of domain/pools. Not here: which pools may be used (selection
 import dagster as dg
 import pandas as pd
 
-from defiyield_assets.domain.days import DayRange, market_stamp
-from defiyield_assets.domain.policy import Policy
+from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.pools.groups import assign_groups
 from defiyield_assets.domain.pools.histories import (
+    POINT_COLUMNS,
     history_from_chart,
     history_from_snapshot,
+    merge_points,
     new_revisions,
     pools_to_request,
+    tracked_pools,
 )
 from defiyield_assets.domain.pools.metrics import rolling_metrics
 from defiyield_assets.domain.pools.quality import assess_quality
-from defiyield_assets.domain.pools.snapshot import build_pools
+from defiyield_assets.domain.pools.snapshot import aliases_in_force, build_pools, require_whole_snapshot
+from defiyield_assets.domain.pools.windows import LOOKBACK_DAYS
 from defiyield_assets.errors import VendorError
 from defiyield_assets.orchestration.declarations import daily_asset
-from defiyield_assets.orchestration.partitions import day_range, rolling
+from defiyield_assets.orchestration.partitions import day_before, day_range, rolling
 from defiyield_assets.orchestration.policies import ONE_RUN, RETRY_INGESTION
 from defiyield_assets.orchestration.reporting import report
 from defiyield_assets.orchestration.resources import MarketResource, WarehouseResource, window_of
@@ -28,8 +31,10 @@ from defiyield_assets.sources.defillama_yields import DefiLlamaYields
 from defiyield_assets.sources.transport import Fetched, Gateway
 from defiyield_assets.store import reads, schema, writes
 
-WINDOW_DAYS = 60
-"""Days of history that quality and metrics read before the first day of a range."""
+GAP_WINDOW_DAYS = 30
+"""Days before a range in which a gap makes a chart worth asking for."""
+MAX_FAILED_SHARE = 0.05
+"""More failed charts than this fail the asset; fewer degrade it."""
 
 
 @daily_asset(
@@ -38,7 +43,7 @@ WINDOW_DAYS = 60
     phase=1,
     spec="vendors.md#defillama-yields",
     backfill=ONE_RUN,
-    deps=["policy_snapshot"],
+    deps=["policy_snapshot", "pool_aliases"],
     kinds=("python", "sql"),
     retry=RETRY_INGESTION,
     pool="defillama_yields",
@@ -50,7 +55,8 @@ def pools(
 
     The source only knows "now": a past day comes from the archive or fails as not recoverable.
     """
-    days = day_range(context)
+    days, engine = day_range(context), warehouse.engine
+    known_aliases = reads.read_all(engine, schema.pool_aliases)
 
     async def question(gateway: Gateway) -> list[pd.DataFrame]:
         client = DefiLlamaYields(gateway)
@@ -58,31 +64,59 @@ def pools(
         for day in days:
             listed = await client.pools(window_of(day))
             legs = await client.lend_borrow(window_of(day))
-            frames.append(build_pools(listed.rows, legs.rows, day, listed.fetched_at))
+            aliases = aliases_in_force(known_aliases, day)
+            frames.append(build_pools(listed.rows, legs.rows, day, listed.fetched_at, aliases))
         return frames
 
-    frame = pd.concat(market.ask(warehouse.engine, days.end, question), ignore_index=True)
-    receipt = writes.replace_slice(warehouse.engine, schema.pools, frame, days)
+    frames = market.ask(engine, days.end, question)
+    before = reads.read_days(engine, schema.pools, DayRange.of(day_before(days.start)))
+    n_before: int | None = len(before) or None
+    for day, frame in zip(days, frames, strict=True):
+        require_whole_snapshot(len(frame), n_before, day)
+        n_before = len(frame)
+    frame = pd.concat(frames, ignore_index=True)
+    receipt = writes.replace_slice(engine, schema.pools, frame, days)
     return report(receipt, frame, lending_pools_with_legs=int(frame["total_supply_usd"].notna().sum()))
 
 
-def _tracked(warehouse: WarehouseResource, days: DayRange) -> list[str]:
-    """Pools to follow: passed the pre-filter in the range (else on the nearest day before or after), or tracked already."""
+def _held(warehouse: WarehouseResource, days: DayRange) -> pd.DataFrame:
+    """[date, pool_id] of pools whose share token a wallet holds on chain at the end of the day."""
+    balances = reads.read_days(warehouse.engine, schema.chain_balances, days)
+    contracts = reads.read_all(warehouse.engine, schema.pool_contracts)[["share_token", "pool_id"]]
+    positive = balances[[amount > 0 for amount in balances["balance"]]]
+    held = positive.merge(contracts, left_on="token_address", right_on="share_token")
+    return held[["date", "pool_id"]].drop_duplicates().reset_index(drop=True)
+
+
+def _nearest_verdicts(warehouse: WarehouseResource, days: DayRange) -> list[str]:
+    """Pools that passed the pre-filter on the nearest judged day before the range, else after it."""
     engine = warehouse.engine
-    listed = reads.read_days(engine, schema.prefiltered_pools, days, where={"is_passed": True})
+    passed = {"is_passed": True}
+    listed = reads.read_latest(engine, schema.prefiltered_pools, days.end, where=passed)
     if listed.empty:
-        listed = reads.read_latest(engine, schema.prefiltered_pools, days.end, where={"is_passed": True})
-    if listed.empty:
-        listed = reads.read_all(engine, schema.prefiltered_pools, where={"is_passed": True})
-    return sorted(set(listed["pool_id"]) | set(reads.tracked_pools(engine)))
+        listed = reads.read_all(engine, schema.prefiltered_pools, where=passed)
+        listed = listed[listed["date"] == listed["date"].min()] if len(listed) else listed
+    return sorted(listed["pool_id"])
 
 
-def _held(warehouse: WarehouseResource, days: DayRange) -> set[str]:
-    """Pools whose share token a wallet holds on chain at the end of the range."""
-    balances = reads.read_days(warehouse.engine, schema.chain_balances, DayRange.of(days.end))
-    contracts = reads.read_all(warehouse.engine, schema.pool_contracts)
-    shares = {row.token_address for row in balances.itertuples() if row.balance > 0}
-    return set(contracts.loc[contracts["share_token"].isin(shares), "pool_id"])
+def tracked_on(warehouse: WarehouseResource, days: DayRange) -> pd.DataFrame:
+    """[date, pool_id]: what is followed on each day of the range."""
+    verdicts = reads.read_days(warehouse.engine, schema.prefiltered_pools, days)
+    return tracked_pools(verdicts, _held(warehouse, days), days, _nearest_verdicts(warehouse, days))
+
+
+def _snapshot_points(snapshots: pd.DataFrame, tracked: pd.DataFrame) -> list[pd.DataFrame]:
+    """Points of each day's snapshot, stamped with the time of that snapshot."""
+    points = []
+    for day, slice_ in snapshots.groupby("snapshot_date"):
+        wanted = set(tracked.loc[tracked["date"] == day, "pool_id"])
+        points.append(history_from_snapshot(slice_, wanted, slice_["observed_at"].max().to_pydatetime()))
+    return points
+
+
+def _points(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    filled = [frame for frame in frames if len(frame)]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=list(POINT_COLUMNS))
 
 
 @daily_asset(
@@ -104,34 +138,41 @@ def pool_histories(
     The day's own point comes from the snapshot. A changed past value becomes a new revision.
     """
     days, engine = day_range(context), warehouse.engine
-    parameters = warehouse.policy(days.end).parameters
-    tracked = _tracked(warehouse, days)
+    tracked = tracked_on(warehouse, days)
+    ids = sorted(set(tracked["pool_id"]))
     snapshots = reads.read_days(engine, schema.pools, days)
-    existing = reads.pool_history_revisions(
-        engine, DayRange(days.start.replace(year=days.start.year - 20), days.end), tracked
-    )
-    wanted = pools_to_request(existing, snapshots, tracked, _held(warehouse, days), days, parameters)
+    gap_days = warehouse.policy(days.end).parameters.gap_days
+    recent = reads.pool_history_revisions(engine, days.back(GAP_WINDOW_DAYS), ids)
+    held = set(_held(warehouse, DayRange.of(days.end))["pool_id"])
+    wanted = pools_to_request(ids, recent, days, gap_days, held=held, snapshots=snapshots)
 
     async def question(gateway: Gateway) -> dict[str, Fetched[pd.DataFrame] | VendorError]:
         return await DefiLlamaYields(gateway).charts(wanted)
 
-    context.log.info("asking for %d charts of %d tracked pools", len(wanted), len(tracked))
+    context.log.info("asking for %d charts of %d tracked pools", len(wanted), len(ids))
     answers = market.ask(engine, days.end, question) if wanted else {}
     failed = {pool: answer for pool, answer in answers.items() if isinstance(answer, VendorError)}
-    incoming = [
-        history_from_chart(answer.rows, pool, days.end, answer.fetched_at)
+    if len(failed) > MAX_FAILED_SHARE * len(wanted):
+        raise next(iter(failed.values()))
+    new = set(ids) - set(recent["pool_id"])
+    charts = [
+        history_from_chart(
+            answer.rows if pool in new else answer.rows[answer.rows["date"] >= days.back(GAP_WINDOW_DAYS).start],
+            pool,
+            days.end,
+            answer.fetched_at,
+        )
         for pool, answer in answers.items()
         if not isinstance(answer, VendorError)
     ]
-    incoming.append(history_from_snapshot(snapshots[snapshots["pool_id"].isin(tracked)], tracked))
-    fresh = new_revisions(existing, pd.concat(incoming, ignore_index=True))
+    incoming = merge_points(_points(charts), _points(_snapshot_points(snapshots, tracked)))
+    span = DayRange(min([*incoming["date"], days.start]), days.end)
+    fresh = new_revisions(reads.pool_history_revisions(engine, span, ids), incoming)
     receipt = writes.upsert(engine, schema.pool_histories, fresh)
-    if wanted and len(failed) > 0.05 * len(wanted):
-        raise next(iter(failed.values()))
     return report(
         receipt,
         fresh,
-        tracked_pools=len(tracked),
+        tracked_pools=len(ids),
         chart_requests=len(wanted),
         changed_values=int((fresh["revision"] > 0).sum()),
         degraded=f"{len(failed)} of {len(wanted)} charts failed: {', '.join(sorted(failed)[:5])}" if failed else None,
@@ -139,7 +180,7 @@ def pool_histories(
 
 
 def _revisions(warehouse: WarehouseResource, days: DayRange) -> pd.DataFrame:
-    return reads.pool_history_revisions(warehouse.engine, days.back(WINDOW_DAYS))
+    return reads.pool_history_revisions(warehouse.engine, days.back(LOOKBACK_DAYS))
 
 
 @daily_asset(
@@ -148,13 +189,24 @@ def _revisions(warehouse: WarehouseResource, days: DayRange) -> pd.DataFrame:
     phase=3,
     spec="defi.md#selection",
     backfill=ONE_RUN,
-    deps=[dg.AssetDep("pool_histories", partition_mapping=rolling(WINDOW_DAYS)), "policy_snapshot"],
+    deps=[
+        dg.AssetDep("pool_histories", partition_mapping=rolling(LOOKBACK_DAYS)),
+        "prefiltered_pools",
+        "chain_balances",
+        "policy_snapshot",
+    ],
 )
 def pool_quality(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
     """What is wrong with each tracked pool's data: stuck, gaps, spikes, implausible values, jumps in size."""
-    days = day_range(context)
-    quality = assess_quality(_revisions(warehouse, days), days, warehouse.policy(days.end).parameters)
-    receipt = writes.replace_slice(warehouse.engine, schema.pool_quality, quality, days)
+    days, engine = day_range(context), warehouse.engine
+    quality = assess_quality(
+        _revisions(warehouse, days),
+        tracked_on(warehouse, days),
+        days,
+        warehouse.policy(days.end).parameters,
+        first_days=reads.first_points(engine, days.end),
+    )
+    receipt = writes.replace_slice(engine, schema.pool_quality, quality, days)
     return report(receipt, quality, not_passed=int((~quality["is_passed"].astype(bool)).sum()))
 
 
@@ -164,15 +216,24 @@ def pool_quality(context: dg.AssetExecutionContext, warehouse: WarehouseResource
     phase=3,
     spec="defi.md#selection",
     backfill=ONE_RUN,
-    deps=[dg.AssetDep("pool_histories", partition_mapping=rolling(WINDOW_DAYS)), "pool_quality", "pools"],
+    deps=[
+        dg.AssetDep("pool_histories", partition_mapping=rolling(LOOKBACK_DAYS)),
+        "prefiltered_pools",
+        "chain_balances",
+        "pools",
+        "policy_snapshot",
+    ],
 )
 def pool_metrics(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
     """Rolling APY statistics of every tracked pool, one row per pool per day; a window is days, not rows."""
     days, engine = day_range(context), warehouse.engine
-    quality = reads.read_days(engine, schema.pool_quality, days.back(WINDOW_DAYS))
-    snapshots = reads.read_days(engine, schema.pools, days)
     metrics = rolling_metrics(
-        _revisions(warehouse, days), quality, snapshots, reads.first_points(engine, days.end), days
+        _revisions(warehouse, days),
+        tracked_on(warehouse, days),
+        reads.read_days(engine, schema.pools, days),
+        days,
+        warehouse.policy(days.end).parameters,
+        first_days=reads.first_points(engine, days.end),
     )
     return report(writes.replace_slice(engine, schema.pool_metrics, metrics, days), metrics)
 

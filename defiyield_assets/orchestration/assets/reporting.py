@@ -10,6 +10,7 @@ import pandas as pd
 
 from defiyield_assets.domain.canonical import canonical_json
 from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.reporting.content import plan_of_day
 from defiyield_assets.domain.reporting.report import build_report
 from defiyield_assets.domain.reporting.slack import build_slack_message
 from defiyield_assets.orchestration.declarations import daily_asset
@@ -17,7 +18,7 @@ from defiyield_assets.orchestration.partitions import single_day
 from defiyield_assets.orchestration.policies import DAY_BY_DAY
 from defiyield_assets.orchestration.report_inputs import read_report_inputs
 from defiyield_assets.orchestration.reporting import report
-from defiyield_assets.orchestration.resources import NotifierResource, WarehouseResource
+from defiyield_assets.orchestration.resources import MarketResource, NotifierResource, WarehouseResource
 from defiyield_assets.store import schema, writes
 
 
@@ -48,7 +49,8 @@ def daily_report(
     day = single_day(context)
     inputs = read_report_inputs(warehouse, day)
     built = build_report(inputs)
-    run_id = str(inputs.allocation_runs.iloc[0]["run_id"]) if len(inputs.allocation_runs) else ""
+    plan = plan_of_day(inputs)
+    run_id = str(plan["run_id"]) if plan is not None else "none"
     frame = pd.DataFrame(
         [{"date": day, "run_id": run_id, "title": built.title, "markdown": built.markdown, "html": built.html}]
     )
@@ -71,12 +73,17 @@ def daily_report(
     kinds=("slack",),
 )
 def slack_notification(
-    context: dg.AssetExecutionContext, warehouse: WarehouseResource, notifier: NotifierResource
+    context: dg.AssetExecutionContext,
+    warehouse: WarehouseResource,
+    market: MarketResource,
+    notifier: NotifierResource,
 ) -> dg.MaterializeResult:
     """The day in one message, to Slack when it is configured and the market is live, else to a local file."""
     day = single_day(context)
     message = build_slack_message(read_report_inputs(warehouse, day))
-    status = notifier.post(message.text, message.blocks, f"{day}.slack.txt")
+    status = notifier.post(
+        message.text, message.blocks, f"{day}.slack.txt", market=market, engine=warehouse.engine, day=day
+    )
     frame = pd.DataFrame(
         [
             {

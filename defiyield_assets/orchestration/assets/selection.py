@@ -3,12 +3,15 @@
 Lives here: wiring of domain/selection. Not here: the rules themselves.
 """
 
+from datetime import date
+
 import dagster as dg
 import pandas as pd
 
 from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.pools.snapshot import aliases_in_force
 from defiyield_assets.domain.selection.final import select_eligible
-from defiyield_assets.domain.selection.icebox import advance_icebox, bootstrap_icebox
+from defiyield_assets.domain.selection.icebox import advance_icebox, bootstrap_icebox, is_checked, mark_checked
 from defiyield_assets.domain.selection.lists import build_allocation_snapshot
 from defiyield_assets.domain.selection.prefilter import prefilter_pools
 from defiyield_assets.domain.selection.registry import build_token_registry
@@ -21,6 +24,8 @@ from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.store import reads, schema, writes
 
 ICEBOX_HISTORY_DAYS = 31
+MARKET_CAP_DAYS = 7
+"""How old a market capitalisation may be."""
 
 
 @daily_asset(
@@ -56,6 +61,7 @@ def token_registry(context: dg.AssetExecutionContext, warehouse: WarehouseResour
 def prefiltered_pools(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
     """Every active pool with the pre-filter's verdict and all reasons, so that costly calls are made only for usable pools."""
     days, engine = day_range(context), warehouse.engine
+    aliases = reads.read_all(engine, schema.pool_aliases)
     frames = []
     for day in days:
         only = DayRange.of(day)
@@ -63,9 +69,10 @@ def prefiltered_pools(context: dg.AssetExecutionContext, warehouse: WarehouseRes
             prefilter_pools(
                 reads.read_days(engine, schema.pools, only),
                 reads.read_days(engine, schema.token_registry, only),
-                reads.read_days(engine, schema.daily_bars, only),
+                reads.read_days(engine, schema.daily_bars, only.back(MARKET_CAP_DAYS)),
                 warehouse.policy(day),
                 day,
+                aliases=aliases_in_force(aliases, day),
             )
         )
     frame = pd.concat(frames, ignore_index=True)
@@ -131,31 +138,28 @@ def _advance_days(
             events, current = bootstrap_icebox(bars, policy, day)
         else:
             events, current = advance_icebox(previous, bars, policy, day)
-        events_of_days.append(events)
+        events_of_days.append(mark_checked(events, current, day))
         icebox_of_days.append(current)
         previous = current
     events = pd.concat(events_of_days, ignore_index=True)
     barred = pd.concat(icebox_of_days, ignore_index=True)
     event_receipt = writes.replace_slice(engine, schema.icebox_events, events, days)
     receipt = writes.replace_slice(engine, schema.icebox, barred, days)
-    writes.upsert(
-        engine, schema.icebox_days, pd.DataFrame({"date": list(days), "n_barred": [len(f) for f in icebox_of_days]})
-    )
     return report(event_receipt, events, asset="icebox_events"), report(receipt, barred, asset="icebox")
 
 
 def _previous_icebox(warehouse: WarehouseResource, days: DayRange) -> pd.DataFrame | None:
     """Yesterday's icebox, or None when the table starts here; a gap is refused."""
-    yesterday = day_before(days.start)
-    done = reads.read_all(warehouse.engine, schema.icebox_days)
-    known = set(done["date"])
-    if yesterday in known:
-        return reads.read_days(warehouse.engine, schema.icebox, DayRange.of(yesterday))
-    earlier = [day for day in known if day < days.start]
-    if earlier:
+    engine, yesterday = warehouse.engine, day_before(days.start)
+    only = DayRange.of(yesterday)
+    icebox = reads.read_days(engine, schema.icebox, only)
+    if is_checked(reads.read_days(engine, schema.icebox_events, only), icebox, yesterday):
+        return icebox
+    newest = reads.newest_day(engine, schema.icebox_events, on_or_before=yesterday)
+    if newest is not None:
         raise SuspiciousDataError(
-            f"icebox of {yesterday} is missing (the last one before {days.start} is {max(earlier)}): "
-            f"materialise the days from {max(earlier)} on in order"
+            f"icebox of {yesterday} is missing or incomplete (the newest before {days.start} is {newest}): materialise the "
+            f"days from {newest} to {yesterday} in order, for example by the phases ingest and analyse"
         )
     return None
 
@@ -182,6 +186,17 @@ def allocation_snapshot(context: dg.AssetExecutionContext, warehouse: WarehouseR
     return report(writes.replace_slice(engine, schema.allocation_snapshot, frame, days), frame)
 
 
+def _last_listings(
+    warehouse: WarehouseResource, positions: pd.DataFrame, snapshots: pd.DataFrame, day: date
+) -> list[pd.DataFrame]:
+    """The newest older snapshot row of each pool that we hold and that the vendor no longer lists."""
+    unlisted = sorted(set(positions["pool_id"]) - set(snapshots["pool_id"]))
+    listings = [
+        reads.read_latest(warehouse.engine, schema.pools, on_or_before=day, where={"pool_id": pool_id}) for pool_id in unlisted
+    ]
+    return [listing for listing in listings if len(listing)]
+
+
 @daily_asset(
     schema.eligible_pools,
     group="selection",
@@ -198,23 +213,27 @@ def allocation_snapshot(context: dg.AssetExecutionContext, warehouse: WarehouseR
         "allocation_snapshot",
         "icebox",
         "pools",
+        "pool_aliases",
     ],
 )
 def eligible_pools(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
     """Every pre-filtered or held pool with the final verdict and all reasons; held ones may be exit only or must be left."""
     day, engine = single_day(context), warehouse.engine
     only = DayRange.of(day)
+    positions = reads.read_days(engine, schema.pool_positions, only)
+    snapshots = reads.read_days(engine, schema.pools, only)
     frame = select_eligible(
-        prefiltered=reads.read_days(engine, schema.prefiltered_pools, only),
-        quality=reads.read_days(engine, schema.pool_quality, only),
-        metrics=reads.read_days(engine, schema.pool_metrics, only),
-        groups=reads.read_days(engine, schema.pool_groups, only),
-        forecasts=reads.read_days(engine, schema.pool_forecasts, only),
-        positions=reads.read_days(engine, schema.pool_positions, only),
+        reads.read_days(engine, schema.prefiltered_pools, only),
+        reads.read_days(engine, schema.pool_quality, only),
+        reads.read_days(engine, schema.pool_metrics, only),
+        reads.read_days(engine, schema.pool_groups, only),
+        reads.read_days(engine, schema.pool_forecasts, only),
+        positions=positions,
         icebox=reads.read_days(engine, schema.icebox, only),
-        pools=reads.read_days(engine, schema.pools, only),
+        pools=pd.concat([snapshots, *_last_listings(warehouse, positions, snapshots, day)], ignore_index=True),
         policy=warehouse.policy(day),
         day=day,
+        aliases=aliases_in_force(reads.read_all(engine, schema.pool_aliases), day),
     )
     eligible = frame[frame["is_passed"].astype(bool)]
     reasons = frame["reason_codes"].str.split(",").explode().value_counts()

@@ -228,10 +228,10 @@ class Oracle:
         whole(p.max_illiquid_share, [pool.exit_days > 0 for pool in problem.pools])
         for group, share in enumerate(p.max_group_share if p.group_caps else (), start=1):
             whole(share, [pool.pool_group == group for pool in problem.pools])
-        for name in set(issuer.values()):
-            groups.append(
-                (p.max_token_share, [{t for t in pool.tokens if issuer[t] == name} for pool in problem.pools])
-            )
+        groups += [
+            (p.max_token_share, [{t for t in pool.tokens if issuer[t] == name} for pool in problem.pools])
+            for name in set(issuer.values())
+        ]
         for share, members in groups:
             flow: dict[int, float] = {}
             constant = stuck = 0.0

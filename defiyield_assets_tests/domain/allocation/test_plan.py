@@ -313,6 +313,13 @@ def test_barred_tokens_are_never_bought_but_may_be_sold_or_left() -> None:
     assert not (left.steps["step_type"] == "CONVERT").any()
 
 
+def test_a_permissioned_token_that_we_may_not_buy_is_not_bought() -> None:
+    coins = [Coin("usdc", balance=units(CASH)), Coin("gated", 18, access="permissioned", balance=units(3000, 18))]
+    plan = solve(market([Pool("a", apy=0.02), Pool("g", ("gated",), apy=0.5)], coins))
+    assert value(plan, "g") == pytest.approx(3000, abs=0.01)
+    assert value(plan, "a") == pytest.approx(CASH, abs=0.1)
+
+
 def test_a_pool_of_four_tokens_gets_equal_value_of_each() -> None:
     coins = [
         Coin("usdc", balance=units(CASH)),

@@ -1,4 +1,4 @@
-"""Random instances without a replay error: prices 0.5 … 1.5, decimals 2 … 18, 1 … 4 tokens a pool, AUM to 10 billion."""
+"""Random instances without a replay error: prices 0.5 … 1.5, decimals 2 … 18, 1 … 4 tokens a pool, any AUM."""
 
 import pytest
 

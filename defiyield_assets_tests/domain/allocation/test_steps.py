@@ -106,6 +106,26 @@ def test_one_source_is_used_when_it_is_enough() -> None:
     assert plan.steps[0].legs[0].token_in == address("a")
 
 
+def test_only_what_was_decided_is_sold() -> None:
+    coins = [Coin("a", balance=units(100)), Coin("b", balance=units(500)), Coin("c")]
+    plan = build(Market(coins, [Pool("pc", ("c",))], LOOSE), deposits={"pc": 90.0}, sells=["a"], buys=["c"])
+    assert plan.steps[0].legs[0].token_in == address("a")
+    assert plan.wallet[address("b")] == units(500)
+
+
+def test_only_what_was_decided_is_bought() -> None:
+    coins = [Coin("a", balance=units(100)), Coin("c"), Coin("e")]
+    pools = [Pool("pc", ("c",)), Pool("pe", ("e",))]
+    plan = build(Market(coins, pools, LOOSE), deposits={"pc": 50.0, "pe": 40.0}, sells=["a"], buys=["c"])
+    assert [step.pool_id for step in plan.steps] == [None, "pc"]
+
+
+def test_an_empty_token_of_a_position_is_no_leg() -> None:
+    held = Pool("h", ("usdc", "dai"), role="liquidity", held=(units(100), 0))
+    plan = build(Market([Coin("usdc"), Coin("dai", 18)], [held], LOOSE), exits=["h"])
+    assert [leg.token_out for leg in plan.steps[0].legs] == [address("usdc")]
+
+
 def test_what_is_needed_elsewhere_is_not_sold() -> None:
     coins = [Coin("a", balance=units(600)), Coin("c")]
     pools = [Pool("pa", ("a",)), Pool("pc", ("c",))]

@@ -242,13 +242,20 @@ def test_a_range_is_asked_for_once_and_only_where_snapshots_leave_holes() -> Non
     assert pools_to_request(["a", "b"], table, ranged, 3, snapshots=snapshots("a", days=ranged)) == ["b"]
 
 
-def test_tracked_are_the_prefiltered_and_what_was_held_before_the_day() -> None:
+def test_tracked_are_the_prefiltered_and_what_is_held_on_the_day() -> None:
     prefiltered = pd.DataFrame(
         {"date": [YESTERDAY, DAY, DAY], "pool_id": ["a", "a", "b"], "is_passed": [True, True, False]}
     )
-    positions = pd.DataFrame({"date": [YESTERDAY, DAY], "pool_id": ["h", "later"]})
-    found = tracked_pools(prefiltered, positions, DayRange(YESTERDAY, DAY))
+    held = pd.DataFrame({"date": [DAY, DAY + timedelta(days=1)], "pool_id": ["h", "later"]})
+    found = tracked_pools(prefiltered, held, DayRange(YESTERDAY, DAY), followed=["never, these days are judged"])
     assert found.to_numpy().tolist() == [[YESTERDAY, "a"], [DAY, "a"], [DAY, "h"]]
-    nothing = tracked_pools(prefiltered.iloc[0:0], positions.iloc[0:0], DayRange.of(DAY))
+
+
+def test_days_before_the_first_verdict_follow_what_is_followed_now() -> None:
+    prefiltered = pd.DataFrame({"date": [DAY], "pool_id": ["a"], "is_passed": [True]})
+    held = pd.DataFrame(columns=["date", "pool_id"])
+    found = tracked_pools(prefiltered, held, DayRange(YESTERDAY, DAY), followed=["a", "b"])
+    assert found.to_numpy().tolist() == [[YESTERDAY, "a"], [YESTERDAY, "b"], [DAY, "a"]]
+    nothing = tracked_pools(prefiltered.iloc[0:0], held, DayRange.of(DAY))
     assert nothing.empty
     assert list(nothing.columns) == ["date", "pool_id"]

@@ -1,0 +1,163 @@
+"""Assets of allocation: the plan of the day, its steps, and what became of it in a closed loop.
+
+Lives here: wiring of domain/allocation. Not here: the model, or the replay that verifies it (checks/allocation.py).
+"""
+
+import json
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from defiyield_assets.domain.allocation.plan import plan_allocation
+from defiyield_assets.domain.allocation.problem import build_problem
+from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.policy import Policy, Wallet
+from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
+from defiyield_assets.orchestration.declarations import OWNERS, daily_asset, watched
+from defiyield_assets.orchestration.partitions import DAILY, single_day
+from defiyield_assets.orchestration.policies import DAY_BY_DAY
+from defiyield_assets.orchestration.reporting import report, table_schema
+from defiyield_assets.orchestration.resources import MarketResource, WarehouseResource
+from defiyield_assets.store import reads, schema, writes
+
+PLAN_TABLES = (
+    (schema.allocation_runs, "What the plan promises, what it costs, and how sure the two solvers are."),
+    (schema.allocations, "What the plan holds in each pool and why; pools left out carry their reason."),
+    (schema.allocation_steps, "Transactions in executable order; nothing is spent before it is there."),
+)
+PLAN_DEPS = (
+    "eligible_pools",
+    "pool_forecasts",
+    "gas_forecasts",
+    "gas_fees_daily",
+    "daily_bars",
+    "daily_balances",
+    "pool_positions",
+    "allocation_snapshot",
+)
+PUBLISHED = ("optimal", "hold")
+
+
+def investable_wallet(policy: Policy) -> Wallet:
+    """The one wallet that plans spend from."""
+    for wallet in policy.wallets:
+        if wallet.investable:
+            return wallet
+    raise ConfigurationError("accounts.yaml names no investable wallet: set `investable: true` on the one that plans spend from")
+
+
+def plan_inputs(warehouse: WarehouseResource, day: Any) -> dict[str, Any]:
+    """The tables of the day that a plan is made from and replayed on."""
+    engine, only, policy = warehouse.engine, DayRange.of(day), warehouse.policy(day)
+    lists = reads.read_days(engine, schema.allocation_snapshot, only)
+    if lists.empty:
+        raise SuspiciousDataError(f"allocation_snapshot of {day} is missing: materialise it first")
+    barred = {item["token"] for item in json.loads(lists.iloc[0]["barred_tokens_json"]) if item["token"]}
+    return {
+        "day": day,
+        "eligible": reads.read_days(engine, schema.eligible_pools, only),
+        "balances": reads.read_days(engine, schema.daily_balances, only),
+        "positions": reads.read_days(engine, schema.pool_positions, only),
+        "bars": reads.read_days(engine, schema.daily_bars, only),
+        "gas_forecasts": reads.read_days(engine, schema.gas_forecasts, only),
+        "gas_daily": reads.read_days(engine, schema.gas_fees_daily, only),
+        "policy": policy,
+        "barred": barred,
+        "wallet": investable_wallet(policy),
+    }
+
+
+@dg.multi_asset(
+    name="allocation",
+    partitions_def=DAILY,
+    backfill_policy=DAY_BY_DAY,
+    specs=[
+        dg.AssetSpec(
+            table.name,
+            deps=list(PLAN_DEPS),
+            description=description,
+            group_name="allocation",
+            kinds={"pulp", "sql"},
+            owners=OWNERS,
+            tags={"daily": "", "phase": "5"},
+            metadata={
+                "dagster/column_schema": table_schema(table),
+                "spec": "allocation.md",
+                "dagster/table_name": table.name,
+            },
+        )
+        for table, description in PLAN_TABLES
+    ],
+)
+def allocation_assets(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource
+) -> tuple[dg.MaterializeResult, dg.MaterializeResult, dg.MaterializeResult]:
+    """Solve the day with two solvers, turn the solution into exact integers, keep plan, holdings and steps."""
+    return watched("allocation")(_plan)(context, warehouse=warehouse)  # type: ignore[no-any-return]
+
+
+def _plan(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource
+) -> tuple[dg.MaterializeResult, dg.MaterializeResult, dg.MaterializeResult]:
+    day, engine = single_day(context), warehouse.engine
+    only = DayRange.of(day)
+    stored = reads.read_days(engine, schema.allocation_snapshot, only)
+    inputs = plan_inputs(warehouse, day)
+    forecasts = reads.read_days(engine, schema.pool_forecasts, only)
+    plan = plan_allocation(
+        build_problem(**inputs, forecasts=forecasts, policy_hash=stored.iloc[0]["policy_hash"])
+    )
+    receipts = [
+        writes.replace_slice(engine, table, frame, only)
+        for (table, _), frame in zip(PLAN_TABLES, (plan.runs, plan.allocations, plan.steps), strict=True)
+    ]
+    run = plan.runs.iloc[0]
+    facts = {
+        "status": str(run["status"]),
+        "aum_usd": float(run["aum_usd"]),
+        "projected_apy": float(run["projected_apy"]),
+        "gain_usd": float(run["gain_usd"]),
+        "gas_usd": float(run["gas_usd"]),
+        "conversion_usd": float(run["conversion_usd"]),
+    }
+    assumed = json.loads(run["assumed_prices_json"])
+    context.log.info("plan of %s: %s", day, run["message"])
+    held = plan.allocations[plan.allocations["action"] != "left_out"]
+    return (
+        report(receipts[0], plan.runs, asset="allocation_runs", **facts, assumed_prices=assumed or None),
+        report(receipts[1], held, asset="allocations"),
+        report(receipts[2], plan.steps, asset="allocation_steps"),
+    )
+
+
+@daily_asset(
+    schema.plan_executions,
+    group="allocation",
+    phase=5,
+    spec="architecture.md",
+    backfill=DAY_BY_DAY,
+    deps=["allocation_runs", "allocation_steps"],
+    kinds=("python",),
+)
+def plan_executions(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource
+) -> dg.MaterializeResult:
+    """Hand the verified plan to the simulated chain, which executes it on the next day; a live market gets advice only."""
+    day, engine = single_day(context), warehouse.engine
+    only = DayRange.of(day)
+    run = reads.read_days(engine, schema.allocation_runs, only).iloc[0]
+    steps = reads.read_days(engine, schema.allocation_steps, only)
+    moving = steps[steps["step_type"] != "HOLD"]
+    if market.simulation is None:
+        status, sent, message = "advice_only", 0, "a live market is only advised: nothing was sent"
+    elif run["status"] not in PUBLISHED:
+        status, sent, message = "not_published", 0, f"the plan is {run['status']}: nothing was sent"
+    else:
+        receipt = market.simulation.execute_plan(day, run["run_id"], steps)
+        status = "executed" if len(moving) else "nothing_to_do"
+        sent, message = receipt.n_transactions, f"{receipt.n_transactions} transactions sent on the day after"
+    frame = pd.DataFrame(
+        [{"date": day, "run_id": run["run_id"], "status": status, "n_transactions": sent, "message": message}]
+    )
+    return report(writes.replace_slice(engine, schema.plan_executions, frame, only), frame, status=status)

@@ -1,0 +1,44 @@
+"""The blocking check of every plan: an independent replay in integers.
+
+Lives here: wiring of domain/allocation/replay.py, which shares no code with the optimiser.
+"""
+
+from datetime import date
+
+import dagster as dg
+
+from defiyield_assets.domain.allocation.replay import replay_plan
+from defiyield_assets.domain.days import DayRange
+from defiyield_assets.orchestration.assets.allocation import PUBLISHED, plan_inputs
+from defiyield_assets.orchestration.partitions import DAILY
+from defiyield_assets.orchestration.resources import WarehouseResource
+from defiyield_assets.store import reads, schema
+
+
+@dg.asset_check(
+    asset="allocation_steps", additional_deps=["allocation_runs", "allocations"], blocking=True, partitions_def=DAILY
+)
+def plan_replay(context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """The published steps replay on the day's balances with zero error in base units, and every limit holds at the end."""
+    day = date.fromisoformat(context.partition_key)
+    engine, only = warehouse.engine, DayRange.of(day)
+    runs = reads.read_days(engine, schema.allocation_runs, only)
+    if len(runs) == 1 and runs.iloc[0]["status"] not in PUBLISHED:
+        return dg.AssetCheckResult(passed=True, metadata={"status": str(runs.iloc[0]["status"]), "replayed": False})
+    result = replay_plan(
+        runs=runs,
+        allocations=reads.read_days(engine, schema.allocations, only),
+        steps=reads.read_days(engine, schema.allocation_steps, only),
+        **plan_inputs(warehouse, day),
+    )
+    return dg.AssetCheckResult(
+        passed=result.is_passed,
+        metadata={
+            "replayed": True,
+            "errors": result.errors[:20],
+            "aum_before_usd": float(result.aum_before),
+            "aum_after_usd": float(result.aum_after),
+            "gas_usd": float(result.gas),
+            "conversion_usd": float(result.conversion),
+        },
+    )
