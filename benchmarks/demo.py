@@ -21,7 +21,16 @@ def run(day: date, state: str) -> float:
     """Seconds of one `defiyield run` in a process of its own."""
     started = perf_counter()
     environment = {**os.environ, "DEFIYIELD_STATE_DIR": state, "DAGSTER_HOME": str(ROOT)}
-    command = [sys.executable, "-m", "defiyield_assets.cli.main", "run", "--date", day.isoformat(), "--market", "simulated"]
+    command = [
+        sys.executable,
+        "-m",
+        "defiyield_assets.cli.main",
+        "run",
+        "--date",
+        day.isoformat(),
+        "--market",
+        "simulated",
+    ]
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
     return perf_counter() - started
 

@@ -1,6 +1,7 @@
 """What every benchmark prints last: one line of JSON with its key figures and whether the targets were met.
 
-Targets are read from the file that DEFIYIELD_TARGETS names, by default the shared specification beside the clone; they are
+Targets are read from the file that DEFIYIELD_TARGETS names, by default the shared specification beside the clone;
+they are
 never copied. Without the file nothing is judged. `--check` makes a missed target the exit code.
 """
 
@@ -33,5 +34,7 @@ def judge(name: str, figures: Mapping[str, float]) -> bool | None:
 def finish(name: str, figures: Mapping[str, float]) -> int:
     """Print the closing JSON line; returns the exit code (1 only with --check and a missed target)."""
     met = judge(name, figures)
-    print(json.dumps({"benchmark": name, **{key: round(value, 4) for key, value in figures.items()}, "targets_met": met}))
+    print(
+        json.dumps({"benchmark": name, **{key: round(value, 4) for key, value in figures.items()}, "targets_met": met})
+    )
     return 1 if met is False and "--check" in sys.argv[1:] else 0

@@ -1,6 +1,7 @@
 """The error tree of the product: who can mend it decides the class.
 
-Lives here: every exception that crosses a room's border. Not here: how an error is shown (orchestration/failures.py, cli).
+Lives here: every exception that crosses a room's border. Not here: how an error is shown (orchestration/failures.py,
+cli).
 """
 
 from collections.abc import Sequence

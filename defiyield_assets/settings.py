@@ -75,7 +75,7 @@ class Settings(BaseSettings):
         """Folder of rendered reports and of the local Slack sink."""
         return self.state_path / "reports"
 
-    def keys(self) -> dict[str, str]:
+    def configured_keys(self) -> dict[str, str]:
         """API keys that are set, by vendor."""
         values = {vendor: getattr(self, f"{vendor}_api_key") for vendor in KEY_VARIABLES}
         return {vendor: value.get_secret_value() for vendor, value in values.items() if value is not None}

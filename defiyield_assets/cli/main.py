@@ -66,7 +66,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def apply_environment(arguments: argparse.Namespace) -> None:
-    """Let options win over the environment, and give Dagster a home when it has none; before anything reads settings."""
+    """Let options win over the environment, and give Dagster a home when it has none; before anything reads
+    settings.
+    """
     if arguments.market:
         os.environ["DEFIYIELD_MARKET"] = arguments.market
     if arguments.recorded_data:

@@ -1,6 +1,7 @@
 """Running days from the command line: through Dagster, in process, whole days in order.
 
-Lives here: executing the job, progress, the summary and exit codes. Not here: parsing (main.py) or printing plans (show.py).
+Lives here: executing the job, progress, the summary and exit codes. Not here: parsing (main.py) or printing plans
+(show.py).
 """
 
 from collections.abc import Sequence
@@ -73,7 +74,8 @@ def _outcome(
     try:
         rows = reads.read_days(warehouse.engine, schema.asset_outcomes, DayRange.of(day), where={"status": "degraded"})
         names = {key.to_user_string() for key in selected}
-        degraded = {row.asset: row.reason for row in rows.itertuples() if row.asset in names}
+        told = zip(rows["asset"], rows["reason"], strict=True)
+        degraded: dict[str, str] = {asset: reason for asset, reason in told if asset in names}
     except ConfigurationError:
         degraded = {}
     return DayOutcome(day, seconds, failed, skipped, degraded)
@@ -136,7 +138,9 @@ def print_summary(outcomes: Sequence[DayOutcome], console: Console) -> None:
 
 
 def run_days(days: Sequence[date], phases: Sequence[int], console: Console) -> int:
-    """Run whole days in order; 0 when nothing failed, 1 otherwise. A failed day ends the range: the next ones need it."""
+    """Run whole days in order; 0 when nothing failed, 1 otherwise. A failed day ends the range: the next ones
+    need it.
+    """
     settings = load_settings()
     if settings.market == "recorded":
         settings.require_recorded_data()

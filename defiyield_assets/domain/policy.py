@@ -1,6 +1,7 @@
 """The treasury's policy as data: parameters, lists, overrides, wallets.
 
-Lives here: the types that every rule reads, and their canonical form. Not here: reading YAML (config/loader.py) or the rules.
+Lives here: the types that every rule reads, and their canonical form. Not here: reading YAML (config/loader.py) or
+the rules.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,7 @@
 """Where a fact came from: the record of one vendor request.
 
-Lives here: the types that the transport fills and the archive keeps. Not here: fetching (sources) or storing (store/archive.py).
+Lives here: the types that the transport fills and the archive keeps. Not here: fetching (sources) or storing
+(store/archive.py).
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,7 @@
 """How every daily asset of the product is declared: same partitions, tags, owners, schema, failures.
 
-Lives here: `daily_asset`. Not here: the assets (assets/), policies by name (policies.py) or what is recorded on failure (failures.py).
+Lives here: `daily_asset`. Not here: the assets (assets/), policies by name (policies.py) or what is recorded on
+failure (failures.py).
 """
 
 import functools
@@ -68,7 +69,9 @@ def watched(asset: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             engine = _engine(resources)
             if engine is not None:
                 status = "degraded" if degraded else None
-                record_outcome(engine, asset, days, status, "Degraded" if degraded else "", degraded or "")
+                record_outcome(
+                    engine, asset, days, status, error_class="Degraded" if degraded else "", reason=degraded or ""
+                )
             if degraded:
                 context.log.warning("%s is degraded: %s", asset, degraded)
             _tell(asset, "degraded" if degraded else "done", time.perf_counter() - started)
@@ -97,7 +100,9 @@ def daily_asset(
     retry: dg.RetryPolicy | None = None,
     pool: str | None = None,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """Declare the asset that is the one writer of `table`, named as the table and described by its function's docstring."""
+    """Declare the asset that is the one writer of `table`, named as the table and described by its function's
+    docstring.
+    """
 
     def declare(fn: Callable[..., Any]) -> dg.AssetsDefinition:
         return dg.asset(

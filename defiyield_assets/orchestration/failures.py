@@ -1,6 +1,7 @@
 """What happens when an asset fails or is degraded: typed, recorded, shown; never swallowed.
 
-Lives here: turning errors into Dagster failures and rows of `asset_outcomes`. Not here: the errors (errors.py) or retries (policies.py).
+Lives here: turning errors into Dagster failures and rows of `asset_outcomes`. Not here: the errors (errors.py) or
+retries (policies.py).
 """
 
 import logging
@@ -22,6 +23,7 @@ def record_outcome(
     asset: str,
     days: DayRange,
     status: str | None,
+    *,
     error_class: str = "",
     reason: str = "",
     is_recoverable: bool = True,
@@ -81,6 +83,14 @@ def _record(engine: Engine | None, asset: str, days: DayRange, error: Exception,
         return
     recoverable = not isinstance(error, NotRecoverable)
     try:
-        record_outcome(engine, asset, days, "failed", type(error).__name__, str(error), recoverable)
-    except (SQLAlchemyError, DefiYieldError, OSError) as second:
-        log.error("could not record the failure of %s: %s", asset, second)
+        record_outcome(
+            engine,
+            asset,
+            days,
+            "failed",
+            error_class=type(error).__name__,
+            reason=str(error),
+            is_recoverable=recoverable,
+        )
+    except (SQLAlchemyError, DefiYieldError, OSError):
+        log.exception("could not record the failure of %s", asset)

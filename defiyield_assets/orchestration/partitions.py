@@ -1,6 +1,7 @@
 """Daily partitions and the step from a Dagster context to plain days.
 
-Lives here: the one `DAILY` and how assets read their days from a context. Not here: what a day means in time (domain/days.py).
+Lives here: the one `DAILY` and how assets read their days from a context. Not here: what a day means in time
+(domain/days.py).
 """
 
 from datetime import date, timedelta

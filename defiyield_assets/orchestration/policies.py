@@ -1,6 +1,7 @@
 """Retry and backfill policies: which layer tries again, and how ranges are cut into runs.
 
-Lives here: policies by name. Not here: retries of one request (sources/transport.py) or of failed partitions (sensors.py).
+Lives here: policies by name. Not here: retries of one request (sources/transport.py) or of failed partitions
+(sensors.py).
 """
 
 import dagster as dg

@@ -31,20 +31,22 @@ class Repair:
 
 def delay_before(attempt: int) -> timedelta:
     """How long after the last run ended attempt 1, 2, 3 may start: 5, 15, 45 minutes."""
-    return FIRST_DELAY * DELAY_FACTOR ** (attempt - 1)
+    return FIRST_DELAY * float(DELAY_FACTOR ** (attempt - 1))
 
 
 def plan_repairs(
     missing: Mapping[date, Sequence[str]],
     in_flight: frozenset[date],
     attempts: Mapping[date, Attempts],
+    *,
     beyond_repair: Mapping[date, frozenset[str]],
     now: datetime,
     max_requests: int,
 ) -> list[Repair]:
     """The repairs to request now, oldest day first.
 
-    A day is left alone while a run of it is in flight, after three attempts, before its delay is over, or when all that is
+    A day is left alone while a run of it is in flight, after three attempts, before its delay is over, or when all
+    that is
     missing cannot be recovered (`beyond_repair`: not recoverable assets with everything that depends on them).
     """
     repairs = []

@@ -3,6 +3,7 @@
 Lives here: row counts, column schemas and previews as metadata. Not here: the daily report (domain/reporting).
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -56,6 +57,7 @@ def report(
     *,
     asset: str | None = None,
     degraded: str | None = None,
+    counts: Mapping[str, Any] | None = None,
     **metadata: Any,
 ) -> dg.MaterializeResult[Any]:
     """A receipt as a materialisation: rows, days, content hash, preview, and why the asset is degraded, if it is."""
@@ -63,7 +65,7 @@ def report(
         "dagster/row_count": receipt.rows,
         "days": receipt.days,
         "sha256": receipt.sha256,
-        **{name: _python(value) for name, value in metadata.items() if value is not None},
+        **{name: _python(value) for name, value in {**(counts or {}), **metadata}.items() if value is not None},
     }
     if frame is not None and not frame.empty:
         facts["preview"] = preview(frame)

@@ -131,12 +131,14 @@ class MarketResource(dg.ConfigurableResource[Any]):
 
     def has_key(self, vendor: str) -> bool:
         """Whether the vendor may be asked: always in a closed loop, with a key when live."""
-        return self.market != "live" or vendor in load_settings().keys()
+        return self.market != "live" or vendor in load_settings().configured_keys()
 
     def ask(self, engine: Engine, day: date, question: Callable[[Gateway], Awaitable[T]]) -> T:
         """Open the gateway for partition `day`, ask, close it."""
         keys = (
-            load_settings().keys() if self.market == "live" else dict.fromkeys(load_settings().key_names(), "simulated")
+            load_settings().configured_keys()
+            if self.market == "live"
+            else dict.fromkeys(load_settings().key_names(), "simulated")
         )
 
         vendors = default_vendors(keys)
@@ -212,13 +214,15 @@ class NotifierResource(dg.ConfigurableResource[Any]):
         if settings.slack_bot_token is None:
             raise ConfigurationError("DEFIYIELD_SLACK_BOT_TOKEN is not set")
         client = SlackResource(token=settings.slack_bot_token.get_secret_value()).get_client()
-        answer = client.chat_postMessage(channel=settings.slack_channel or "", text=text, blocks=list(blocks))
+        answer = client.chat_postMessage(
+            channel=settings.slack_channel or "", text=text, blocks=[dict(block) for block in blocks]
+        )
         return "ok" if answer.get("ok") else str(answer.get("error"))
 
 
-
 def undo_executions(warehouse: WarehouseResource, market: MarketResource, first: date) -> int:
-    """Undo the plans of `first` and later on the simulated chain, and forget what was read of them; returns their number.
+    """Undo the plans of `first` and later on the simulated chain, and forget what was read of them; returns their
+    number.
 
     Derived tables of the days from `first` + 1 on are made again when these days run again.
     """

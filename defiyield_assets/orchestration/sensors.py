@@ -10,7 +10,6 @@ import dagster as dg
 
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.orchestration.jobs import plan_the_day
-from defiyield_assets.orchestration.partitions import DAILY
 from defiyield_assets.orchestration.repair import Attempts, plan_repairs
 from defiyield_assets.orchestration.resources import MarketResource, NotifierResource, WarehouseResource
 from defiyield_assets.settings import load_settings
@@ -65,14 +64,18 @@ def _runs(instance: dg.DagsterInstance, days: list[date]) -> tuple[frozenset[dat
     return frozenset(in_flight), attempts
 
 
-def _beyond_repair(warehouse: WarehouseResource, repository: dg.RepositoryDefinition, days: list[date]) -> dict[date, frozenset[str]]:
+def _beyond_repair(
+    warehouse: WarehouseResource, repository: dg.RepositoryDefinition, days: list[date]
+) -> dict[date, frozenset[str]]:
     """Assets that cannot be recovered, with everything that depends on them, by day."""
     outcomes = reads.read_days(warehouse.engine, schema.asset_outcomes, DayRange(min(days), max(days)))
     lost: dict[date, set[str]] = defaultdict(set)
-    for row in outcomes.itertuples():
-        if not row.is_recoverable:
-            hit = dg.AssetSelection.assets(row.asset).downstream().resolve(repository.asset_graph)
-            lost[row.date] |= {key.to_user_string() for key in hit}
+    for day, asset, is_recoverable in zip(
+        *(outcomes[name] for name in ("date", "asset", "is_recoverable")), strict=True
+    ):
+        if not is_recoverable:
+            hit = dg.AssetSelection.assets(asset).downstream().resolve(repository.asset_graph)
+            lost[day] |= {key.to_user_string() for key in hit}
     return {day: frozenset(names) for day, names in lost.items()}
 
 
@@ -82,24 +85,29 @@ def _beyond_repair(warehouse: WarehouseResource, repository: dg.RepositoryDefini
     minimum_interval_seconds=load_settings().repair_interval_seconds,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Asks again for what is missing of recent days: none in flight, three attempts with growing delay, a few requests "
+        "Asks again for what is missing of recent days: none in flight, three attempts with growing delay, a "
+        "few requests "
         "a tick; what cannot be recovered is never asked for."
     ),
 )
 def repair_recent_gaps(context: dg.SensorEvaluationContext, warehouse: WarehouseResource) -> dg.SensorResult:
     """Decide which recent days to repair and request their missing assets."""
     settings, now = load_settings(), datetime.now(UTC)
-    newest = DAILY.get_last_partition_key(current_time=now)
-    if newest is None or context.repository_def is None:
-        return dg.SensorResult(skip_reason="no complete day yet")
-    repository, last = context.repository_def, date.fromisoformat(newest)
+    if context.repository_def is None:
+        return dg.SensorResult(skip_reason="the sensor was evaluated without its repository")
+    repository, last = context.repository_def, now.date() - timedelta(days=1)
     days = [last - timedelta(days=offset) for offset in range(settings.repair_lookback_days)]
     missing = _missing(context.instance, _daily_keys(repository), days)
     if not missing:
         return dg.SensorResult(skip_reason=f"nothing is missing from {days[-1]} to {last}")
     in_flight, attempts = _runs(context.instance, sorted(missing))
     repairs = plan_repairs(
-        missing, in_flight, attempts, _beyond_repair(warehouse, repository, days), now, settings.repair_max_requests
+        missing,
+        in_flight,
+        attempts,
+        beyond_repair=_beyond_repair(warehouse, repository, days),
+        now=now,
+        max_requests=settings.repair_max_requests,
     )
     requests = [
         dg.RunRequest(
@@ -135,4 +143,6 @@ def tell_of_failed_runs(
     steps = [event.step_key or "?" for event in context.get_step_failure_events()]
     words = ", ".join(steps[:10]) or str(context.failure_event.message)
     text = f"Run {run.run_id[:8]} of {run.job_name} for {day} failed: {words}"
-    notifier.post(text, [], f"failure-{run.run_id[:8]}.txt", market=market, engine=warehouse.engine, day=datetime.now(UTC).date())
+    notifier.post(
+        text, [], f"failure-{run.run_id[:8]}.txt", market=market, engine=warehouse.engine, day=datetime.now(UTC).date()
+    )

@@ -160,7 +160,9 @@ class GeneratedPrices:
         return np.round(4.4 + 0.5 * self._noise(0.995, "bill rate")[:, 0], 2)
 
     def observations(self, series_id: str, day: date) -> list[Observation] | None:
-        """A rate of RATE_SPREADS (None: unknown series) on business days, released on the next one; no value on 1 January and 25 December."""
+        """A rate of RATE_SPREADS (None: unknown series) on business days, released on the next one; no value on 1
+        January and 25 December.
+        """
         if series_id not in RATE_SPREADS:
             return None
         rows = []
@@ -171,5 +173,9 @@ class GeneratedPrices:
             released = observed + timedelta(days=3 if observed.weekday() == 4 else 1)
             if released <= day:
                 is_holiday = (observed.month, observed.day) in ((1, 1), (12, 25))
-                rows.append(Observation(observed, None if is_holiday else f"{self._rate[i] + RATE_SPREADS[series_id]:.2f}", released))
+                rows.append(
+                    Observation(
+                        observed, None if is_holiday else f"{self._rate[i] + RATE_SPREADS[series_id]:.2f}", released
+                    )
+                )
         return rows

@@ -124,6 +124,8 @@ def _by_key(engine: sa.Engine, table: sa.Table, source: sa.FromClause) -> list[s
 def first_points(engine: sa.Engine, through: date) -> dict[str, date]:
     """First day of each pool in `pool_histories`, over points dated up to and including `through`."""
     table = schema.pool_histories
-    query = sa.select(table.c.pool_id, sa.func.min(table.c.date)).where(table.c.date <= through).group_by(table.c.pool_id)
+    query = (
+        sa.select(table.c.pool_id, sa.func.min(table.c.date)).where(table.c.date <= through).group_by(table.c.pool_id)
+    )
     with read_transaction(engine, f"read {table.name}") as connection:
-        return {pool_id: first for pool_id, first in connection.execute(query)}
+        return dict(connection.execute(query).tuples().all())

@@ -183,8 +183,9 @@ def fixed_flows(
 
     if not values:
         return None
+    variables = model.lp.variablesDict()
     for switch, is_on in _decisions(model, values).items():
-        variable = model.lp.variablesDict()[switch]
+        variable = variables[switch]
         variable.lowBound = variable.upBound = float(is_on)
     model.lp.solve(pulp.HiGHS(msg=False, threads=1, timeLimit=time_limit, random_seed=SEED))
     if model.lp.status != pulp.LpStatusOptimal:

@@ -37,8 +37,10 @@ def build_postings(
     and the meaning of a receipt depend on what was before. Only postings of `days` are valued, so a day's slice costs
     one pass over the history and needs prices of its own days only. `contracts` is `pool_contracts`;
     `confirmed_blocks` maps a chain id to its highest block that is deep enough, postings above it are pending (None or
-    a chain that is not named: all are final). `valued`: days whose postings get a value (None: all of `days`); the others
-    have `valued_usd` null, so that history before the first known close can be booked. `valued_usd` is exact; untrusted tokens and shares are worth 0 here.
+    a chain that is not named: all are final). `valued`: days whose postings get a value (None: all of `days`); the
+    others
+    have `valued_usd` null, so that history before the first known close can be booked. `valued_usd` is exact;
+    untrusted tokens and shares are worth 0 here.
     A trusted token without a close: SuspiciousDataError with token and day.
     """
     book = AddressBook.of(policy, contracts)

@@ -127,7 +127,8 @@ def tracked_pools(
 ) -> pd.DataFrame:
     """Which pools are followed on which day, [date, pool_id]: those that passed the pre-filter and those that we hold.
 
-    `held` has columns date and pool_id: pools whose shares a wallet holds on chain at the end of that day. A day without
+    `held` has columns date and pool_id: pools whose shares a wallet holds on chain at the end of that day. A day
+    without
     any pre-filter verdict (a backfill of days before the first run) follows all of `followed`. Only facts of the day
     decide, so that a re-run of a day follows the same pools.
     """

@@ -110,7 +110,9 @@ def mark_checked(events: pd.DataFrame, icebox: pd.DataFrame, day: date) -> pd.Da
     no row in `icebox`.
     """
     words = f"{len(icebox)} tokens barred at the end of the day"
-    row = pd.DataFrame([(day, "*", "*", CHECKED, "*", CHECKED.upper(), words, len(icebox))], columns=list(events.columns))
+    row = pd.DataFrame(
+        [(day, "*", "*", CHECKED, "*", CHECKED.upper(), words, len(icebox))], columns=list(events.columns)
+    )
     return row if events.empty else pd.concat([row, events], ignore_index=True)
 
 

@@ -44,7 +44,9 @@ def investable_wallet(policy: Policy) -> Wallet:
     for wallet in policy.wallets:
         if wallet.investable:
             return wallet
-    raise ConfigurationError("accounts.yaml names no investable wallet: set `investable: true` on the one that plans spend from")
+    raise ConfigurationError(
+        "accounts.yaml names no investable wallet: set `investable: true` on the one that plans spend from"
+    )
 
 
 def plan_inputs(warehouse: WarehouseResource, day: Any) -> dict[str, Any]:
@@ -105,9 +107,7 @@ def _plan(
     stored = reads.read_days(engine, schema.allocation_snapshot, only)
     inputs = plan_inputs(warehouse, day)
     forecasts = reads.read_days(engine, schema.pool_forecasts, only)
-    plan = plan_allocation(
-        build_problem(**inputs, forecasts=forecasts, policy_hash=stored.iloc[0]["policy_hash"])
-    )
+    plan = plan_allocation(build_problem(**inputs, forecasts=forecasts, policy_hash=stored.iloc[0]["policy_hash"]))
     receipts = [
         writes.replace_slice(engine, table, frame, only)
         for (table, _), frame in zip(PLAN_TABLES, (plan.runs, plan.allocations, plan.steps), strict=True)
@@ -125,7 +125,7 @@ def _plan(
     context.log.info("plan of %s: %s", day, run["message"])
     held = plan.allocations[plan.allocations["action"] != "left_out"]
     return (
-        report(receipts[0], plan.runs, asset="allocation_runs", **facts, assumed_prices=assumed or None),
+        report(receipts[0], plan.runs, asset="allocation_runs", counts=facts, assumed_prices=assumed or None),
         report(receipts[1], held, asset="allocations"),
         report(receipts[2], plan.steps, asset="allocation_steps"),
     )
@@ -143,7 +143,9 @@ def _plan(
 def plan_executions(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource
 ) -> dg.MaterializeResult:
-    """Hand the verified plan to the simulated chain, which executes it on the next day; a live market gets advice only."""
+    """Hand the verified plan to the simulated chain, which executes it on the next day; a live market gets advice
+    only.
+    """
     day, engine = single_day(context), warehouse.engine
     only = DayRange.of(day)
     run = reads.read_days(engine, schema.allocation_runs, only).iloc[0]

@@ -97,7 +97,9 @@ def gas_forecasts(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
     ],
 )
 def forecast_scores(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
-    """What the forecasts that fell due on the day were worth: error, error of the last value, coverage, pinball loss."""
+    """What the forecasts that fell due on the day were worth: error, error of the last value, coverage, pinball
+    loss.
+    """
     days, engine = day_range(context), warehouse.engine
     span = days.back(max(HORIZONS) + 1)
     forecasts = reads.read_days(engine, schema.pool_forecasts, span)

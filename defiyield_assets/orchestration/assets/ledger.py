@@ -59,10 +59,18 @@ def _first_block(warehouse: WarehouseResource, wallet: Wallet, day: date) -> int
 def _cursors(transactions: pd.DataFrame, wallets: tuple[Wallet, ...], day: date) -> pd.DataFrame:
     rows = []
     for wallet in wallets:
-        own = transactions[(transactions["from_address"] == wallet.address) | (transactions["to_address"] == wallet.address)]
+        own = transactions[
+            (transactions["from_address"] == wallet.address) | (transactions["to_address"] == wallet.address)
+        ]
         last = int(own.loc[own["date"] <= day, "block_number"].max()) if (own["date"] <= day).any() else 0
         rows.append(
-            {"chain_id": wallet.chain_id, "wallet": wallet.address, "kind": "all", "last_block": last, "read_through": day}
+            {
+                "chain_id": wallet.chain_id,
+                "wallet": wallet.address,
+                "kind": "all",
+                "last_block": last,
+                "read_through": day,
+            }
         )
     return pd.DataFrame(rows, columns=[column.name for column in schema.account_cursors.columns])
 
@@ -162,7 +170,14 @@ def postings_through(warehouse: WarehouseResource, day: date) -> pd.DataFrame:
     phase=1,
     spec="ledger.md",
     backfill=DAY_BY_DAY,
-    deps=["account_transactions", "chain_balances", "pool_contracts", "daily_bars", "gas_fees_daily", "policy_snapshot"],
+    deps=[
+        "account_transactions",
+        "chain_balances",
+        "pool_contracts",
+        "daily_bars",
+        "gas_fees_daily",
+        "policy_snapshot",
+    ],
 )
 def ledger_postings(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
     """Double entry over every transfer, in integers; the legs of a transaction sum to zero per token.
@@ -177,7 +192,11 @@ def ledger_postings(context: dg.AssetExecutionContext, warehouse: WarehouseResou
     booked = build_postings(transactions, policy=policy, contracts=contracts, prices=prices, days=history, valued=only)
     observed = reads.read_days(engine, schema.chain_balances, history)
     accruals = build_accruals(booked, observed, prices=prices, days=only)
-    own = pd.concat([booked[booked["date"] == day], accruals], ignore_index=True) if len(accruals) else booked[booked["date"] == day]
+    own = (
+        pd.concat([booked[booked["date"] == day], accruals], ignore_index=True)
+        if len(accruals)
+        else booked[booked["date"] == day]
+    )
     writes.insert_missing(engine, schema.ledger_postings, booked[booked["date"] < day].reset_index(drop=True))
     own = own.reset_index(drop=True)
     receipt = writes.replace_slice(engine, schema.ledger_postings, own, only)
@@ -213,7 +232,8 @@ def _apys_known(warehouse: WarehouseResource, pool_ids: list[str], day: date) ->
         return revisions[["pool_id", "date", "apy"]]
     if not (revisions["revision"] > 0).any():
         return revisions[["pool_id", "date", "apy"]]
-    views = [known_view(rows, cutoff(known)) for known, rows in revisions.groupby("date")]
+    days: list[date] = sorted(set(revisions["date"]))
+    views = [known_view(revisions[revisions["date"] == known], cutoff(known)) for known in days]
     return pd.concat(views, ignore_index=True)[["pool_id", "date", "apy"]]
 
 
@@ -274,7 +294,10 @@ def nav_daily(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -
     )
     row = frame.iloc[0]
     return report(
-        writes.replace_slice(engine, schema.nav_daily, frame, only), frame, nav_usd=float(row["nav_usd"]), idle_share=row["idle_share"]
+        writes.replace_slice(engine, schema.nav_daily, frame, only),
+        frame,
+        nav_usd=float(row["nav_usd"]),
+        idle_share=row["idle_share"],
     )
 
 
@@ -295,9 +318,7 @@ def yield_attribution(context: dg.AssetExecutionContext, warehouse: WarehouseRes
     pool_ids = sorted(set(positions["pool_id"]) | set(previous["pool_id"]))
     advertised = reads.pool_histories(engine, before, cutoff(before.end), pool_ids) if pool_ids else positions
     horizon = warehouse.policy(day).parameters.horizon_days
-    expected = reads.read_days(
-        engine, schema.pool_forecasts, before, where={"target": "apy", "horizon_days": horizon}
-    )
+    expected = reads.read_days(engine, schema.pool_forecasts, before, where={"target": "apy", "horizon_days": horizon})
     frame = attribute_yield(
         day,
         positions=positions,

@@ -133,7 +133,8 @@ def _points(frames: list[pd.DataFrame]) -> pd.DataFrame:
 def pool_histories(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource
 ) -> dg.MaterializeResult:
-    """Daily points of every tracked pool: one chart request per pool that is new, has gaps or is held, whatever the range.
+    """Daily points of every tracked pool: one chart request per pool that is new, has gaps or is held, whatever the
+    range.
 
     The day's own point comes from the snapshot. A changed past value becomes a new revision.
     """
@@ -246,4 +247,4 @@ def pool_groups(context: dg.AssetExecutionContext, warehouse: WarehouseResource)
     days = day_range(context)
     groups = assign_groups(reads.read_days(warehouse.engine, schema.pool_metrics, days))
     counts = {f"group_{group}": int(n) for group, n in groups["pool_group"].value_counts().items()}
-    return report(writes.replace_slice(warehouse.engine, schema.pool_groups, groups, days), groups, **counts)
+    return report(writes.replace_slice(warehouse.engine, schema.pool_groups, groups, days), groups, counts=counts)

@@ -54,7 +54,8 @@ def ohlcv_coinmarketcap(
     """Daily bars with market capitalisation of every approved token that has a CoinMarketCap id."""
     days = day_range(context)
     known = reads.read_all(warehouse.engine, schema.instruments)
-    by_id = {int(row.cmc_id): row.instrument_id for row in known.itertuples() if pd.notna(row.cmc_id)}
+    listed = known[known["cmc_id"].notna()]
+    by_id: dict[int, str] = dict(zip(listed["cmc_id"].astype(int), listed["instrument_id"], strict=True))
     if not market.has_key("coinmarketcap"):
         variable, adds = KEY_VARIABLES["coinmarketcap"]
         empty = pd.DataFrame(columns=[column.name for column in schema.ohlcv_coinmarketcap.columns])
@@ -90,7 +91,8 @@ def closes_defillama(
     """Daily close of every approved token by address, the keyless source; confidence 0 marks an assumed price."""
     days = day_range(context)
     known = reads.read_all(warehouse.engine, schema.instruments, where={"type": "crypto"})
-    coins = [(row.chain, row.address) for row in known.itertuples() if row.address]
+    known = known[known["address"].notna()]
+    coins: list[tuple[str, str]] = list(zip(known["chain"], known["address"], strict=True))
     asked = _days_to_ask(warehouse, schema.closes_defillama, days)
 
     async def question(gateway: Gateway) -> Fetched[pd.DataFrame]:
@@ -128,4 +130,4 @@ def daily_bars(context: dg.AssetExecutionContext, warehouse: WarehouseResource) 
         span,
     )
     quality = {f"quality_{name}": int(n) for name, n in bars["quality"].value_counts().items()}
-    return report(_keep(warehouse, schema.daily_bars, bars, days), bars, **quality)
+    return report(_keep(warehouse, schema.daily_bars, bars, days), bars, counts=quality)

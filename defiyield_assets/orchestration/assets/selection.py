@@ -47,7 +47,7 @@ def token_registry(context: dg.AssetExecutionContext, warehouse: WarehouseResour
         ignore_index=True,
     )
     counts = {str(verdict): int(n) for verdict, n in frame["verdict"].value_counts().items()}
-    return report(writes.replace_slice(engine, schema.token_registry, frame, days), frame, **counts)
+    return report(writes.replace_slice(engine, schema.token_registry, frame, days), frame, counts=counts)
 
 
 @daily_asset(
@@ -59,7 +59,9 @@ def token_registry(context: dg.AssetExecutionContext, warehouse: WarehouseResour
     deps=["pools", "token_registry", "daily_bars", "policy_snapshot", "pool_aliases"],
 )
 def prefiltered_pools(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
-    """Every active pool with the pre-filter's verdict and all reasons, so that costly calls are made only for usable pools."""
+    """Every active pool with the pre-filter's verdict and all reasons, so that costly calls are made only for
+    usable pools.
+    """
     days, engine = day_range(context), warehouse.engine
     aliases = reads.read_all(engine, schema.pool_aliases)
     frames = []
@@ -158,7 +160,8 @@ def _previous_icebox(warehouse: WarehouseResource, days: DayRange) -> pd.DataFra
     newest = reads.newest_day(engine, schema.icebox_events, on_or_before=yesterday)
     if newest is not None:
         raise SuspiciousDataError(
-            f"icebox of {yesterday} is missing or incomplete (the newest before {days.start} is {newest}): materialise the "
+            f"icebox of {yesterday} is missing or incomplete (the newest before {days.start} is {newest}):
+            materialise the "
             f"days from {newest} to {yesterday} in order, for example by the phases ingest and analyse"
         )
     return None
@@ -192,7 +195,8 @@ def _last_listings(
     """The newest older snapshot row of each pool that we hold and that the vendor no longer lists."""
     unlisted = sorted(set(positions["pool_id"]) - set(snapshots["pool_id"]))
     listings = [
-        reads.read_latest(warehouse.engine, schema.pools, on_or_before=day, where={"pool_id": pool_id}) for pool_id in unlisted
+        reads.read_latest(warehouse.engine, schema.pools, on_or_before=day, where={"pool_id": pool_id})
+        for pool_id in unlisted
     ]
     return [listing for listing in listings if len(listing)]
 
@@ -217,7 +221,9 @@ def _last_listings(
     ],
 )
 def eligible_pools(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
-    """Every pre-filtered or held pool with the final verdict and all reasons; held ones may be exit only or must be left."""
+    """Every pre-filtered or held pool with the final verdict and all reasons; held ones may be exit only or must
+    be left.
+    """
     day, engine = single_day(context), warehouse.engine
     only = DayRange.of(day)
     positions = reads.read_days(engine, schema.pool_positions, only)

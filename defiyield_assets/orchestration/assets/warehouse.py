@@ -1,6 +1,7 @@
 """Assets that open the day: the schema, the policy as it stands, and what identifies pools and tokens.
 
-Lives here: migrations, policy_snapshot, pool_aliases, pool_contracts, instruments. Not here: anything that a vendor tells.
+Lives here: migrations, policy_snapshot, pool_aliases, pool_contracts, instruments. Not here: anything that a vendor
+tells.
 """
 
 import dagster as dg
@@ -51,7 +52,8 @@ def policy_snapshot(
 ) -> dg.MaterializeResult:
     """Parameters, approved and barred tokens, protocols, aliases, overrides and wallets in force, one row a day."""
     days = day_range(context)
-    rows, warnings = [], set()
+    rows: list[dict[str, object]] = []
+    warnings: set[str] = set()
     for day in days:
         loaded = policy.load(day, market.simulation)
         warnings.update(loaded.warnings)

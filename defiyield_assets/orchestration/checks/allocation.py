@@ -19,7 +19,9 @@ from defiyield_assets.store import reads, schema
     asset="allocation_steps", additional_deps=["allocation_runs", "allocations"], blocking=True, partitions_def=DAILY
 )
 def plan_replay(context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource) -> dg.AssetCheckResult:
-    """The published steps replay on the day's balances with zero error in base units, and every limit holds at the end."""
+    """The published steps replay on the day's balances with zero error in base units, and every limit holds at
+    the end.
+    """
     day = date.fromisoformat(context.partition_key)
     engine, only = warehouse.engine, DayRange.of(day)
     runs = reads.read_days(engine, schema.allocation_runs, only)

@@ -43,10 +43,10 @@ def postings_sum_to_zero(context: dg.AssetCheckExecutionContext, warehouse: Ware
     return _verdict([*find_unbalanced(postings), *find_negative_balances(postings)])
 
 
-@dg.asset_check(
-    asset="daily_balances", additional_deps=["chain_balances"], blocking=True, partitions_def=DAILY
-)
-def balances_equal_the_chain(context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource) -> dg.AssetCheckResult:
+@dg.asset_check(asset="daily_balances", additional_deps=["chain_balances"], blocking=True, partitions_def=DAILY)
+def balances_equal_the_chain(
+    context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource
+) -> dg.AssetCheckResult:
     """Every wallet balance equals the chain's to the base unit; differences of untrusted tokens are doubts only."""
     day = _day(context)
     only = DayRange.of(day)
@@ -62,7 +62,9 @@ def balances_equal_the_chain(context: dg.AssetCheckExecutionContext, warehouse: 
 
 
 @dg.asset_check(asset="nav_daily", blocking=True, partitions_def=DAILY)
-def nav_change_is_explained(context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource) -> dg.AssetCheckResult:
+def nav_change_is_explained(
+    context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource
+) -> dg.AssetCheckResult:
     """NAV change = flows + income - expenses + price change + unexplained, exactly."""
     day = _day(context)
     nav = reads.read_days(warehouse.engine, schema.nav_daily, DayRange.of(day))

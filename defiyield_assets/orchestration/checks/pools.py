@@ -8,7 +8,7 @@ from defiyield_assets.domain.days import DayRange
 from defiyield_assets.orchestration.assets.pools import tracked_on
 from defiyield_assets.orchestration.partitions import DAILY
 from defiyield_assets.orchestration.resources import WarehouseResource
-from defiyield_assets.store import reads, schema
+from defiyield_assets.store import reads
 
 
 @dg.asset_check(asset="pool_histories", partitions_def=DAILY)

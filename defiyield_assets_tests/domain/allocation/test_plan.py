@@ -89,6 +89,13 @@ def test_issuer_cap_splits_a_pair_by_its_tokens() -> None:
     assert usdc == pytest.approx(600_000, abs=1.0)
 
 
+def test_issuer_cap_counts_what_is_held_as_it_is_and_what_is_added_in_equal_parts() -> None:
+    coins = [Coin("usdc", balance=units(300_000)), Coin("dai", 18, balance=units(300_000, 18))]
+    pair = Pool("pair", ("usdc", "dai"), apy=0.2, role="liquidity", held=(units(300_000), units(100_000, 18)))
+    plan = solve(market([pair], coins, max_token_share=0.6))
+    assert value(plan, "pair") == pytest.approx(CASH, abs=0.1)
+
+
 def test_tokens_of_one_issuer_share_its_cap() -> None:
     coins = [Coin("usdc", balance=units(CASH), issuer="circle"), Coin("eurc", issuer="circle")]
     plan = solve(market([Pool("a"), Pool("b", ("eurc",), apy=0.2)], coins, max_token_share=0.6))
@@ -314,9 +321,9 @@ def test_barred_tokens_are_never_bought_but_may_be_sold_or_left() -> None:
 
 
 def test_a_permissioned_token_that_we_may_not_buy_is_not_bought() -> None:
-    coins = [Coin("usdc", balance=units(CASH)), Coin("gated", 18, access="permissioned", balance=units(3000, 18))]
+    coins = [Coin("usdc", balance=units(CASH)), Coin("gated", 18, access="permissioned", balance=units(30_000, 18))]
     plan = solve(market([Pool("a", apy=0.02), Pool("g", ("gated",), apy=0.5)], coins))
-    assert value(plan, "g") == pytest.approx(3000, abs=0.01)
+    assert value(plan, "g") == pytest.approx(30_000, abs=0.05)
     assert value(plan, "a") == pytest.approx(CASH, abs=0.1)
 
 
@@ -447,6 +454,15 @@ def test_frames_have_the_columns_of_their_tables_in_key_order(name: str) -> None
         assert allowed is None or set(frame[column.name]) <= set(allowed)
     empty = solve(market([], [Coin("usdc")]))
     assert list(empty.steps.columns) == [column.name for column in schema.allocation_steps.columns]
+
+
+def test_an_exact_plan_that_is_not_the_models_is_not_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    from defiyield_assets.domain.allocation import plan as module
+
+    monkeypatch.setattr(module, "build_steps", lambda problem, limits, flows: module.held_plan(problem))
+    plan = plan_allocation(market([Pool("a", apy=0.1)]).problem())
+    assert plan.status == "unverified"
+    assert "away from the model" in plan.message
 
 
 def test_the_same_day_gives_the_same_plan() -> None:
