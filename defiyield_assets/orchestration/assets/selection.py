@@ -160,9 +160,8 @@ def _previous_icebox(warehouse: WarehouseResource, days: DayRange) -> pd.DataFra
     newest = reads.newest_day(engine, schema.icebox_events, on_or_before=yesterday)
     if newest is not None:
         raise SuspiciousDataError(
-            f"icebox of {yesterday} is missing or incomplete (the newest before {days.start} is {newest}):
-            materialise the "
-            f"days from {newest} to {yesterday} in order, for example by the phases ingest and analyse"
+            f"icebox of {yesterday} is missing or incomplete (the newest before {days.start} is {newest}): "
+            f"materialise the days from {newest} to {yesterday} in order, for example by the phases ingest and analyse"
         )
     return None
 
