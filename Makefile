@@ -29,10 +29,10 @@ ui: install
 	@DEFIYIELD_STATE_DIR=$(STATE) DEFIYIELD_MARKET=$(MARKET) $(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port 3000
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: install
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .

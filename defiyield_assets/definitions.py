@@ -42,7 +42,7 @@ def build_defs(settings: Settings | None = None, **overrides: Any) -> dg.Definit
     """All definitions; `overrides` replace resources by name (tests hand in fakes)."""
     resources = build_resources(settings or load_settings()) | overrides
     return dg.Definitions(
-        assets=dg.load_assets_from_package_module(asset_modules),
+        assets=dg.load_assets_from_package_module(asset_modules, include_specs=True),
         asset_checks=dg.load_asset_checks_from_package_module(check_modules),
         jobs=[plan_the_day],
         schedules=[daily_plan_schedule],

@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 
 MAX_ATTEMPTS = 3
 FIRST_DELAY = timedelta(minutes=5)
+"""Default of the setting `repair_first_delay_seconds`."""
 DELAY_FACTOR = 3
 
 
@@ -42,6 +43,7 @@ def plan_repairs(
     beyond_repair: Mapping[date, frozenset[str]],
     now: datetime,
     max_requests: int,
+    first_delay: timedelta = FIRST_DELAY,
 ) -> list[Repair]:
     """The repairs to request now, oldest day first.
 
@@ -56,7 +58,7 @@ def plan_repairs(
         if not wanted or day in in_flight or past.count >= MAX_ATTEMPTS:
             continue
         attempt = past.count + 1
-        if past.last_ended is not None and now < past.last_ended + delay_before(attempt):
+        if past.last_ended is not None and now < past.last_ended + delay_before(attempt, first_delay):
             continue
         repairs.append(Repair(day, wanted, attempt))
     return repairs[:max_requests]

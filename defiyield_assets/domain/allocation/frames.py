@@ -166,7 +166,8 @@ def explain(plan: ExactPlan, limits: Limits, message: str) -> dict[str, str]:
         if action in ("enter", "increase"):
             reasons[key] = _why_grown(limits, pool, values[key], full.get(key))
             if next_best is not None:
-                reasons[key] += f"; next best left out: {next_best.pool_id} at {rates[next_best.pool_id]:.2%}"
+                name = f"{next_best.protocol} {next_best.pool_id[:8]}"
+                reasons[key] += f"; next best left out: {name} at {rates[next_best.pool_id]:.2%}"
         elif action == "left_out":
             reasons[key] = _why_left_out(limits, pool, full.get(key), rates[key], worst) or message
         else:

@@ -218,11 +218,9 @@ def _judge(
         return _outcome(found, status, " ".join([message, *notes]), found.plan)
     if relaxation:
         notes.append(relaxation)
-    assert found.first is not None
-    count, gain = len(found.plan.transactions), found.first.objective
-    message = f"{count} transactions gain {gain:,.2f} USD against doing nothing."
+    message = f"{len(found.plan.transactions)} transactions earn more than doing nothing, costs included."
     if reference != Reference(0.0, 0.0):
-        message = f"The limits do not allow to do nothing. {message}"
+        message = f"The limits do not allow to do nothing; {len(found.plan.transactions)} transactions keep them best."
     return _outcome(found, "optimal", " ".join([message, *notes]), found.plan)
 
 

@@ -5,12 +5,13 @@ import pandas as pd
 
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.gas.fees import daily_fees, hourly_fees
-from defiyield_assets.errors import NotRecoverable
+from defiyield_assets.errors import ConfigurationError, NotRecoverable
 from defiyield_assets.orchestration.declarations import daily_asset
 from defiyield_assets.orchestration.partitions import day_range
 from defiyield_assets.orchestration.policies import ONE_RUN, RETRY_INGESTION
 from defiyield_assets.orchestration.reporting import report
 from defiyield_assets.orchestration.resources import MarketResource, WarehouseResource
+from defiyield_assets.settings import KEY_VARIABLES
 from defiyield_assets.sources.ethgastracker import EthGasTracker
 from defiyield_assets.sources.transport import Fetched, Gateway
 from defiyield_assets.store import reads, schema, writes
@@ -38,6 +39,11 @@ def gas_fees_hourly(
     One answer reaches seven days back: complete hours before the day are added where none is known yet.
     """
     days, engine = day_range(context), warehouse.engine
+    if not market.has_key("ethgastracker"):
+        variable, adds = KEY_VARIABLES["ethgastracker"]
+        raise ConfigurationError(
+            f"no {variable}: without it there are no {adds}, and no plan; pools and prices still come"
+        )
 
     async def question(gateway: Gateway) -> Fetched[pd.DataFrame]:
         return await EthGasTracker(gateway).hourly()

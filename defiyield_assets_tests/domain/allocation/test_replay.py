@@ -114,6 +114,7 @@ STEP_BREAKS: list[tuple[str, int, dict[str, Any], str]] = [
     ("DEPOSIT", 0, {"seq": 99}, "seq does not count"),
     ("DEPOSIT", 0, {"step_type": "STAKE"}, "unknown step STAKE"),
     ("DEPOSIT", 1, {"amount_in": lambda value: value - value // 1000}, "equal value"),
+    ("DEPOSIT", 1, {"amount_in": lambda value: value - (10**13 if value > 10**15 else 10)}, "equal value"),
     ("DEPOSIT", 1, {"gas_units": 5}, "gas_units"),
     ("DEPOSIT", 1, {"pool_id": "a"}, "legs of different steps"),
     ("WITHDRAW", 0, {"amount_out": lambda value: value * 10}, "are in the pool"),
@@ -198,6 +199,7 @@ RUN_BREAKS: list[tuple[dict[str, Any], str]] = [
     ({"gas_usd": lambda value: value + Decimal("0.01")}, "wealth"),
     ({"conversion_usd": lambda value: value + Decimal("0.01")}, "conversion_usd"),
     ({"conversion_usd": lambda value: value + Decimal("1e-18")}, "wealth"),
+    ({"conversion_usd": lambda value: value - Decimal("1e-18")}, "wealth"),
     ({"eth_balance_wei": one_more}, "eth_balance_wei"),
     ({"n_steps": one_more}, "n_steps"),
     ({"n_pools": one_more}, "n_pools"),
@@ -273,6 +275,12 @@ def test_a_broken_limit_is_found(plan: AllocationPlan, build: Callable[[], Marke
     import re
 
     assert re.search(message, errors(plan, build()))
+
+
+def test_eth_has_to_pay_at_the_p90_price(plan: AllocationPlan) -> None:
+    mean_wei = int(plan.runs["gas_usd"].iloc[0] / Decimal(2500) * 10**18)
+    case = replace(market(), eth_wei=mean_wei * 3 // 2)
+    assert "at the p90 price" in errors(plan, case)
 
 
 def test_a_barred_token_is_neither_bought_nor_deposited(plan: AllocationPlan) -> None:

@@ -1,0 +1,27 @@
+"""Tables that the machinery itself writes, shown in the graph so that nobody has to guess where they come from.
+
+Lives here: external asset specs. Not here: who writes them (store/archive.py, failures.py, ledger.py).
+"""
+
+import dagster as dg
+
+from defiyield_assets.orchestration.declarations import OWNERS
+from defiyield_assets.orchestration.reporting import table_schema
+from defiyield_assets.store import schema
+
+bookkeeping = [
+    dg.AssetSpec(
+        table.name,
+        description=table.comment,
+        group_name="archive",
+        kinds={"sql"},
+        owners=OWNERS,
+        metadata={
+            "dagster/column_schema": table_schema(table),
+            "dagster/table_name": table.name,
+            "spec": "vendors.md",
+        },
+    )
+    for table in (schema.raw_fetches, schema.raw_bodies, schema.asset_outcomes, schema.account_cursors)
+]
+"""One row per vendor request, the bodies, outcomes of assets, and how far wallets were read."""

@@ -1,0 +1,180 @@
+"""Whole installations for tests: a state folder, its definitions, days run through Dagster in process, table fingerprints.
+
+Lives here: what end-to-end, fault, look-ahead and orchestration tests share. Not here: databases (databases.py) or tests.
+"""
+
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from defiyield_assets.definitions import build_defs
+from defiyield_assets.domain.days import DayRange
+from defiyield_assets.orchestration import resources
+from defiyield_assets.orchestration.resources import MarketResource, WarehouseResource
+from defiyield_assets.settings import Settings
+from defiyield_assets.sources.transport import Gateway
+from defiyield_assets.store import reads, schema
+from defiyield_assets.store.rows import rows_hash, to_rows
+
+FIRST = date(2025, 6, 3)
+"""The demo day, and the first day of every closed loop here."""
+LOOP_DAYS = 5
+UNCOMPARED = {"raw_fetches"}
+"""Tables that grow with every request: how often a vendor was asked is no content."""
+SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def day_after(day: date, days: int = 1) -> date:
+    """The UTC day that many days later."""
+    return day + timedelta(days=days)
+
+
+@dataclass(frozen=True)
+class Installation:
+    """One state folder with its warehouse, chain and reports."""
+
+    folder: Path
+    market: str = "simulated"
+    database_url: str | None = None
+    recorded_data: Path | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> Settings:
+        """Settings of this installation, whatever the environment says."""
+        url = self.database_url or f"sqlite:///{self.folder / 'warehouse.sqlite'}"
+        return Settings(
+            market=self.market, state_dir=self.folder, database_url=url, recorded_data=self.recorded_data, config_dir=None
+        )
+
+    @property
+    def warehouse(self) -> WarehouseResource:
+        """The warehouse as assets are handed it."""
+        return WarehouseResource(url=self.settings.warehouse_url, market=self.market)
+
+    @property
+    def engine(self) -> sa.Engine:
+        """Engine of the migrated warehouse."""
+        return self.warehouse.engine
+
+    @property
+    def definitions(self) -> dg.Definitions:
+        """All definitions over this state."""
+        return build_defs(self.settings, **self.overrides)
+
+    def run(
+        self, day: date, assets: Iterable[str] | None = None, *, raise_on_error: bool = True
+    ) -> dg.ExecuteInProcessResult:
+        """Materialise the day, or some of its assets, through Dagster in this process."""
+        with dg.DagsterInstance.ephemeral() as instance:
+            return self.definitions.resolve_job_def("plan_the_day").execute_in_process(
+                partition_key=day.isoformat(),
+                instance=instance,
+                asset_selection=None if assets is None else [dg.AssetKey(name) for name in assets],
+                raise_on_error=raise_on_error,
+                run_config=SILENT,
+            )
+
+    def rows(self, table: sa.Table, day: date | None = None) -> Any:
+        """The table's rows, of one day or all."""
+        return reads.read_all(self.engine, table) if day is None else reads.read_days(self.engine, table, DayRange.of(day))
+
+    def fingerprints(self, day: date | None = None) -> dict[str, str]:
+        """Content hash of every table; with a day, of that day's slice of every dated table."""
+        tables = [table for table in schema.metadata.sorted_tables if table.name not in UNCOMPARED]
+        dated = [table for table in tables if day is None or table.info["day"] is not None]
+        return {table.name: rows_hash(table, to_rows(table, self.rows(table, day))) for table in dated}
+
+    def copy_to(self, folder: Path) -> "Installation":
+        """The same state somewhere else (SQLite only): warehouse, chain and reports as they are now."""
+        folder.mkdir(parents=True)
+        for name in ("warehouse.sqlite", "chain.sqlite"):
+            if not (self.folder / name).exists():
+                continue
+            source, target = (sa.create_engine(f"sqlite:///{place / name}") for place in (self.folder, folder))
+            with source.connect() as one, target.connect() as other:
+                one.connection.driver_connection.backup(other.connection.driver_connection)  # type: ignore[union-attr]
+            source.dispose()
+            target.dispose()
+        if (self.folder / "reports").is_dir():
+            shutil.copytree(self.folder / "reports", folder / "reports")
+        return Installation(folder, self.market, None, self.recorded_data)
+
+
+def materialised(result: dg.ExecuteInProcessResult) -> set[str]:
+    """Names of the assets that the run materialised."""
+    return {
+        event.asset_key.to_user_string()
+        for event in result.all_events
+        if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION and event.asset_key is not None
+    }
+
+
+def failed_steps(result: dg.ExecuteInProcessResult) -> set[str]:
+    """Steps of the run that failed."""
+    return {event.step_key or "" for event in result.all_events if event.is_step_failure}
+
+
+Answer = Callable[[httpx.Request], httpx.Response | None]
+"""Another answer than the market's, or None to let the market answer."""
+
+
+class _Meddling(httpx.AsyncBaseTransport):
+    """The market, but some requests are answered otherwise."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport, instead: Answer) -> None:
+        self._inner, self._instead = inner, instead
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = self._instead(request)
+        return await self._inner.handle_async_request(request) if response is None else response
+
+
+def break_vendor(monkeypatch: pytest.MonkeyPatch, instead: Answer) -> None:
+    """From now on some requests of every installation are answered by `instead`, and no retry waits for real."""
+    market_transport = MarketResource._transport  # noqa: SLF001 - the one seam between the market and its clients
+
+    def transport(market: MarketResource, day: date) -> httpx.AsyncBaseTransport:
+        return _Meddling(market_transport(market, day), instead)
+
+    async def at_once(_seconds: float) -> None:
+        return None
+
+    def impatient(*args: Any, **options: Any) -> Gateway:
+        return Gateway(*args, **{**options, "sleep": at_once})
+
+    monkeypatch.setattr(MarketResource, "_transport", transport)
+    monkeypatch.setattr(resources, "Gateway", impatient)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Days that were run in order on one state, with what Dagster said and how the tables stood after each."""
+
+    installation: Installation
+    days: Sequence[date]
+    results: Sequence[dg.ExecuteInProcessResult]
+
+
+@pytest.fixture(scope="session")
+def first_day(tmp_path_factory: pytest.TempPathFactory) -> Loop:
+    """The demo day on a fresh state; tests read it or copy it, nobody changes it."""
+    installation = Installation(tmp_path_factory.mktemp("first_day"))
+    return Loop(installation, [FIRST], [installation.run(FIRST)])
+
+
+@pytest.fixture(scope="session")
+def closed_loop(first_day: Loop, tmp_path_factory: pytest.TempPathFactory) -> Loop:
+    """Five days in order: the ledger of each sees what the plan of the day before did. Nobody changes it."""
+    installation = first_day.installation.copy_to(tmp_path_factory.mktemp("loop") / "state")
+    days = [day_after(FIRST, offset) for offset in range(1, LOOP_DAYS)]
+    results = [installation.run(day) for day in days]
+    return Loop(installation, [FIRST, *days], [*first_day.results, *results])
