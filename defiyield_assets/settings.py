@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     fred_series: str = Field("DGS10,T10Y3M", description="FRED series to follow, comma separated")
     repair_lookback_days: int = Field(7, ge=1, le=90, description="How far the repair sensor looks back")
     repair_interval_seconds: int = Field(60, ge=5, description="Seconds between two looks of the repair sensor")
-    repair_first_delay_seconds: float = Field(300.0, ge=0.0, description="Before the first repair; then three times longer")
+    repair_first_delay_seconds: float = Field(300.0, ge=0.0, description="Before repair 1; times 3 for each next")
     repair_max_requests: int = Field(3, ge=1, le=50, description="Repairs requested in one tick")
 
     @property

@@ -2,8 +2,15 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from defiyield_assets_tests.installations import Loop
+
+os.environ["DEFIYIELD_RETRY_DELAY_SECONDS"] = "0"
+"""Read when assets are declared: retries of ingestion assets start at once, so that no test waits."""
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +22,19 @@ def recorded_data() -> Path:
     if os.environ.get("DEFIYIELD_REQUIRE_RECORDED_DATA") == "1":
         pytest.fail(f"DEFIYIELD_REQUIRE_RECORDED_DATA=1, but DEFIYIELD_RECORDED_DATA={named!r} is no folder")
     return pytest.skip("set DEFIYIELD_RECORDED_DATA to the folder of recorded data to run this test")
+
+
+@pytest.fixture(scope="session")
+def first_day(tmp_path_factory: pytest.TempPathFactory) -> "Loop":
+    """The demo day through Dagster on a fresh state; tests read it or copy it, nobody changes it."""
+    from defiyield_assets_tests.installations import run_first_day
+
+    return run_first_day(tmp_path_factory.mktemp("first_day"))
+
+
+@pytest.fixture(scope="session")
+def closed_loop(first_day: "Loop", tmp_path_factory: pytest.TempPathFactory) -> "Loop":
+    """Five days in order through Dagster, the first of them `first_day`; nobody changes it."""
+    from defiyield_assets_tests.installations import run_closed_loop
+
+    return run_closed_loop(first_day, tmp_path_factory.mktemp("closed_loop") / "state")

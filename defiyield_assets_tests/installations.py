@@ -1,6 +1,6 @@
-"""Whole installations for tests: a state folder, its definitions, days run through Dagster in process, table fingerprints.
+"""Whole installations for tests: a state folder, its definitions, days run through Dagster, table fingerprints.
 
-Lives here: what end-to-end, fault, look-ahead and orchestration tests share. Not here: databases (databases.py) or tests.
+Lives here: what end-to-end, fault, look-ahead and orchestration tests share. Not here: databases (databases.py), tests.
 """
 
 import shutil
@@ -29,6 +29,8 @@ FIRST = date(2025, 6, 3)
 LOOP_DAYS = 5
 UNCOMPARED = {"raw_fetches"}
 """Tables that grow with every request: how often a vendor was asked is no content."""
+MEASURED = {"allocation_runs": "solver_seconds"}
+"""The one measurement that a table holds: how long the solver took is no content either."""
 SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -52,7 +54,11 @@ class Installation:
         """Settings of this installation, whatever the environment says."""
         url = self.database_url or f"sqlite:///{self.folder / 'warehouse.sqlite'}"
         return Settings(
-            market=self.market, state_dir=self.folder, database_url=url, recorded_data=self.recorded_data, config_dir=None
+            market=self.market,
+            state_dir=self.folder,
+            database_url=url,
+            recorded_data=self.recorded_data,
+            config_dir=None,
         )
 
     @property
@@ -85,13 +91,21 @@ class Installation:
 
     def rows(self, table: sa.Table, day: date | None = None) -> Any:
         """The table's rows, of one day or all."""
-        return reads.read_all(self.engine, table) if day is None else reads.read_days(self.engine, table, DayRange.of(day))
+        return (
+            reads.read_all(self.engine, table) if day is None else reads.read_days(self.engine, table, DayRange.of(day))
+        )
 
     def fingerprints(self, day: date | None = None) -> dict[str, str]:
         """Content hash of every table; with a day, of that day's slice of every dated table."""
         tables = [table for table in schema.metadata.sorted_tables if table.name not in UNCOMPARED]
         dated = [table for table in tables if day is None or table.info["day"] is not None]
-        return {table.name: rows_hash(table, to_rows(table, self.rows(table, day))) for table in dated}
+        return {table.name: self._fingerprint(table, day) for table in dated}
+
+    def _fingerprint(self, table: sa.Table, day: date | None) -> str:
+        rows = self.rows(table, day)
+        if table.name in MEASURED:
+            rows[MEASURED[table.name]] = 0.0
+        return rows_hash(table, to_rows(table, rows))
 
     def copy_to(self, folder: Path) -> "Installation":
         """The same state somewhere else (SQLite only): warehouse, chain and reports as they are now."""
@@ -123,27 +137,26 @@ def failed_steps(result: dg.ExecuteInProcessResult) -> set[str]:
     return {event.step_key or "" for event in result.all_events if event.is_step_failure}
 
 
-Answer = Callable[[httpx.Request], httpx.Response | None]
-"""Another answer than the market's, or None to let the market answer."""
+Meddler = Callable[[date, httpx.Request, httpx.Response], httpx.Response]
+"""What a client gets instead of the market's response to a request of a partition."""
 
 
 class _Meddling(httpx.AsyncBaseTransport):
-    """The market, but some requests are answered otherwise."""
+    """The market, with somebody in between."""
 
-    def __init__(self, inner: httpx.AsyncBaseTransport, instead: Answer) -> None:
-        self._inner, self._instead = inner, instead
+    def __init__(self, inner: httpx.AsyncBaseTransport, day: date, meddler: Meddler) -> None:
+        self._inner, self._day, self._meddler = inner, day, meddler
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        response = self._instead(request)
-        return await self._inner.handle_async_request(request) if response is None else response
+        return self._meddler(self._day, request, await self._inner.handle_async_request(request))
 
 
-def break_vendor(monkeypatch: pytest.MonkeyPatch, instead: Answer) -> None:
-    """From now on some requests of every installation are answered by `instead`, and no retry waits for real."""
-    market_transport = MarketResource._transport  # noqa: SLF001 - the one seam between the market and its clients
+def meddle(monkeypatch: pytest.MonkeyPatch, meddler: Meddler) -> None:
+    """From now on every answer of every market passes through `meddler`, and no retry waits for real."""
+    market_transport = MarketResource._transport
 
     def transport(market: MarketResource, day: date) -> httpx.AsyncBaseTransport:
-        return _Meddling(market_transport(market, day), instead)
+        return _Meddling(market_transport(market, day), day, meddler)
 
     async def at_once(_seconds: float) -> None:
         return None
@@ -155,6 +168,11 @@ def break_vendor(monkeypatch: pytest.MonkeyPatch, instead: Answer) -> None:
     monkeypatch.setattr(resources, "Gateway", impatient)
 
 
+def instead_of(response: httpx.Response, status: int, body: bytes) -> httpx.Response:
+    """Another answer at the same instant."""
+    return httpx.Response(status, headers={"date": response.headers["date"]}, content=body)
+
+
 @dataclass(frozen=True)
 class Loop:
     """Days that were run in order on one state, with what Dagster said and how the tables stood after each."""
@@ -164,17 +182,15 @@ class Loop:
     results: Sequence[dg.ExecuteInProcessResult]
 
 
-@pytest.fixture(scope="session")
-def first_day(tmp_path_factory: pytest.TempPathFactory) -> Loop:
-    """The demo day on a fresh state; tests read it or copy it, nobody changes it."""
-    installation = Installation(tmp_path_factory.mktemp("first_day"))
+def run_first_day(folder: Path) -> Loop:
+    """The demo day on a fresh state."""
+    installation = Installation(folder)
     return Loop(installation, [FIRST], [installation.run(FIRST)])
 
 
-@pytest.fixture(scope="session")
-def closed_loop(first_day: Loop, tmp_path_factory: pytest.TempPathFactory) -> Loop:
-    """Five days in order: the ledger of each sees what the plan of the day before did. Nobody changes it."""
-    installation = first_day.installation.copy_to(tmp_path_factory.mktemp("loop") / "state")
+def run_closed_loop(first: Loop, folder: Path) -> Loop:
+    """Five days in order from the first one's state: the ledger of each sees what the plan of the day before did."""
+    installation = first.installation.copy_to(folder)
     days = [day_after(FIRST, offset) for offset in range(1, LOOP_DAYS)]
     results = [installation.run(day) for day in days]
-    return Loop(installation, [FIRST, *days], [*first_day.results, *results])
+    return Loop(installation, [FIRST, *days], [*first.results, *results])

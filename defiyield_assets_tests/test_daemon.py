@@ -42,7 +42,8 @@ START_SENSOR = """mutation Start($selector: SensorSelector!) { startSensor(senso
     ... on Sensor { sensorState { status } } } }"""
 DAEMONS_QUERY = """query Daemons { instance { daemonHealth { allDaemonStatuses {
     daemonType required healthy lastHeartbeatTime lastHeartbeatErrors { message } } } } }"""
-LAUNCH_BACKFILL = """mutation Launch($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
+LAUNCH_BACKFILL = """mutation Launch($params: LaunchBackfillParams!) {
+    launchPartitionBackfill(backfillParams: $params) {
     __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
 BACKFILL_QUERY = """query Backfill($id: String!) { partitionBackfillOrError(backfillId: $id) {
     __typename ... on PartitionBackfill { status error { message } } ... on PythonError { message } } }"""

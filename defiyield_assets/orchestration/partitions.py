@@ -26,7 +26,7 @@ YESTERDAY = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1, allow_
 """Depends on the day before only (an asset on its own yesterday)."""
 
 
-def day_range(context: dg.AssetExecutionContext) -> DayRange:
+def day_range(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> DayRange:
     """The days that this run materialises, one or a range."""
     keys = context.partition_key_range
     return DayRange(date.fromisoformat(keys.start), date.fromisoformat(keys.end))

@@ -30,9 +30,9 @@ class Repair:
     attempt: int
 
 
-def delay_before(attempt: int) -> timedelta:
-    """How long after the last run ended attempt 1, 2, 3 may start: 5, 15, 45 minutes."""
-    return FIRST_DELAY * float(DELAY_FACTOR ** (attempt - 1))
+def delay_before(attempt: int, first_delay: timedelta = FIRST_DELAY) -> timedelta:
+    """How long after the last run ended attempt 1, 2, 3 may start: once, 3 and 9 times the first delay."""
+    return first_delay * float(DELAY_FACTOR ** (attempt - 1))
 
 
 def plan_repairs(

@@ -18,6 +18,8 @@ from defiyield_assets.store import reads, schema
 REPAIR_TAG = "defiyield/repair_of"
 ATTEMPT_TAG = "defiyield/repair_attempt"
 PARTITION_TAG = "dagster/partition"
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -33,15 +35,16 @@ def _daily_keys(repository: dg.RepositoryDefinition) -> dict[str, dg.AssetKey]:
 
 
 def _missing(instance: dg.DagsterInstance, keys: dict[str, dg.AssetKey], days: list[date]) -> dict[date, list[str]]:
-    """Assets without a materialisation, by day; only days from the first one on that was ever materialised in part."""
-    done = {name: set(instance.get_materialized_partitions(key)) for name, key in keys.items()}
+    """Assets without a materialisation, by day; only from the first of these days on that was materialised in part.
+
+    Days before it were never asked for: a demo of some old day does not make last week a gap.
+    """
+    done = {name: instance.get_materialized_partitions(key) for name, key in keys.items()}
     ever = set().union(*done.values()) if done else set()
-    if not ever:
-        return {}
-    first = min(ever)
+    begun = [day for day in days if day.isoformat() in ever]
     missing: dict[date, list[str]] = {}
     for day in days:
-        if day.isoformat() < first:
+        if not begun or day < min(begun):
             continue
         absent = [name for name, partitions in done.items() if day.isoformat() not in partitions]
         if absent:
@@ -49,19 +52,26 @@ def _missing(instance: dg.DagsterInstance, keys: dict[str, dg.AssetKey], days: l
     return missing
 
 
-def _runs(instance: dg.DagsterInstance, days: list[date]) -> tuple[frozenset[date], dict[date, Attempts]]:
-    """Days in flight, and attempts at repairing each day."""
+def _in_flight(instance: dg.DagsterInstance, days: list[date]) -> frozenset[date]:
+    """Days that an unfinished run is about to make: its own partition, or the range of a backfill in one run."""
     in_flight: set[date] = set()
+    for record in instance.get_run_records(filters=dg.RunsFilter(statuses=UNFINISHED)):
+        tags = record.dagster_run.tags
+        first = tags.get(RANGE_START_TAG, tags.get(PARTITION_TAG))
+        last = tags.get(RANGE_END_TAG, tags.get(PARTITION_TAG))
+        in_flight |= {day for day in days if first is not None and last is not None and first <= str(day) <= last}
+    return frozenset(in_flight)
+
+
+def _attempts(instance: dg.DagsterInstance, days: list[date]) -> dict[date, Attempts]:
+    """How often each day was repaired, and when a run of it last ended."""
     attempts: dict[date, Attempts] = {}
     for day in days:
-        filters = dg.RunsFilter(tags={PARTITION_TAG: day.isoformat()})
-        records = instance.get_run_records(filters=filters)
-        if any(record.dagster_run.status in UNFINISHED for record in records):
-            in_flight.add(day)
+        records = instance.get_run_records(filters=dg.RunsFilter(tags={PARTITION_TAG: day.isoformat()}))
         ended = [datetime.fromtimestamp(record.end_time, UTC) for record in records if record.end_time]
         repairs = sum(1 for record in records if REPAIR_TAG in record.dagster_run.tags)
         attempts[day] = Attempts(repairs, max(ended, default=None))
-    return frozenset(in_flight), attempts
+    return attempts
 
 
 def _beyond_repair(
@@ -100,11 +110,10 @@ def repair_recent_gaps(context: dg.SensorEvaluationContext, warehouse: Warehouse
     missing = _missing(context.instance, _daily_keys(repository), days)
     if not missing:
         return dg.SensorResult(skip_reason=f"nothing is missing from {days[-1]} to {last}")
-    in_flight, attempts = _runs(context.instance, sorted(missing))
     repairs = plan_repairs(
         missing,
-        in_flight,
-        attempts,
+        _in_flight(context.instance, days),
+        _attempts(context.instance, days),
         beyond_repair=_beyond_repair(warehouse, repository, days),
         now=now,
         max_requests=settings.repair_max_requests,

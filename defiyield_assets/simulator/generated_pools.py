@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from defiyield_assets.simulator.generated_catalogue import PoolCharacter
-from defiyield_assets.simulator.pool_panel import APY_DIGITS, LendingLegs, Matrix, PoolPanel
+from defiyield_assets.simulator.pool_panel import APY_DIGITS, STALE_DAYS, LendingLegs, Matrix, PoolPanel
 
 Vector = npt.NDArray[np.float64]
 _APY_MEMORY, _SIZE_MEMORY, _FACTOR_MEMORY = 0.96, 0.985, 0.995
@@ -22,7 +22,6 @@ _DEATH_DAYS = 45
 """A pool's last days: no yield, and its size melts away."""
 _DEATH_DECAY = 0.2
 _SPIKE_RANGE = (6.0, 25.0)
-STALE_DAYS = 7
 BLOCK_DAYS = 204
 """Days made at a time: few enough that the first answer comes soon, enough that growing is rare."""
 

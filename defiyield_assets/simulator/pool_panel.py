@@ -57,6 +57,10 @@ class LendingLegs:
     apy_borrow: Matrix
 
 
+STALE_DAYS = 7
+"""How long a pool without points stays in `/pools` with its last ones, as the vendor does."""
+
+
 @lru_cache(maxsize=65_536)
 def mixed_case(address: str) -> str:
     """An address as vendors spell it: the digits in upper or lower case by a fixed rule, so that case never decides."""

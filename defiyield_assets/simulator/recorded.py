@@ -114,7 +114,7 @@ class RecordedMarket(Market):
 
     # --- the vendors' side -----------------------------------------------------------------------------------------
     def pool_rows(self, day: date) -> list[dict[str, Any]]:
-        """Every series with a point on the day."""
+        """Every series with a point on the day or, stale and stamped so, at most seven days before."""
         return self._panel.pool_rows(day)
 
     def chart_points(self, pool_id: str, day: date) -> list[dict[str, Any]] | None:

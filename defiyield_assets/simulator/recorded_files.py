@@ -17,7 +17,7 @@ import pandas as pd
 
 from defiyield_assets.domain.policy import PoolOverride, Token
 from defiyield_assets.errors import ConfigurationError
-from defiyield_assets.simulator.pool_panel import Matrix, PoolFacts, PoolPanel
+from defiyield_assets.simulator.pool_panel import STALE_DAYS, Matrix, PoolFacts, PoolPanel
 from defiyield_assets.simulator.vendor_answers import Bar, Observation
 
 VARIABLE = "DEFIYIELD_RECORDED_DATA"
@@ -128,6 +128,8 @@ def read_panel(folder: Path, tokens: Mapping[str, Token]) -> tuple[tuple[Series,
         apy_base=matrix("apyBase"),
         apy_reward=matrix("apyReward"),
         tvl=matrix("tvlUsd"),
+        stale_days=STALE_DAYS,
+        has_row_stamps=True,
     )
     return series, panel
 

@@ -128,4 +128,4 @@ def first_points(engine: sa.Engine, through: date) -> dict[str, date]:
         sa.select(table.c.pool_id, sa.func.min(table.c.date)).where(table.c.date <= through).group_by(table.c.pool_id)
     )
     with read_transaction(engine, f"read {table.name}") as connection:
-        return dict(connection.execute(query).tuples().all())
+        return {row[0]: row[1] for row in connection.execute(query)}

@@ -77,6 +77,13 @@ def test_a_wallet_is_read_completely() -> None:
     assert (rows["gas_used"].tolist()[0], rows["gas_price_wei"].tolist()[0]) == (21_000, 10**9)
 
 
+def test_a_failed_call_without_eth_is_seen_too() -> None:
+    answer = sample("txlist")
+    answer["result"] = [{**answer["result"][2], "value": "0"}]
+    rows = parse_transactions(answer, 1, OTHER).rows
+    assert [(row["kind"], row["value"], row["is_success"]) for row in rows] == [("native", 0, False)]
+
+
 def test_an_address_without_history_has_an_empty_frame() -> None:
     fetched = read_wallet(by_action(txlistinternal={**NOTHING, "message": "No internal transactions found"}))
     assert (len(fetched.rows), list(fetched.rows.columns)) == (0, list(account_rows.COLUMNS))
@@ -274,7 +281,11 @@ def paged_ethplorer(seconds: list[int], reaches: Callable[[int, int], bool]) -> 
 
 
 @settings(max_examples=60, deadline=None)
-@given(seconds=BLOCKS, since=st.integers(0, 12), is_inclusive=st.booleans())
+@given(
+    seconds=st.one_of(BLOCKS, st.lists(st.integers(1, 30), max_size=20, unique=True).map(sorted)),
+    since=st.integers(0, 12),
+    is_inclusive=st.booleans(),
+)
 def test_ethplorer_pages_lose_and_repeat_nothing(seconds: list[int], since: int, is_inclusive: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ethplorer, "PAGE_SIZE", 3)

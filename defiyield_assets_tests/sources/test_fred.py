@@ -41,9 +41,9 @@ def test_without_vintages_the_publication_lag_is_assumed_and_flagged(world: Worl
     answer = sample("fred")
     answer["realtime_start"] = answer["realtime_end"] = "2025-10-24"
     answer["observations"] = [{**answer["observations"][0], "realtime_start": "2025-10-24"}]
-    rows = world(answer).run(observe(publication_lag_days=3)).rows
+    rows = world(answer).run(observe(publication_lag_days=5)).rows
     assert rows[["date", "vintage", "is_vintage_assumed"]].to_numpy().tolist() == [
-        [date(2025, 10, 21), date(2025, 10, 24), True]
+        [date(2025, 10, 21), date(2025, 10, 26), True]
     ]
 
 

@@ -29,6 +29,13 @@ def test_a_message_is_posted_to_the_secret_address_and_nowhere_shown(
     assert here.archive.last.endpoint == "/webhook"
 
 
+def test_the_secret_address_may_be_elsewhere(world: WorldMaker) -> None:
+    here = world(b"ok")
+    url = "https://hooks.slack-gov.com/services/T0/B0/verysecrettoken"
+    here.run(lambda gateway: SlackWebhook(gateway).post(url, "hi", BLOCKS))
+    assert (str(here.vendors.requests[0].url), here.vendors.requests[0].headers["host"]) == (url, "hooks.slack-gov.com")
+
+
 def test_a_failing_post_does_not_show_the_address(caplog: pytest.LogCaptureFixture) -> None:
     here = World(Vendors(lambda request: httpx.ConnectError(f"no route to {request.url}")), MemoryArchive())
     with caplog.at_level(logging.DEBUG), pytest.raises(VendorError) as caught:

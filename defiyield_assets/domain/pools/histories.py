@@ -35,8 +35,11 @@ def history_from_chart(chart: pd.DataFrame, pool_id: str, through: date, seen_at
 
 
 def history_from_snapshot(pools: pd.DataFrame, pool_ids: Collection[str], seen_at: datetime) -> pd.DataFrame:
-    """The day's point of the named pools from the `pools` snapshot, in POINT_COLUMNS; `il_7d` is unknown there."""
-    chosen = pools[pools["pool_id"].isin(list(pool_ids))]
+    """The day's point of the named pools from the `pools` snapshot, in POINT_COLUMNS; `il_7d` is unknown there.
+
+    A stale row is an old observation and makes no point: it is not known what the pool did on the day.
+    """
+    chosen = pools[pools["pool_id"].isin(list(pool_ids)) & ~pools["is_stale"].astype(bool)]
     if chosen.empty:
         return pd.DataFrame(columns=list(POINT_COLUMNS))
     points = pd.DataFrame({"pool_id": chosen["pool_id"], "date": chosen["snapshot_date"]})

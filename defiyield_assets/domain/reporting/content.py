@@ -195,8 +195,6 @@ def _solver_words(run: dict[str, Any]) -> str:
     words += f", objective {number(run['solver_objective'], 2)} USD"
     if not is_missing(run["solver_gap"]):
         words += f", gap {number(run['solver_gap'], 4)} USD"
-    if not is_missing(run["solver_seconds"]):
-        words += f", {number(run['solver_seconds'], 2)} s"
     if not is_missing(run["second_solver"]):
         words += f"; second solver {clean(run['second_solver'], 60)}"
     if not is_missing(run["verified_by"]):

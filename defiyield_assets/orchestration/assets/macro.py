@@ -46,6 +46,7 @@ def macro_series(
         answers = [await client.observations(name, span.start, span.end) for name in series]
         return [answer.rows.assign(fetched_at=answer.fetched_at) for answer in answers]
 
-    frame = pd.concat([empty, *market.ask(engine, days.end, question)], ignore_index=True)
+    answers = [answer for answer in market.ask(engine, days.end, question) if len(answer)]
+    frame = pd.concat(answers, ignore_index=True)[list(empty.columns)] if answers else empty
     frame = frame[frame["vintage"] <= days.end].reset_index(drop=True)
     return report(writes.insert_missing(engine, schema.macro_series, frame), frame, series=series)

@@ -145,7 +145,7 @@ def pool_histories(
     gap_days = warehouse.policy(days.end).parameters.gap_days
     recent = reads.pool_history_revisions(engine, days.back(GAP_WINDOW_DAYS), ids)
     held = set(_held(warehouse, DayRange.of(days.end))["pool_id"])
-    wanted = pools_to_request(ids, recent, days, gap_days, held=held, snapshots=snapshots)
+    wanted = pools_to_request(ids, recent, days, gap_days, held=held, snapshots=snapshots[~snapshots["is_stale"]])
 
     async def question(gateway: Gateway) -> dict[str, Fetched[pd.DataFrame] | VendorError]:
         return await DefiLlamaYields(gateway).charts(wanted)

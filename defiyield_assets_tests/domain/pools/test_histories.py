@@ -202,8 +202,10 @@ def test_the_snapshots_point_beats_the_charts_point_of_the_same_day() -> None:
             "apy_base": [0.05, 0.06],
             "apy_reward": [np.nan, np.nan],
             "tvl_usd": [1.0, 2.0],
+            "is_stale": [False, True],
         }
     )
+    assert history_from_snapshot(pools, {"q"}, market_stamp(DAY)).empty, "an old observation is no point of the day"
     snapshot = history_from_snapshot(pools, {"p"}, market_stamp(DAY))
     assert snapshot[["pool_id", "date", "source"]].to_numpy().tolist() == [["p", DAY, "snapshot"]]
     charted = history_from_chart(chart((at(DAY, 5), 0.01), (at(YESTERDAY, 5), 0.02)), "p", DAY, market_stamp(DAY))

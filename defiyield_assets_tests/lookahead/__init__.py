@@ -1,0 +1,1 @@
+"""Nothing that a day says depends on what became known later."""

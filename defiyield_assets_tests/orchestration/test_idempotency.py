@@ -1,0 +1,110 @@
+"""Running a day again changes nothing: at once, after the next days, or after any derived table was lost.
+
+Not here: days whose vendors fail in between (faults/), or what later data could do to a day (lookahead/).
+"""
+
+from pathlib import Path
+
+import pytest
+
+from defiyield_assets.domain.days import DayRange
+from defiyield_assets.orchestration.resources import undo_executions
+from defiyield_assets.store import schema
+from defiyield_assets.store.engine import write_transaction
+from defiyield_assets.store.validation import day_column
+from defiyield_assets_tests.installations import FIRST, Installation, Loop, day_after
+
+MIDDLE = day_after(FIRST, 2)
+TOGETHER = {
+    "icebox": ("icebox_events", "icebox"),
+    "allocation": ("allocation_runs", "allocations", "allocation_steps"),
+}
+DERIVED = [
+    *("policy_snapshot", "token_registry", "gas_fees_daily", "daily_bars", "prefiltered_pools", "icebox"),
+    *("pool_quality", "pool_metrics", "pool_groups", "pool_forecasts", "gas_forecasts", "forecast_scores"),
+    *("ledger_postings", "daily_balances", "pool_positions", "nav_daily", "yield_attribution"),
+    *("allocation_snapshot", "eligible_pools", "allocation", "plan_executions", "daily_report", "slack_notification"),
+]
+CONFIGURED = ["pool_aliases", "pool_contracts", "instruments"]
+FETCHED = [
+    *("account_transactions", "chain_balances", "gas_fees_hourly", "closes_defillama", "ohlcv_coinmarketcap"),
+    *("pools", "pool_histories", "macro_series", "migrations"),
+]
+
+
+def changed(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """Tables that do not hold what they held."""
+    return sorted(name for name in before if before[name] != after[name])
+
+
+def test_every_asset_is_derived_configured_or_fetched(first_day: Loop) -> None:
+    keys = first_day.installation.definitions.resolve_asset_graph().materializable_asset_keys
+    known = {name for asset in DERIVED for name in TOGETHER.get(asset, (asset,))} | {*CONFIGURED, *FETCHED}
+    assert known == {key.to_user_string() for key in keys}
+
+
+def test_the_same_day_again_changes_no_table(first_day: Loop, tmp_path: Path) -> None:
+    installation = first_day.installation.copy_to(tmp_path / "state")
+    before = installation.fingerprints()
+    assert installation.run(FIRST).success
+    assert changed(before, installation.fingerprints()) == []
+
+
+def test_two_installations_make_the_same_day(first_day: Loop, tmp_path: Path) -> None:
+    other = Installation(tmp_path)
+    assert other.run(FIRST).success
+    assert changed(first_day.installation.fingerprints(), other.fingerprints()) == []
+
+
+def test_an_old_day_again_after_later_days_changes_no_table(closed_loop: Loop, tmp_path: Path) -> None:
+    installation = closed_loop.installation.copy_to(tmp_path / "state")
+    before = installation.fingerprints()
+    assert installation.run(FIRST).success
+    assert installation.run(MIDDLE).success
+    assert changed(before, installation.fingerprints()) == []
+
+
+def test_the_first_day_is_not_touched_by_later_days(first_day: Loop, closed_loop: Loop) -> None:
+    assert changed(first_day.installation.fingerprints(FIRST), closed_loop.installation.fingerprints(FIRST)) == []
+
+
+def lose(installation: Installation, names: tuple[str, ...]) -> None:
+    """Delete what the tables hold of the middle day, or all of it where they have no days."""
+    for name in names:
+        table = schema.metadata.tables[name]
+        with write_transaction(installation.engine, name) as connection:
+            rows = table.delete() if table.info["day"] is None else table.delete().where(day_column(table) == MIDDLE)
+            assert connection.execute(rows).rowcount > 0 or name in ("pool_aliases",), "nothing to lose"
+
+
+@pytest.mark.parametrize("asset", [*DERIVED, *CONFIGURED])
+def test_a_lost_table_is_made_again_as_it_was(closed_loop: Loop, asset: str, tmp_path: Path) -> None:
+    installation = closed_loop.installation.copy_to(tmp_path / "state")
+    before = installation.fingerprints()
+    names = TOGETHER.get(asset, (asset,))
+    lose(installation, names)
+    assert installation.run(MIDDLE, names).success
+    assert changed(before, installation.fingerprints()) == []
+
+
+def test_all_derived_tables_of_a_day_are_made_again_from_the_archive_of_facts(
+    closed_loop: Loop, tmp_path: Path
+) -> None:
+    installation = closed_loop.installation.copy_to(tmp_path / "state")
+    before = installation.fingerprints()
+    names = tuple(name for asset in DERIVED for name in TOGETHER.get(asset, (asset,)))
+    lose(installation, names)
+    assert installation.run(MIDDLE, names).success
+    assert changed(before, installation.fingerprints()) == []
+
+
+def test_a_reset_chain_runs_the_same_days_again(closed_loop: Loop, tmp_path: Path) -> None:
+    installation = closed_loop.installation.copy_to(tmp_path / "state")
+    last = closed_loop.days[-1]
+    before = installation.fingerprints()
+    resources = installation.definitions.resources or {}
+    assert undo_executions(installation.warehouse, resources["market"], day_after(last, -1)) == 2
+    assert installation.rows(schema.nav_daily, last).empty
+    for day in DayRange(day_after(last, -1), last):
+        assert installation.run(day).success
+    assert changed(before, installation.fingerprints()) == []

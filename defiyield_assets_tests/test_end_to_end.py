@@ -1,0 +1,339 @@
+"""The whole product: days through Dagster in process on the simulated and the recorded market, from answers to report.
+
+Not here: rules of a room (its own tests), broken vendors (faults/), a real daemon (test_daemon.py).
+"""
+
+import json
+import math
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+
+from defiyield_assets.settings import KEY_VARIABLES
+from defiyield_assets.store import schema
+from defiyield_assets_tests.databases import postgres_database, postgres_server, postgres_template, url_text
+from defiyield_assets_tests.installations import (
+    FIRST,
+    LOOP_DAYS,
+    Installation,
+    Loop,
+    day_after,
+    failed_steps,
+    materialised,
+)
+
+__all__ = ["postgres_server", "postgres_template"]
+
+SECRETS = [f"secret-of-{vendor}-0123456789" for vendor in KEY_VARIABLES]
+RECORDED_DAY = date(2025, 6, 3)
+
+
+def table_names(installation: Installation) -> set[str]:
+    """Every asset that a whole day makes."""
+    graph = installation.definitions.resolve_asset_graph()
+    return {key.to_user_string() for key in graph.materializable_asset_keys}
+
+
+def check_verdicts(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
+    """Name of each asset check that ran and whether it passed."""
+    return {item.check_name: bool(item.passed) for item in result.get_asset_check_evaluations()}
+
+
+def only_row(installation: Installation, table: sa.Table, day: date) -> "pd.Series":
+    """The one row that the table has of a day."""
+    rows = installation.rows(table, day)
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+# --- the first day --------------------------------------------------------------------------------------------------
+def test_every_asset_of_the_day_is_materialised(first_day: Loop) -> None:
+    assert first_day.results[0].success
+    assert not failed_steps(first_day.results[0])
+    assert materialised(first_day.results[0]) == table_names(first_day.installation)
+    assert first_day.installation.rows(schema.asset_outcomes).empty
+
+
+def test_every_check_runs_and_passes(first_day: Loop) -> None:
+    assert check_verdicts(first_day.results[0]) == {
+        "postings_sum_to_zero": True,
+        "balances_equal_the_chain": True,
+        "nav_change_is_explained": True,
+        "plan_replay": True,
+        "has_every_tracked_pool": True,
+    }
+
+
+def test_the_plan_is_optimal_verified_replayed_and_executed(first_day: Loop) -> None:
+    run = only_row(first_day.installation, schema.allocation_runs, FIRST)
+    assert run["status"] == "optimal"
+    assert run["verified_by"] in ("objective", "bound")
+    assert run["gain_usd"] > run["hold_gain_usd"]
+    replay = next(
+        item for item in first_day.results[0].get_asset_check_evaluations() if item.check_name == "plan_replay"
+    )
+    assert replay.metadata["replayed"].value is True
+    execution = only_row(first_day.installation, schema.plan_executions, FIRST)
+    assert execution["status"] == "executed"
+    assert execution["run_id"] == run["run_id"]
+    steps = first_day.installation.rows(schema.allocation_steps, FIRST)
+    moves = steps[(steps["step_type"] != "HOLD") & (steps["leg"] == 0)]
+    assert execution["n_transactions"] >= len(moves) > 0
+
+
+def test_the_demo_market_is_as_large_and_odd_as_promised(first_day: Loop) -> None:
+    installation = first_day.installation
+    assert len(installation.rows(schema.pools, FIRST)) >= 2_000
+    verdicts = installation.rows(schema.prefiltered_pools, FIRST)
+    assert verdicts["is_passed"].sum() >= 60
+    assert installation.rows(schema.icebox, FIRST)["symbol"].tolist() == ["USD0"]
+    assert installation.rows(schema.chain_balances, FIRST)["wallet"].nunique() == 2
+    assert installation.rows(schema.pool_positions, FIRST)["pool_id"].nunique() >= 5
+
+
+def test_nothing_is_bought_that_is_barred(first_day: Loop) -> None:
+    installation = first_day.installation
+    eligible = installation.rows(schema.eligible_pools, FIRST).set_index("pool_id")
+    held = installation.rows(schema.allocations, FIRST)
+    bought = held[held["action"].isin(["enter", "increase"])]
+    assert len(bought)
+    assert eligible.loc[bought["pool_id"], "is_passed"].all()
+    barred = set(installation.rows(schema.icebox, FIRST)["address"])
+    assert not barred & set(bought["token_address"])
+
+
+def test_the_pool_that_must_be_left_is_left(first_day: Loop) -> None:
+    installation = first_day.installation
+    eligible = installation.rows(schema.eligible_pools, FIRST)
+    doomed = eligible.loc[eligible["is_must_exit"].astype(bool), "pool_id"].tolist()
+    assert len(doomed) == 1
+    plan = installation.rows(schema.allocations, FIRST)
+    own = plan[plan["pool_id"] == doomed[0]]
+    assert (own["action"] == "exit").all()
+    assert (own["amount"] == 0).all()
+    steps = installation.rows(schema.allocation_steps, FIRST)
+    exits = steps[(steps["pool_id"] == doomed[0]) & (steps["step_type"] == "WITHDRAW")]
+    assert exits["is_full_exit"].astype(bool).all()
+    assert len(exits) == len(own)
+
+
+def test_report_and_message_lie_in_the_local_sink(first_day: Loop) -> None:
+    installation = first_day.installation
+    report = only_row(installation, schema.daily_report, FIRST)
+    message = only_row(installation, schema.slack_notification, FIRST)
+    folder = installation.settings.reports_path
+    assert (folder / f"{FIRST}.html").read_text(encoding="utf-8") == report["html"]
+    assert (folder / f"{FIRST}.md").read_text(encoding="utf-8") == report["markdown"]
+    assert (folder / f"{FIRST}.slack.txt").read_text(encoding="utf-8") == message["text"] + "\n"
+    assert message["sink"] == "local"
+    assert report["html"].lstrip().lower().startswith("<!doctype html>")
+    assert json.loads(message["blocks_json"])
+    modes = {path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    assert modes == {0o600}, "account data is readable by its owner only"
+
+
+def test_every_request_is_archived_without_a_key(first_day: Loop) -> None:
+    fetches = first_day.installation.rows(schema.raw_fetches)
+    assert fetches["error_class"].isna().all()
+    assert set(fetches["vendor"]) == {
+        *("defillama_yields", "defillama_coins", "coinmarketcap", "ethgastracker", "ethplorer", "etherscan", "fred")
+    }
+    assert set(fetches["sha256"]) == set(first_day.installation.rows(schema.raw_bodies)["sha256"])
+    text = fetches.to_json(date_format="iso").lower()
+    for needle in ("apikey", "api_key", "x-cmc_pro_api_key", "freekey", '"simulated"'):
+        assert needle not in text
+
+
+def test_keys_of_the_environment_reach_neither_tables_nor_reports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first_day: Loop
+) -> None:
+    for (variable, _), secret in zip(KEY_VARIABLES.values(), SECRETS, strict=True):
+        monkeypatch.setenv(variable, secret)
+    installation = first_day.installation.copy_to(tmp_path / "state")
+    installation.run(FIRST, ["gas_fees_hourly", "chain_balances", "account_transactions", "macro_series"])
+    stored = b"".join(path.read_bytes() for path in installation.folder.rglob("*") if path.is_file())
+    for secret in SECRETS:
+        assert secret.encode() not in stored
+
+
+# --- the days after -------------------------------------------------------------------------------------------------
+def loop_days() -> list[date]:
+    """The days of the closed loop."""
+    return [day_after(FIRST, offset) for offset in range(LOOP_DAYS)]
+
+
+def test_five_days_run_whole_with_every_check_passed(closed_loop: Loop) -> None:
+    assert list(closed_loop.days) == loop_days()
+    for result in closed_loop.results:
+        assert result.success
+        assert materialised(result) == table_names(closed_loop.installation)
+        assert all(check_verdicts(result).values())
+    assert closed_loop.installation.rows(schema.asset_outcomes).empty
+
+
+def trusted_differences(installation: Installation, day: date) -> list[tuple[str, str, int, int]]:
+    """(wallet, token, ledger, chain) wherever they are not the same number of base units."""
+    key = ["wallet", "token_address"]
+    ledger = installation.rows(schema.daily_balances, day).set_index(key)["balance"].to_dict()
+    chain = installation.rows(schema.chain_balances, day).set_index(key)["balance"].to_dict()
+    pairs = ledger.keys() | chain.keys()
+    return [
+        (*pair, ledger.get(pair, 0), chain.get(pair, 0)) for pair in pairs if ledger.get(pair, 0) != chain.get(pair, 0)
+    ]
+
+
+def shares(installation: Installation) -> set[str]:
+    """Share tokens of pools: positions, not balances."""
+    return set(installation.rows(schema.pool_contracts)["share_token"])
+
+
+@pytest.mark.parametrize("day", loop_days(), ids=str)
+def test_balances_equal_the_chain_to_the_base_unit(closed_loop: Loop, day: date) -> None:
+    installation = closed_loop.installation
+    tokens = shares(installation)
+    assert [item for item in trusted_differences(installation, day) if item[1] not in tokens] == []
+    held = installation.rows(schema.pool_positions, day).drop_duplicates(["wallet", "share_token"])
+    booked = held.set_index(["wallet", "share_token"])["shares"].to_dict()
+    chain = installation.rows(schema.chain_balances, day)
+    on_chain = chain[chain["token_address"].isin(tokens) & (chain["balance"] != 0)]
+    assert booked == on_chain.set_index(["wallet", "token_address"])["balance"].to_dict()
+
+
+@pytest.mark.parametrize("day", loop_days()[1:], ids=str)
+def test_positions_are_what_the_plan_of_yesterday_wanted_grown_by_a_day(closed_loop: Loop, day: date) -> None:
+    installation, yesterday = closed_loop.installation, day_after(day, -1)
+    plan = installation.rows(schema.allocations, yesterday)
+    wanted = plan[~plan["action"].isin(["left_out", "idle"]) & (plan["amount"] != 0)]
+    wanted_amounts = wanted.set_index(["pool_id", "token_address"])["amount"].to_dict()
+    positions = installation.rows(schema.pool_positions, day)
+    found = positions[positions["underlying_amount"] != 0].set_index(["pool_id", "token_address"])
+    assert set(found.index) == set(wanted_amounts), "pools are entered and left as planned"
+    for pair, amount in found["underlying_amount"].items():
+        growth = Decimal(amount) / Decimal(wanted_amounts[pair])
+        # a day of 0 to 60 % APY, and a few base units that the shares' rounding takes
+        assert Decimal("0.9999999") <= growth <= Decimal("1.60") ** (Decimal(1) / 365) + Decimal("1e-7"), pair
+
+
+@pytest.mark.parametrize("day", loop_days()[1:], ids=str)
+def test_idle_cash_is_what_the_plan_left(closed_loop: Loop, day: date) -> None:
+    installation, yesterday = closed_loop.installation, day_after(day, -1)
+    plan = installation.rows(schema.allocations, yesterday)
+    idle = plan[plan["action"] == "idle"].set_index("token_address")["amount"].to_dict()
+    wallets = set(installation.rows(schema.allocation_steps, yesterday)["wallet"])
+    balances = installation.rows(schema.daily_balances, day)
+    own = balances[balances["wallet"].isin(wallets)].set_index("token_address")["balance"].to_dict()
+    for token, amount in idle.items():
+        assert own.get(token, 0) == amount, token
+
+
+@pytest.mark.parametrize("day", loop_days()[1:], ids=str)
+def test_the_change_of_net_asset_value_is_explained_exactly(closed_loop: Loop, day: date) -> None:
+    installation = closed_loop.installation
+    now, before = (only_row(installation, schema.nav_daily, which) for which in (day, day_after(day, -1)))
+    change = now["nav_usd"] - before["nav_usd"]
+    parts = (
+        now["flows_usd"] + now["income_usd"] - now["expenses_usd"] + now["price_change_usd"] + now["unexplained_usd"]
+    )
+    assert abs(change - parts) <= Decimal("1e-9")
+    assert now["nav_usd"] == now["wallets_usd"] + now["pools_usd"] + now["eth_usd"]
+    assert now["flows_usd"] == 0
+    assert now["income_usd"] > 0, "positions earn"
+    assert abs(now["unexplained_usd"]) < Decimal("0.01")
+
+
+def test_the_costs_of_a_plan_are_what_the_ledger_books(closed_loop: Loop) -> None:
+    installation = closed_loop.installation
+    run = only_row(installation, schema.allocation_runs, FIRST)
+    nav = only_row(installation, schema.nav_daily, day_after(FIRST))
+    assert run["gas_usd"] + run["conversion_usd"] > 0
+    assert math.isclose(float(nav["expenses_usd"]), float(run["gas_usd"] + run["conversion_usd"]), rel_tol=0.5)
+
+
+def test_the_plan_does_not_trade_back_and_forth(closed_loop: Loop) -> None:
+    """After the first rebalancing, days move little: costs of all later days together stay below the first day's."""
+    costs = [
+        only_row(closed_loop.installation, schema.allocation_runs, day)[["gas_usd", "conversion_usd"]].sum()
+        for day in closed_loop.days
+    ]
+    assert sum(costs[1:]) < costs[0]
+
+
+# --- the same day elsewhere -----------------------------------------------------------------------------------------
+@pytest.mark.postgres
+def test_postgres_holds_the_same_tables_as_sqlite(
+    first_day: Loop, postgres_server: sa.URL, postgres_template: str, tmp_path: Path
+) -> None:
+    with postgres_database(postgres_server, postgres_template) as url:
+        installation = Installation(tmp_path, database_url=url_text(url))
+        result = installation.run(FIRST)
+        assert result.success
+        found, wanted = installation.fingerprints(), first_day.installation.fingerprints()
+        installation.engine.dispose()
+    assert [name for name in wanted if found[name] != wanted[name]] == []
+
+
+# --- recorded -------------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def recorded_days(recorded_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Loop:
+    """2025-06-02 and 2025-06-03 over the recorded data."""
+    installation = Installation(tmp_path_factory.mktemp("recorded"), "recorded", recorded_data=recorded_data)
+    days = [RECORDED_DAY - timedelta(days=1), RECORDED_DAY]
+    return Loop(installation, days, [installation.run(day) for day in days])
+
+
+@pytest.mark.recorded
+def test_recorded_days_run_whole(recorded_days: Loop) -> None:
+    for result in recorded_days.results:
+        assert result.success
+        assert materialised(result) == table_names(recorded_days.installation)
+        assert all(check_verdicts(result).values())
+
+
+@pytest.mark.recorded
+def test_the_recorded_day_has_176_pools_and_a_verified_plan_that_names_its_assumptions(recorded_days: Loop) -> None:
+    installation = recorded_days.installation
+    listed = installation.rows(schema.pools, RECORDED_DAY)
+    assert (~listed["is_stale"]).sum() == 176
+    run = only_row(installation, schema.allocation_runs, RECORDED_DAY)
+    assert run["status"] in ("optimal", "hold")
+    assert run["verified_by"] in ("objective", "bound")
+    assumed = json.loads(run["assumed_prices_json"])
+    plan = installation.rows(schema.allocations, RECORDED_DAY)
+    marked = set(plan.loc[plan["is_price_assumed"].astype(bool) & (plan["action"] != "left_out"), "token_address"])
+    bars = installation.rows(schema.daily_bars, RECORDED_DAY)
+    supposed = set(bars.loc[bars["quality"] == "assumed", "instrument_id"].str.split(":").str[1])
+    assert supposed, "some recorded tokens have no bars"
+    assert marked <= supposed
+    assert bool(assumed) == bool(marked)
+    bought_assumed = plan[plan["token_address"].isin(supposed) & (plan["action"] != "left_out")]
+    assert bought_assumed["is_price_assumed"].astype(bool).all()
+
+
+@pytest.mark.recorded
+def test_forty_recorded_ethereum_pools_are_eligible_and_none_is_collateral(recorded_days: Loop) -> None:
+    eligible = recorded_days.installation.rows(schema.eligible_pools, recorded_days.days[0])
+    passed = eligible[eligible["is_passed"].astype(bool)]
+    assert (passed["chain"] == "Ethereum").sum() >= 40
+    assert "collateral" not in set(passed["role"])
+
+
+# --- long -----------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_thirty_days_in_a_closed_loop(first_day: Loop, tmp_path: Path) -> None:
+    installation = first_day.installation.copy_to(tmp_path / "state")
+    for offset in range(1, 30):
+        day = day_after(FIRST, offset)
+        result = installation.run(day)
+        assert result.success
+        assert all(check_verdicts(result).values())
+        tokens = shares(installation)
+        assert [item for item in trusted_differences(installation, day) if item[1] not in tokens] == []
+    nav = installation.rows(schema.nav_daily)
+    assert len(nav) == 30
+    assert nav["nav_usd"].iloc[-1] > nav["nav_usd"].iloc[0]
