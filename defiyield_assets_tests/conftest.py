@@ -38,3 +38,17 @@ def closed_loop(first_day: "Loop", tmp_path_factory: pytest.TempPathFactory) -> 
     from defiyield_assets_tests.installations import run_closed_loop
 
     return run_closed_loop(first_day, tmp_path_factory.mktemp("closed_loop") / "state")
+
+
+@pytest.fixture
+def command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment in which `main([...])` may be called in process: a Dagster home of its own, wide output."""
+    home = tmp_path / "dagster_home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n", encoding="utf-8")
+    for name in ("MARKET", "STATE_DIR", "DATABASE_URL", "CONFIG_DIR"):
+        monkeypatch.setenv(f"DEFIYIELD_{name}", "")
+    monkeypatch.setenv("DEFIYIELD_RECORDED_DATA", os.environ.get("DEFIYIELD_RECORDED_DATA", ""))
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "1")
+    monkeypatch.setenv("COLUMNS", "400")

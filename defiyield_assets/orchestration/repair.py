@@ -48,8 +48,8 @@ def plan_repairs(
     """The repairs to request now, oldest day first.
 
     A day is left alone while a run of it is in flight, after three attempts, before its delay is over, or when all
-    that is
-    missing cannot be recovered (`beyond_repair`: not recoverable assets with everything that depends on them).
+    that is missing cannot be recovered (`beyond_repair`: not recoverable assets with everything that depends on
+    them).
     """
     repairs = []
     for day in sorted(missing):

@@ -117,6 +117,7 @@ def repair_recent_gaps(context: dg.SensorEvaluationContext, warehouse: Warehouse
         beyond_repair=_beyond_repair(warehouse, repository, days),
         now=now,
         max_requests=settings.repair_max_requests,
+        first_delay=timedelta(seconds=settings.repair_first_delay_seconds),
     )
     requests = [
         dg.RunRequest(

@@ -4,7 +4,6 @@ Not here: what a market itself tells of the future (simulator/test_lookahead.py)
 """
 
 import json
-from collections.abc import Iterator
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +18,6 @@ import sqlalchemy as sa
 from defiyield_assets.domain.days import DayRange, cutoff
 from defiyield_assets.store import reads, schema, writes
 from defiyield_assets.store.types import BaseUnits, ExactDecimal
-from defiyield_assets.store.validation import day_column
 from defiyield_assets_tests.installations import FIRST, Installation, Loop, day_after, instead_of, meddle
 from defiyield_assets_tests.orchestration.test_idempotency import CONFIGURED, DERIVED, TOGETHER, changed
 
@@ -83,13 +81,13 @@ def rewrite_history_later(installation: Installation) -> int:
 
 
 @pytest.fixture
-def spoilt(closed_loop: Loop, tmp_path: Path) -> Iterator[Installation]:
+def spoilt(closed_loop: Loop, tmp_path: Path) -> Installation:
     """Five days, of which all that came after the second is noise now."""
     installation = closed_loop.installation.copy_to(tmp_path / "state")
     missed = {table.name for table in dated_tables()} - spoil_the_future(installation)
     assert missed <= {"icebox", "macro_series"}, "hardly anything later was there to be spoilt"
     assert rewrite_history_later(installation) > 1_000
-    yield installation
+    return installation
 
 
 def test_no_derived_table_of_a_day_depends_on_later_rows(spoilt: Installation, closed_loop: Loop) -> None:

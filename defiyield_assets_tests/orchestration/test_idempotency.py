@@ -50,6 +50,7 @@ def test_the_same_day_again_changes_no_table(first_day: Loop, tmp_path: Path) ->
     assert changed(before, installation.fingerprints()) == []
 
 
+@pytest.mark.slow
 def test_two_installations_make_the_same_day(first_day: Loop, tmp_path: Path) -> None:
     other = Installation(tmp_path)
     assert other.run(FIRST).success

@@ -235,7 +235,7 @@ def token_rows(blocks: list[int]) -> list[dict[str, Any]]:
     return [{**row, "blockNumber": str(block), "hash": tx(block), "value": str(n)} for n, block in enumerate(blocks)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(blocks=BLOCKS)
 def test_etherscan_pages_lose_and_repeat_nothing(blocks: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -280,7 +280,7 @@ def paged_ethplorer(seconds: list[int], reaches: Callable[[int, int], bool]) -> 
     return World(Vendors(reply), MemoryArchive())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seconds=st.one_of(BLOCKS, st.lists(st.integers(1, 30), max_size=20, unique=True).map(sorted)),
     since=st.integers(0, 12),

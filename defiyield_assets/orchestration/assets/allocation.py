@@ -1,6 +1,7 @@
 """Assets of allocation: the plan of the day, its steps, and what became of it in a closed loop.
 
-Lives here: wiring of domain/allocation. Not here: the model, or the replay that verifies it (checks/allocation.py).
+Lives here: wiring of domain/allocation. Not here: the model, the replay, or its blocking check
+(checks/allocation.py).
 """
 
 import json
@@ -11,6 +12,7 @@ import pandas as pd
 
 from defiyield_assets.domain.allocation.plan import plan_allocation
 from defiyield_assets.domain.allocation.problem import build_problem
+from defiyield_assets.domain.allocation.replay import ReplayResult, replay_plan
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.policy import Policy, Wallet
 from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
@@ -68,6 +70,17 @@ def plan_inputs(warehouse: WarehouseResource, day: Any) -> dict[str, Any]:
         "barred": barred,
         "wallet": investable_wallet(policy),
     }
+
+
+def replay_stored_plan(warehouse: WarehouseResource, day: Any) -> ReplayResult:
+    """The plan that is stored for the day, replayed on the day's balances."""
+    engine, only = warehouse.engine, DayRange.of(day)
+    return replay_plan(
+        runs=reads.read_days(engine, schema.allocation_runs, only),
+        allocations=reads.read_days(engine, schema.allocations, only),
+        steps=reads.read_days(engine, schema.allocation_steps, only),
+        **plan_inputs(warehouse, day),
+    )
 
 
 @dg.multi_asset(
@@ -145,6 +158,8 @@ def plan_executions(
 ) -> dg.MaterializeResult:
     """Hand the verified plan to the simulated chain, which executes it on the next day; a live market gets advice
     only.
+
+    The replay is done again: a run that asks for this asset alone (a repair, the UI) does not run the check before it.
     """
     day, engine = single_day(context), warehouse.engine
     only = DayRange.of(day)
@@ -156,6 +171,11 @@ def plan_executions(
     elif run["status"] not in PUBLISHED:
         status, sent, message = "not_published", 0, f"the plan is {run['status']}: nothing was sent"
     else:
+        replay = replay_stored_plan(warehouse, day)
+        if not replay.is_passed:
+            raise SuspiciousDataError(
+                f"the plan of {day} does not replay, nothing was sent: {'; '.join(replay.errors[:5])}"
+            )
         receipt = market.simulation.execute_plan(day, run["run_id"], steps)
         status = "executed" if len(moving) else "nothing_to_do"
         sent, message = receipt.n_transactions, f"{receipt.n_transactions} transactions sent on the day after"

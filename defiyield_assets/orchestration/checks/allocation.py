@@ -7,9 +7,8 @@ from datetime import date
 
 import dagster as dg
 
-from defiyield_assets.domain.allocation.replay import replay_plan
 from defiyield_assets.domain.days import DayRange
-from defiyield_assets.orchestration.assets.allocation import PUBLISHED, plan_inputs
+from defiyield_assets.orchestration.assets.allocation import PUBLISHED, replay_stored_plan
 from defiyield_assets.orchestration.partitions import DAILY
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.store import reads, schema
@@ -27,12 +26,7 @@ def plan_replay(context: dg.AssetCheckExecutionContext, warehouse: WarehouseReso
     runs = reads.read_days(engine, schema.allocation_runs, only)
     if len(runs) == 1 and runs.iloc[0]["status"] not in PUBLISHED:
         return dg.AssetCheckResult(passed=True, metadata={"status": str(runs.iloc[0]["status"]), "replayed": False})
-    result = replay_plan(
-        runs=runs,
-        allocations=reads.read_days(engine, schema.allocations, only),
-        steps=reads.read_days(engine, schema.allocation_steps, only),
-        **plan_inputs(warehouse, day),
-    )
+    result = replay_stored_plan(warehouse, day)
     return dg.AssetCheckResult(
         passed=result.is_passed,
         metadata={

@@ -1,0 +1,204 @@
+"""One vendor fails: its branch stops with a reason, the others go on, tables keep what they had, the next run heals.
+
+Not here: how a single request is retried and classified (sources/test_transport.py), crashes of the store (store/).
+"""
+
+import json
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+import httpx
+import pytest
+
+from defiyield_assets.cli.main import main
+from defiyield_assets.store import schema
+from defiyield_assets_tests.installations import (
+    FIRST,
+    Installation,
+    Loop,
+    Meddler,
+    day_after,
+    failed_steps,
+    instead_of,
+    materialised,
+    meddle,
+)
+
+NEXT = day_after(FIRST)
+VENDORS = {
+    "yields.llama.fi": "pools",
+    "coins.llama.fi": "closes_defillama",
+    "pro-api.coinmarketcap.com": "ohlcv_coinmarketcap",
+    "www.ethgastracker.com": "gas_fees_hourly",
+    "api.ethplorer.io": "chain_balances",
+    "api.etherscan.io": "account_transactions",
+    "api.stlouisfed.org": "macro_series",
+}
+"""Host -> the asset that is lost when it fails."""
+
+
+def failing(host: str, status: int, body: bytes | None = None, path: str = "") -> Meddler:
+    """The host answers so, on paths that end so; a body of None is the first half of the true one."""
+
+    def answer(day: date, request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if request.url.host != host or not request.url.path.endswith(path):
+            return response
+        true = response.read()
+        return instead_of(response, status, true[: len(true) // 2] if body is None else body)
+
+    return answer
+
+
+def halved_pools(day: date, request: httpx.Request, response: httpx.Response) -> httpx.Response:
+    """`/pools` as a well-formed answer that lacks most pools."""
+    if request.url.path != "/pools":
+        return response
+    rows = json.loads(response.read())["data"]
+    return instead_of(response, 200, json.dumps({"status": "success", "data": rows[: len(rows) // 3]}).encode())
+
+
+def downstream(installation: Installation, asset: str) -> set[str]:
+    """The asset and everything that depends on it on the same day."""
+    definitions = installation.definitions
+    hit = dg.AssetSelection.assets(asset).downstream().resolve(definitions.resolve_asset_graph())
+    return {key.to_user_string() for key in hit}
+
+
+@pytest.fixture
+def after_first(first_day: Loop, tmp_path: Path) -> Installation:
+    """A state on which the first day has run."""
+    return first_day.installation.copy_to(tmp_path / "state")
+
+
+FAST = ("yields.llama.fi", "api.etherscan.io")
+
+
+@pytest.mark.parametrize(
+    "host", [host if host in FAST else pytest.param(host, marks=pytest.mark.slow) for host in VENDORS]
+)
+def test_a_dead_vendor_stops_its_own_branch_only(
+    after_first: Installation, closed_loop: Loop, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asset = VENDORS[host]
+    before = after_first.fingerprints(FIRST)
+    meddle(monkeypatch, failing(host, 500, b"down"))
+    result = after_first.run(NEXT, raise_on_error=False)
+    assert not result.success
+    assert failed_steps(result) == {asset}
+    lost = downstream(after_first, asset)
+    everything = {
+        key.to_user_string() for key in after_first.definitions.resolve_asset_graph().materializable_asset_keys
+    }
+    assert materialised(result) == everything - lost, "what does not need the vendor goes on"
+
+    outcomes = after_first.rows(schema.asset_outcomes)
+    assert outcomes["asset"].tolist() == [asset]
+    row = outcomes.iloc[0]
+    assert (row["status"], row["error_class"], bool(row["is_recoverable"])) == ("failed", "VendorUnavailable", True)
+    assert "500" in row["reason"]
+    assert after_first.rows(schema.metadata.tables[asset], NEXT).empty or asset == "macro_series"
+    assert after_first.fingerprints(FIRST) == before, "yesterday stands"
+
+    fine = {name for name in after_first.fingerprints(NEXT) if name in everything - lost}
+    healthy, found = closed_loop.installation.fingerprints(NEXT), after_first.fingerprints(NEXT)
+    independent_of_outcomes = fine - {"daily_report", "slack_notification"}
+    assert [name for name in independent_of_outcomes if healthy[name] != found[name]] == []
+
+    monkeypatch.undo()
+    assert after_first.run(NEXT).success
+    healed = after_first.fingerprints(NEXT)
+    assert [name for name in healed if healed[name] != healthy[name]] == [], "as if nothing had happened"
+
+
+@pytest.mark.parametrize(
+    ("meddler", "error_class"),
+    [
+        pytest.param(
+            failing("yields.llama.fi", 200, b'{"status":"success","data":[]}', "/pools"), "VendorEmpty", id="empty"
+        ),
+        pytest.param(failing("yields.llama.fi", 200, None, "/pools"), "VendorMalformed", id="truncated"),
+        pytest.param(
+            failing("yields.llama.fi", 200, b"<html>maintenance</html>", "/pools"), "VendorMalformed", id="html"
+        ),
+        pytest.param(failing("yields.llama.fi", 200, b"", "/pools"), "VendorMalformed", id="no body"),
+        pytest.param(failing("yields.llama.fi", 429, b"slow down", "/pools"), "VendorThrottled", id="throttled"),
+        pytest.param(failing("yields.llama.fi", 403, b"who are you", "/pools"), "VendorAuthError", id="forbidden"),
+        pytest.param(halved_pools, "SuspiciousDataError", id="two thirds are missing"),
+    ],
+)
+def test_a_useless_pool_list_never_replaces_a_good_one(
+    after_first: Installation, meddler: Meddler, error_class: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = after_first.fingerprints(FIRST)
+    meddle(monkeypatch, meddler)
+    ran = after_first.run(NEXT, ["policy_snapshot", "pools", "token_registry"], raise_on_error=False)
+    assert failed_steps(ran) == {"pools"}
+    assert materialised(ran) == {"policy_snapshot"}
+    assert after_first.rows(schema.asset_outcomes)["error_class"].tolist() == [error_class]
+    assert after_first.rows(schema.pools, NEXT).empty
+    again = after_first.run(FIRST, ["pools"], raise_on_error=False)
+    if not again.success:  # the first day has no day before, by which a third could be told from a whole
+        assert after_first.fingerprints(FIRST)["pools"] == before["pools"]
+
+
+def test_permanent_errors_are_asked_once_and_transient_ones_again(
+    after_first: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def attempts(result: dg.ExecuteInProcessResult) -> int:
+        return 1 + sum(event.is_step_up_for_retry for event in result.all_events)
+
+    meddle(monkeypatch, failing("yields.llama.fi", 403, b"who are you", "/pools"))
+    assert attempts(after_first.run(NEXT, ["policy_snapshot", "pools"], raise_on_error=False)) == 1
+    meddle(monkeypatch, failing("yields.llama.fi", 500, b"down", "/pools"))
+    assert attempts(after_first.run(NEXT, ["policy_snapshot", "pools"], raise_on_error=False)) == 3
+
+
+def test_a_few_lost_charts_degrade_and_many_fail(after_first: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost: set[str] = set()
+
+    def no_chart(share: float) -> Meddler:
+        def answer(day: date, request: httpx.Request, response: httpx.Response) -> httpx.Response:
+            if request.url.path.startswith("/chart/") and int(request.url.path[-2:], 16) < 256 * share:
+                lost.add(request.url.path)
+                return instead_of(response, 500, b"down")
+            return response
+
+        return answer
+
+    engine = after_first.engine
+    with engine.begin() as connection:
+        connection.execute(schema.pool_histories.delete())
+    before = after_first.rows(schema.pool_histories)
+    meddle(monkeypatch, no_chart(0.5))
+    result = after_first.run(FIRST, ["pool_histories"], raise_on_error=False)
+    assert failed_steps(result) == {"pool_histories"}
+    assert len(after_first.rows(schema.pool_histories)) == len(before) == 0, "nothing half-written"
+
+    lost.clear()
+    meddle(monkeypatch, no_chart(0.03))
+    assert after_first.run(FIRST, ["pool_histories"]).success
+    outcome = after_first.rows(schema.asset_outcomes).iloc[0]
+    assert (outcome["asset"], outcome["status"]) == ("pool_histories", "degraded")
+    assert lost
+    assert f"{len(lost)} of " in outcome["reason"]
+
+
+def test_the_command_line_names_what_failed_and_what_was_skipped(
+    after_first: Installation,
+    monkeypatch: pytest.MonkeyPatch,
+    command_line: None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    meddle(monkeypatch, failing("yields.llama.fi", 500, b"down", "/pools"))
+    folder = str(after_first.folder)
+    code = main(["run", "--date", NEXT.isoformat(), "--market", "simulated", "--state-dir", folder])
+    said = capsys.readouterr().out
+    assert code == 1
+    lines = {words[0]: " ".join(words[1:]) for words in map(str.split, said.splitlines()) if words}
+    assert lines["pools"].startswith("failed")
+    assert "500" in lines["pools"]
+    for asset in downstream(after_first, "pools") - {"pools"}:
+        assert lines[asset].startswith("skipped"), asset
+    assert f"{NEXT}: failed" in said
+    assert "gas_fees_hourly" not in {name for name, text in lines.items() if text.startswith(("failed", "skipped"))}
