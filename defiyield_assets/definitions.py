@@ -25,7 +25,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
     """The resources of one installation; secrets stay in the environment."""
     config_dir = str(settings.config_dir) if settings.config_dir else None
     return {
-        "warehouse": WarehouseResource(url=settings.warehouse_url, market=settings.market),
+        "warehouse": WarehouseResource(market=settings.market),
         "market": MarketResource(
             market=settings.market,
             chain_path=str(settings.chain_path.resolve()),

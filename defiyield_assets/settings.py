@@ -81,10 +81,6 @@ class Settings(BaseSettings):
         values = {vendor: getattr(self, f"{vendor}_api_key") for vendor in KEY_VARIABLES}
         return {vendor: value.get_secret_value() for vendor, value in values.items() if value is not None}
 
-    def key_names(self) -> tuple[str, ...]:
-        """Vendors that take a key."""
-        return tuple(KEY_VARIABLES)
-
     def require_recorded_data(self) -> Path:
         """The folder of recorded data; ConfigurationError when it is not named or not there."""
         if self.recorded_data is None:

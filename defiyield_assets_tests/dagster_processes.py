@@ -28,7 +28,7 @@ POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class Installation:
+class DagsterHome:
     """A clean DAGSTER_HOME with the repository's dagster.yaml, and a clean state folder."""
 
     home: Path
@@ -36,7 +36,7 @@ class Installation:
     variables: dict[str, str]
 
     @classmethod
-    def make(cls, folder: Path, **variables: str) -> "Installation":
+    def make(cls, folder: Path, **variables: str) -> "DagsterHome":
         """Lay it out below `folder`; `variables` are further environment variables of everything that runs in it."""
         home, state = folder / "home", folder / "state"
         home.mkdir(parents=True)
@@ -138,7 +138,7 @@ class Webserver:
 
 
 @contextmanager
-def webserver(installation: Installation, workspace: Sequence[str]) -> Iterator[Webserver]:
+def webserver(installation: DagsterHome, workspace: Sequence[str]) -> Iterator[Webserver]:
     """Start dagster-webserver on a free loopback port and wait until it answers."""
     port, log = free_port(), installation.state / "webserver.log"
     arguments = ["--host", "127.0.0.1", "--port", str(port), *workspace]
@@ -159,7 +159,7 @@ def webserver(installation: Installation, workspace: Sequence[str]) -> Iterator[
 
 
 @contextmanager
-def daemon(installation: Installation, workspace: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+def daemon(installation: DagsterHome, workspace: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     """Start dagster-daemon."""
     log = installation.state / "daemon.log"
     with installation.started("dagster-daemon", "run", *workspace, log=log) as process:

@@ -74,7 +74,7 @@ class Installation:
     @property
     def definitions(self) -> dg.Definitions:
         """All definitions over this state."""
-        return build_defs(self.settings, **self.overrides)
+        return build_defs(self.settings, **{"warehouse": self.warehouse, **self.overrides})
 
     def run(
         self, day: date, assets: Iterable[str] | None = None, *, raise_on_error: bool = True

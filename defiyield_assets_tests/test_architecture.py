@@ -100,9 +100,7 @@ def test_every_module_opens_with_what_lives_here(path: Path) -> None:
 @pytest.mark.parametrize("path", TEST_MODULES, ids=relative)
 def test_test_modules_say_what_they_hold_and_skip_nothing(path: Path) -> None:
     tree = tree_of(path)
-    text = ast.get_docstring(tree)
-    assert text
-    assert "\n" in text or not path.name.startswith("test_") or len(text) > 40
+    assert ast.get_docstring(tree) or not path.name.startswith("test_")
     marks = {
         node.attr
         for node in ast.walk(tree)

@@ -21,7 +21,7 @@ from defiyield_assets.orchestration.assets.pools import tracked_on
 from defiyield_assets.orchestration.resources import MarketResource, WarehouseResource
 from defiyield_assets.settings import Settings
 from defiyield_assets.store import reads, schema
-from defiyield_assets_tests.dagster_processes import Installation, Webserver, daemon, wait_for, webserver
+from defiyield_assets_tests.dagster_processes import DagsterHome, Webserver, daemon, wait_for, webserver
 
 WORKSPACE = ["--workspace", "workspace.yaml"]
 LOCATION = {"repositoryLocationName": "defiyield_assets.definitions", "repositoryName": "__repository__"}
@@ -75,7 +75,7 @@ class BrokenDay:
     """An installation in which yesterday failed in part, and what runs on it."""
 
     day: date
-    installation: Installation
+    installation: DagsterHome
     instance: dg.DagsterInstance
     ui: Webserver
 
@@ -109,7 +109,7 @@ class BrokenDay:
         return list(self.ui.ask(RUNS_QUERY, filter=wanted)["runsOrError"]["results"])
 
 
-def run_yesterday_without_charts(installation: Installation, instance: dg.DagsterInstance, day: date) -> None:
+def run_yesterday_without_charts(installation: DagsterHome, instance: dg.DagsterInstance, day: date) -> None:
     """Ingest the day up to the charts, which the vendor refuses; what does not need them is made."""
     settings = Settings(state_dir=installation.state, market="simulated")
     market = MarketWithoutCharts(market="simulated", chain_path=str(settings.chain_path), seed=settings.market_seed)
@@ -129,7 +129,7 @@ def run_yesterday_without_charts(installation: Installation, instance: dg.Dagste
 def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokenDay]:
     """Yesterday failed in part; webserver and daemon run, with the repair sensor stopped as one stops it in the UI."""
     day = datetime.now(UTC).date() - timedelta(days=1)
-    installation = Installation.make(
+    installation = DagsterHome.make(
         tmp_path_factory.mktemp("daemon"),
         DEFIYIELD_REPAIR_INTERVAL_SECONDS="5",
         DEFIYIELD_REPAIR_FIRST_DELAY_SECONDS="0",
@@ -237,10 +237,13 @@ def test_the_sensor_heals_the_partition_that_failed(backfilled: Backfilled) -> N
     assert broken.missing() == set()
     assert len(reads.read_days(broken.engine, schema.allocation_runs, DayRange.of(broken.day))) == 1
     made = broken.instance.all_logs(run["runId"], of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
-    again = {event.asset_key.to_user_string() for event in made if event.asset_key is not None}
+    events = [entry.dagster_event for entry in made if entry.dagster_event is not None]
+    again = {event.asset_key.to_user_string() for event in events if event.asset_key is not None}
     assert again == missing, "what was there is not made again"
     checks = broken.instance.all_logs(run["runId"], of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
-    assert "plan_replay" in {event.dagster_event.asset_check_evaluation_data.check_name for event in checks}
+    verdicts = [entry.dagster_event.asset_check_evaluation_data for entry in checks if entry.dagster_event is not None]
+    assert "plan_replay" in {verdict.check_name for verdict in verdicts}
+    assert all(verdict.passed for verdict in verdicts)
 
     def nothing_left() -> bool | None:
         ticks = broken.sensor()["sensorState"]["ticks"]
@@ -285,7 +288,7 @@ def test_a_tick_of_the_schedule_asks_for_the_day_before(tmp_path: Path) -> None:
 
 
 def test_definitions_validate_is_clean(tmp_path: Path) -> None:
-    installation = Installation.make(tmp_path, PYTHONWARNINGS="default")
+    installation = DagsterHome.make(tmp_path, PYTHONWARNINGS="default")
     done = installation.run("dagster", "definitions", "validate", *WORKSPACE, timeout_seconds=PATIENCE_SECONDS)
     assert done.returncode == 0, done.stdout
     told = [line for line in done.stdout.splitlines() if "Warning:" in line or " WARNING " in line]
@@ -294,7 +297,7 @@ def test_definitions_validate_is_clean(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_command_line_materialises_a_whole_day_in_a_clean_home(tmp_path: Path) -> None:
-    installation = Installation.make(tmp_path)
+    installation = DagsterHome.make(tmp_path)
     arguments = ["-m", "defiyield_assets.definitions", "--select", "tag:daily", "--partition", "2025-06-03"]
     done = installation.run("dagster", "asset", "materialize", *arguments, timeout_seconds=2 * PATIENCE_SECONDS)
     assert done.returncode == 0, done.stdout[-4000:]

@@ -126,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(str(error))
         return 2
     except KeyboardInterrupt:
-        Console(stderr=True).print("stopped; what was written is whole days, run the same command to go on")
+        Console(stderr=True).print("stopped; tables that were finished are whole: run the same command to go on")
         return 130
 
 

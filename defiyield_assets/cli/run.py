@@ -6,7 +6,7 @@ Lives here: executing the job, progress, the summary and exit codes. Not here: p
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from time import perf_counter
 
 import dagster as dg
@@ -19,7 +19,9 @@ from defiyield_assets.definitions import build_defs, build_resources
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.errors import ConfigurationError
 from defiyield_assets.orchestration.declarations import PHASES, PROGRESS
+from defiyield_assets.orchestration.partitions import FIRST_DAY
 from defiyield_assets.orchestration.resources import MarketResource, WarehouseResource, undo_executions
+from defiyield_assets.orchestration.verification import require_replayed
 from defiyield_assets.settings import load_settings
 from defiyield_assets.store import reads, schema
 
@@ -39,7 +41,7 @@ class DayOutcome:
 
 def _warehouse() -> WarehouseResource:
     settings = load_settings()
-    return WarehouseResource(url=settings.warehouse_url, market=settings.market)
+    return WarehouseResource(market=settings.market)
 
 
 def _selection(defs: dg.Definitions, phases: Sequence[int]) -> list[dg.AssetKey]:
@@ -63,13 +65,24 @@ def _first_line(event: dg.DagsterEvent) -> str:
 def _outcome(
     day: date, seconds: float, result: dg.ExecuteInProcessResult, selected: Sequence[dg.AssetKey]
 ) -> DayOutcome:
-    failed = {event.step_key or "?": _first_line(event) for event in result.all_events if event.is_step_failure}
+    said = {
+        event.step_key: event.asset_check_evaluation_data.description or ""
+        for event in result.all_events
+        if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    }
+    failed = {
+        event.step_key or "?": said.get(event.step_key) or _first_line(event)
+        for event in result.all_events
+        if event.is_step_failure
+    }
     made = {
         event.asset_key
         for event in result.all_events
         if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION and event.asset_key is not None
     }
-    skipped = [key.to_user_string() for key in selected if key not in made and key.to_user_string() not in failed]
+    own_tables = {"allocation": ("allocation_runs", "allocations", "allocation_steps"), "icebox": ("icebox_events",)}
+    known = {*failed, *(table for step in failed for table in own_tables.get(step, ()))}
+    skipped = [key.to_user_string() for key in selected if key not in made and key.to_user_string() not in known]
     warehouse = _warehouse()
     try:
         rows = reads.read_days(warehouse.engine, schema.asset_outcomes, DayRange.of(day), where={"status": "degraded"})
@@ -144,6 +157,9 @@ def run_days(days: Sequence[date], phases: Sequence[int], console: Console) -> i
     settings = load_settings()
     if settings.market == "recorded":
         settings.require_recorded_data()
+    newest = datetime.now(UTC).date() - timedelta(days=1)
+    if days[0] < FIRST_DAY or days[-1] > newest:
+        raise ConfigurationError(f"days run from {FIRST_DAY} (DEFIYIELD_FIRST_DAY) to {newest}, the last complete one")
     what = ", ".join(PHASES[number] for number in phases) if phases else "the whole day"
     span = f"{days[0]}" if len(days) == 1 else f"{days[0]} to {days[-1]} ({len(days)} days)"
     console.print(f"[bold]defiyield[/] {span}, {settings.market} market: {what}")
@@ -168,9 +184,13 @@ def run_days(days: Sequence[date], phases: Sequence[int], console: Console) -> i
 def show_stored_plan(day: date | None, console: Console) -> int:
     """Print the plan that the warehouse holds for the day, or the newest one."""
     warehouse = _warehouse()
-    chosen = day or reads.newest_day(warehouse.engine, schema.allocation_runs)
-    if chosen is None:
+    newest = reads.newest_day(warehouse.engine, schema.allocation_runs)
+    if newest is None:
         raise ConfigurationError("the warehouse holds no plan yet: run `defiyield run --date D`")
+    chosen = day or newest
+    if reads.read_days(warehouse.engine, schema.allocation_runs, DayRange.of(chosen)).empty:
+        raise ConfigurationError(f"the warehouse holds no plan of {chosen}; the newest one is of {newest}")
+    require_replayed(warehouse, chosen)
     show.print_plan(warehouse, chosen, console)
     return 0
 

@@ -3,7 +3,7 @@
 Lives here: drawing with rich. Not here: what is said (domain/reporting) or reading the day's tables (orchestration).
 """
 
-from datetime import date
+from datetime import date, timedelta
 
 from rich import box
 from rich.console import Console
@@ -69,5 +69,7 @@ def print_next(settings: Settings, day: date, console: Console) -> None:
     console.print("[bold]Where to look next[/]")
     console.print(Text(f"  the whole report   {settings.reports_path / f'{day}.html'}"))
     console.print(Text(f"  the message        {settings.reports_path / f'{day}.slack.txt'}"))
-    console.print(Text(f"  the asset graph    make ui{'' if market == 'simulated' else f' MARKET={market}'}"))
-    console.print(Text("  the next day       defiyield run --date D+1: its ledger sees what this plan did"))
+    console.print(Text(f"  the asset graph    make ui MARKET={market} STATE={settings.state_path.resolve()}"))
+    where = "" if settings.state_dir is None else f" --state-dir {settings.state_dir}"
+    following = f"defiyield run --date {day + timedelta(days=1)} --market {market}{where}"
+    console.print(Text(f"  the next day       {following}: its ledger sees what this plan did"))

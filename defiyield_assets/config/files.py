@@ -118,6 +118,26 @@ class PoolOverrideEntry(Strict):
     source: str = ""
 
 
+class PoolAliasEntry(Strict):
+    """A pool id that is gone and the one under which the pool goes on."""
+
+    old_id: Name
+    new_id: Name
+    since: date
+    source: str = ""
+
+
+class PoolContractEntry(Strict):
+    """Which on-chain contract a pool is."""
+
+    pool_id: Name
+    chain_id: Annotated[int, Field(ge=1)]
+    contract: Address
+    share_token: Address
+    share_decimals: Annotated[int, Field(ge=0, le=36)] = 18
+    source: str = "policy.yaml"
+
+
 class IceboxOverrideEntry(Strict):
     """A manual word on a token."""
 
@@ -191,6 +211,8 @@ class PolicyFile(Strict):
     parameters: ParametersEntry = Field(default_factory=ParametersEntry)  # type: ignore[valid-type]
     pool_overrides: tuple[PoolOverrideEntry, ...] = ()
     icebox_overrides: tuple[IceboxOverrideEntry, ...] = ()
+    pool_aliases: tuple[PoolAliasEntry, ...] = ()
+    pool_contracts: tuple[PoolContractEntry, ...] = ()
 
 
 class TokensFile(Strict):

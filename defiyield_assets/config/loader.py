@@ -33,6 +33,8 @@ from defiyield_assets.domain.policy import (
     IceboxOverride,
     Parameters,
     Policy,
+    PoolAlias,
+    PoolContract,
     PoolOverride,
     Token,
     Wallet,
@@ -110,6 +112,8 @@ def load_policy(day: date, folder: Path | None = None, extra_overrides: Iterable
             if row.since <= day and (row.expires is None or day <= row.expires)
         ),
         wallets=tuple(Wallet(**row.model_dump()) for row in accounts.wallets),
+        pool_aliases=tuple(PoolAlias(**row.model_dump()) for row in rules.pool_aliases if row.since <= day),
+        pool_contracts=tuple(PoolContract(**row.model_dump()) for row in rules.pool_contracts),
     )
     return LoadedPolicy(policy, tuple(_warnings(policy)))
 

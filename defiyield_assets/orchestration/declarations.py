@@ -20,7 +20,6 @@ from defiyield_assets.orchestration.partitions import DAILY, day_range
 from defiyield_assets.orchestration.reporting import table_schema
 
 OWNERS = ["team:treasury-engineering"]
-SPEC = "docs/architecture.md"
 
 Progress = Callable[[str, str, float], None]
 PROGRESS: ContextVar[Progress | None] = ContextVar("PROGRESS", default=None)
@@ -28,7 +27,7 @@ PROGRESS: ContextVar[Progress | None] = ContextVar("PROGRESS", default=None)
 
 PHASES = {
     1: "ingestion and ledger",
-    2: "pre-filter and histories",
+    2: "pre-filter, histories and positions",
     3: "metrics, groups, icebox",
     4: "forecasts",
     5: "final filter and allocation",

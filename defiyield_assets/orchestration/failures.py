@@ -81,16 +81,17 @@ def _record(engine: Engine | None, asset: str, days: DayRange, error: Exception,
     """Keep the failure; when even the warehouse fails, say so in the log and let the first error go on."""
     if engine is None:
         return
-    recoverable = not isinstance(error, NotRecoverable)
+    lost = set(error.days) if isinstance(error, NotRecoverable) else set()
     try:
-        record_outcome(
-            engine,
-            asset,
-            days,
-            "failed",
-            error_class=type(error).__name__,
-            reason=str(error),
-            is_recoverable=recoverable,
-        )
+        for day in days:
+            record_outcome(
+                engine,
+                asset,
+                DayRange.of(day),
+                "failed",
+                error_class=type(error).__name__,
+                reason=str(error),
+                is_recoverable=day not in lost,
+            )
     except (SQLAlchemyError, DefiYieldError, OSError):
         log.exception("could not record the failure of %s", asset)

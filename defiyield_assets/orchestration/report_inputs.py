@@ -22,6 +22,7 @@ def read_report_inputs(warehouse: WarehouseResource, day: date) -> ReportInputs:
     def of_day(table: Table) -> pd.DataFrame:
         return reads.read_days(warehouse.engine, table, only)
 
+    outcomes = of_day(schema.asset_outcomes)
     policy, events = warehouse.policy(day), of_day(schema.icebox_events)
     return ReportInputs(
         day=day,
@@ -34,7 +35,7 @@ def read_report_inputs(warehouse: WarehouseResource, day: date) -> ReportInputs:
         icebox_events=events[events["kind"] != CHECKED].reset_index(drop=True),
         nav_daily=reads.read_days(warehouse.engine, schema.nav_daily, only.back(1)),
         yield_attribution=of_day(schema.yield_attribution),
-        outcomes=of_day(schema.asset_outcomes),
+        outcomes=outcomes,
         forecast_scores=of_day(schema.forecast_scores),
         tokens={token.address: TokenLabel(token.symbol, token.decimals) for token in policy.tokens},
         wallets={wallet.address: wallet.name for wallet in policy.wallets},

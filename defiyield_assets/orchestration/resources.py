@@ -6,6 +6,7 @@ Secrets are read from the environment when a call is made, so that no resource c
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,7 @@ from defiyield_assets.config.loader import LoadedPolicy, load_policy
 from defiyield_assets.domain.days import DayRange, cutoff, end_of, market_stamp
 from defiyield_assets.domain.policy import Policy
 from defiyield_assets.domain.policy_codec import policy_from_json
+from defiyield_assets.domain.pools.snapshot import aliases_in_force
 from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
 from defiyield_assets.settings import load_settings
 from defiyield_assets.simulator.generated import GeneratedMarket
@@ -58,34 +60,45 @@ def _open_warehouse(url: str, market: str) -> Engine:
 
 
 class WarehouseResource(dg.ConfigurableResource[Any]):
-    """The SQL warehouse of one market."""
+    """The SQL warehouse of one market. Without `url` the settings name it when it is used: it may hold a password."""
 
-    url: str
     market: str
+    url: str | None = None
+
+    @property
+    def _address(self) -> str:
+        return self.url or load_settings().warehouse_url
 
     @property
     def engine(self) -> Engine:
         """Engine of the migrated warehouse; ConfigurationError when it is not migrated or holds another market."""
-        return _open_warehouse(self.url, self.market)
+        return _open_warehouse(self._address, self.market)
 
     def migrate(self) -> str:
         """Bring the schema to its newest revision and claim the warehouse for the market; returns the revision."""
-        engine = _connect(self.url)
+        engine = _connect(self._address)
         revision = engines.upgrade(engine)
         engines.claim_market(engine, self.market)
         return revision
 
     def policy(self, day: date) -> Policy:
-        """The policy as `policy_snapshot` of the day stored it."""
-        return policy_on(self.engine, day)
+        """The policy as `policy_snapshot` of the day stored it; SuspiciousDataError when the day has none."""
+        rows = reads.read_days(self.engine, schema.policy_snapshot, DayRange.of(day))
+        if rows.empty:
+            raise SuspiciousDataError(f"policy_snapshot of {day} is missing: materialise it first")
+        return policy_from_json(rows.iloc[0]["policy_json"])
 
+    def aliases(self, day: date) -> dict[str, str]:
+        """Old pool id -> today's, as the policy of the day says."""
+        columns = [column.name for column in schema.pool_aliases.columns]
+        listed = [(alias.old_id, alias.new_id, alias.since, alias.source) for alias in self.policy(day).pool_aliases]
+        return aliases_in_force(pd.DataFrame(listed, columns=columns), day)
 
-def policy_on(engine: Engine, day: date) -> Policy:
-    """The policy of the day's snapshot; SuspiciousDataError when the day has none."""
-    rows = reads.read_latest(engine, schema.policy_snapshot, on_or_before=day)
-    if rows.empty:
-        raise SuspiciousDataError(f"policy_snapshot holds nothing on or before {day}: materialise it first")
-    return policy_from_json(rows.iloc[0]["policy_json"])
+    def contracts(self, day: date) -> pd.DataFrame:
+        """`pool_contracts` as the policy of the day says, so that what is learnt later changes no earlier day."""
+        columns = [column.name for column in schema.pool_contracts.columns]
+        rows = [asdict(contract) for contract in self.policy(day).pool_contracts]
+        return pd.DataFrame(rows, columns=columns).sort_values(["pool_id", "share_token"], ignore_index=True)
 
 
 @lru_cache(maxsize=4)
@@ -135,12 +148,7 @@ class MarketResource(dg.ConfigurableResource[Any]):
 
     def ask(self, engine: Engine, day: date, question: Callable[[Gateway], Awaitable[T]]) -> T:
         """Open the gateway for partition `day`, ask, close it."""
-        keys = (
-            load_settings().configured_keys()
-            if self.market == "live"
-            else dict.fromkeys(load_settings().key_names(), "simulated")
-        )
-
+        keys = load_settings().configured_keys() if self.market == "live" else {}
         vendors = default_vendors(keys)
 
         async def run() -> T:
@@ -166,7 +174,11 @@ class PolicyResource(dg.ConfigurableResource[Any]):
         """The lists and parameters in force on the day, with what the market itself knows about its pools."""
         folder = Path(self.config_dir) if self.config_dir else None
         overrides = simulation.pool_overrides() if simulation is not None else ()
-        return load_policy(day, folder, overrides)
+        loaded = load_policy(day, folder, overrides)
+        if simulation is None:
+            return loaded
+        contracts = (*loaded.policy.pool_contracts, *simulation.pool_contracts())
+        return LoadedPolicy(replace(loaded.policy, pool_contracts=contracts), loaded.warnings)
 
 
 class NotifierResource(dg.ConfigurableResource[Any]):
@@ -220,17 +232,36 @@ class NotifierResource(dg.ConfigurableResource[Any]):
         return "ok" if answer.get("ok") else str(answer.get("error"))
 
 
+UNDONE_TABLES = (
+    schema.account_transactions,
+    schema.chain_balances,
+    schema.ledger_postings,
+    schema.daily_balances,
+    schema.pool_positions,
+    schema.nav_daily,
+    schema.yield_attribution,
+    schema.eligible_pools,
+    schema.allocation_runs,
+    schema.allocations,
+    schema.allocation_steps,
+    schema.plan_executions,
+    schema.daily_report,
+    schema.slack_notification,
+)
+"""Tables of a day that rest on what the plans before it did."""
+
+
 def undo_executions(warehouse: WarehouseResource, market: MarketResource, first: date) -> int:
     """Undo the plans of `first` and later on the simulated chain, and forget what was read of them; returns their
     number.
 
-    Derived tables of the days from `first` + 1 on are made again when these days run again.
+    What rests on these executions is deleted from `first` + 1 on and made again when these days run again.
     """
     if market.simulation is None:
         raise ConfigurationError("a live market cannot be reset; give --market simulated or recorded")
     undone = market.simulation.chain.reset(first)
     after = DayRange(first + timedelta(days=1), date(9998, 12, 31))
-    for table in (schema.account_transactions, schema.ledger_postings, schema.nav_daily):
+    for table in UNDONE_TABLES:
         empty = pd.DataFrame(columns=[column.name for column in table.columns])
         writes.replace_slice(warehouse.engine, table, empty, after)
     for wallet in warehouse.policy(first).wallets:

@@ -10,7 +10,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sized
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -225,8 +225,8 @@ class Gateway:
             question.vendor, question.endpoint, question.params_hash, window.not_before, window.not_after
         )
         if found is None:
-            days = [] if self._partition_date is None else [self._partition_date]
-            raise NotRecoverable(f"{question.vendor} {question.endpoint}", days)
+            day = (window.not_before - timedelta(seconds=1)).date()
+            raise NotRecoverable(f"{question.vendor} {question.endpoint}", [day])
         try:
             return Fetched(parse(decode_json(found.body)), found.fetched_at, from_archive=True)
         except VendorError as error:

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from defiyield_assets.domain.ledger.ordinals import merge_views
@@ -286,6 +286,7 @@ def paged_ethplorer(seconds: list[int], reaches: Callable[[int, int], bool]) -> 
     since=st.integers(0, 12),
     is_inclusive=st.booleans(),
 )
+@example(seconds=[1, 2, 3, 4, 5, 6], since=0, is_inclusive=True)
 def test_ethplorer_pages_lose_and_repeat_nothing(seconds: list[int], since: int, is_inclusive: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ethplorer, "PAGE_SIZE", 3)

@@ -154,12 +154,14 @@ def explain(plan: ExactPlan, limits: Limits, message: str) -> dict[str, str]:
     rates = {pool.pool_id: _rate(problem, pool, values[pool.pool_id]) for pool in problem.pools}
     actions = {pool.pool_id: action_of(plan, pool) for pool in problem.pools}
     grown = [pool for pool in problem.pools if actions[pool.pool_id] in ("enter", "increase")]
+    full = _full_caps(plan, limits, values)
     spare = [
-        pool for pool in problem.pools if actions[pool.pool_id] == "left_out" and limits.pools[pool.pool_id].can_deposit
+        pool
+        for pool in problem.pools
+        if actions[pool.pool_id] == "left_out" and limits.pools[pool.pool_id].can_deposit and pool.pool_id not in full
     ]
     next_best = max(spare, key=lambda pool: (rates[pool.pool_id], pool.pool_id), default=None)
     worst = min((rates[pool.pool_id] for pool in grown), default=None)
-    full = _full_caps(plan, limits, values)
     reasons = {}
     for pool in problem.pools:
         key, action = pool.pool_id, actions[pool.pool_id]

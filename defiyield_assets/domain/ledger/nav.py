@@ -52,7 +52,8 @@ def nav_daily(
     and rebases. Expenses: gas and the dollar difference of the two sides of conversions.
 
     Returns are time-weighted with flows at the start of the day, (NAV_D - NAV_{D-1} - F) / (NAV_{D-1} + F), and chained
-    within month and year; null when nothing was at work.
+    within month and year; null when nothing was at work and on the first
+    day, when nothing was measured.
     """
     wallets = _sum(balances.loc[balances["token_address"] != NATIVE, "value_usd"])
     eth, pools = _sum(balances.loc[balances["token_address"] == NATIVE, "value_usd"]), _sum(positions["value_usd"])
@@ -69,7 +70,7 @@ def nav_daily(
         parts["price_change"] = _minus(exact_sum([held_pools, held_wallets]), worth)
     at_work = exact_sum([opening, parts["flows"]])
     gained = _minus(nav, at_work)
-    daily = float(RATIO.divide(gained, at_work)) if at_work > 0 else None
+    daily = float(RATIO.divide(gained, at_work)) if before is not None and at_work > 0 else None
     row = (
         day,
         nav,

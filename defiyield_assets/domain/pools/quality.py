@@ -168,3 +168,22 @@ def _describe(rows: pd.DataFrame, parameters: Parameters) -> None:
         )
     rows["reason_codes"] = codes
     rows["reasons"] = reasons
+
+
+def winsorise_history(histories: pd.DataFrame, parameters: Parameters) -> pd.DataFrame:
+    """The same points with `apy` cut at the spike threshold of the 30 days before each, as statistics and forecasts do.
+
+    `histories`: pool_id, date, apy and any further columns, one row per (pool, date). Causal: a day's cut rests on
+    earlier days only. Row order and all other columns stay.
+    """
+    if histories.empty:
+        return histories
+    wide = histories.pivot_table(index="pool_id", columns="date", values="apy", dropna=False)
+    days = pd.date_range(min(histories["date"]), max(histories["date"])).date
+    matrix = wide.reindex(columns=days).to_numpy(dtype=float)
+    cut = windows.winsorised(
+        matrix, parameters.spike_median_multiple, parameters.spike_robust_z, parameters.apy_plausible_max
+    )
+    row = wide.index.get_indexer(pd.Index(histories["pool_id"]))
+    column = [(day - days[0]).days for day in histories["date"]]
+    return histories.assign(apy=np.where(row >= 0, cut[row, column], histories["apy"].astype(float)))

@@ -5,22 +5,20 @@ Lives here: wiring of domain/allocation. Not here: the model, the replay, or its
 """
 
 import json
-from typing import Any
 
 import dagster as dg
 import pandas as pd
 
 from defiyield_assets.domain.allocation.plan import plan_allocation
 from defiyield_assets.domain.allocation.problem import build_problem
-from defiyield_assets.domain.allocation.replay import ReplayResult, replay_plan
 from defiyield_assets.domain.days import DayRange
-from defiyield_assets.domain.policy import Policy, Wallet
-from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
 from defiyield_assets.orchestration.declarations import OWNERS, daily_asset, watched
 from defiyield_assets.orchestration.partitions import DAILY, single_day
+from defiyield_assets.orchestration.plan_inputs import plan_inputs
 from defiyield_assets.orchestration.policies import DAY_BY_DAY
 from defiyield_assets.orchestration.reporting import report, table_schema
 from defiyield_assets.orchestration.resources import MarketResource, WarehouseResource
+from defiyield_assets.orchestration.verification import PUBLISHED, require_replayed, require_sound_ledger
 from defiyield_assets.store import reads, schema, writes
 
 PLAN_TABLES = (
@@ -36,51 +34,12 @@ PLAN_DEPS = (
     "daily_bars",
     "daily_balances",
     "pool_positions",
+    "ledger_postings",
+    "chain_balances",
+    "nav_daily",
+    "policy_snapshot",
     "allocation_snapshot",
 )
-PUBLISHED = ("optimal", "hold")
-
-
-def investable_wallet(policy: Policy) -> Wallet:
-    """The one wallet that plans spend from."""
-    for wallet in policy.wallets:
-        if wallet.investable:
-            return wallet
-    raise ConfigurationError(
-        "accounts.yaml names no investable wallet: set `investable: true` on the one that plans spend from"
-    )
-
-
-def plan_inputs(warehouse: WarehouseResource, day: Any) -> dict[str, Any]:
-    """The tables of the day that a plan is made from and replayed on."""
-    engine, only, policy = warehouse.engine, DayRange.of(day), warehouse.policy(day)
-    lists = reads.read_days(engine, schema.allocation_snapshot, only)
-    if lists.empty:
-        raise SuspiciousDataError(f"allocation_snapshot of {day} is missing: materialise it first")
-    barred = {item["token"] for item in json.loads(lists.iloc[0]["barred_tokens_json"]) if item["token"]}
-    return {
-        "day": day,
-        "eligible": reads.read_days(engine, schema.eligible_pools, only),
-        "balances": reads.read_days(engine, schema.daily_balances, only),
-        "positions": reads.read_days(engine, schema.pool_positions, only),
-        "bars": reads.read_days(engine, schema.daily_bars, only),
-        "gas_forecasts": reads.read_days(engine, schema.gas_forecasts, only),
-        "gas_daily": reads.read_days(engine, schema.gas_fees_daily, only),
-        "policy": policy,
-        "barred": barred,
-        "wallet": investable_wallet(policy),
-    }
-
-
-def replay_stored_plan(warehouse: WarehouseResource, day: Any) -> ReplayResult:
-    """The plan that is stored for the day, replayed on the day's balances."""
-    engine, only = warehouse.engine, DayRange.of(day)
-    return replay_plan(
-        runs=reads.read_days(engine, schema.allocation_runs, only),
-        allocations=reads.read_days(engine, schema.allocations, only),
-        steps=reads.read_days(engine, schema.allocation_steps, only),
-        **plan_inputs(warehouse, day),
-    )
 
 
 @dg.multi_asset(
@@ -117,6 +76,9 @@ def _plan(
 ) -> tuple[dg.MaterializeResult, dg.MaterializeResult, dg.MaterializeResult]:
     day, engine = single_day(context), warehouse.engine
     only = DayRange.of(day)
+    for table, _ in PLAN_TABLES:  # a plan of an earlier attempt must not outlive this one
+        writes.replace_slice(engine, table, pd.DataFrame(columns=[column.name for column in table.columns]), only)
+    require_sound_ledger(warehouse, day)
     stored = reads.read_days(engine, schema.allocation_snapshot, only)
     inputs = plan_inputs(warehouse, day)
     forecasts = reads.read_days(engine, schema.pool_forecasts, only)
@@ -163,19 +125,17 @@ def plan_executions(
     """
     day, engine = single_day(context), warehouse.engine
     only = DayRange.of(day)
+    require_replayed(warehouse, day)
     run = reads.read_days(engine, schema.allocation_runs, only).iloc[0]
     steps = reads.read_days(engine, schema.allocation_steps, only)
     moving = steps[steps["step_type"] != "HOLD"]
     if market.simulation is None:
         status, sent, message = "advice_only", 0, "a live market is only advised: nothing was sent"
+    elif run["method"] == "lp":
+        status, sent, message = "not_published", 0, "method lp only screens: its plan is not for execution"
     elif run["status"] not in PUBLISHED:
         status, sent, message = "not_published", 0, f"the plan is {run['status']}: nothing was sent"
     else:
-        replay = replay_stored_plan(warehouse, day)
-        if not replay.is_passed:
-            raise SuspiciousDataError(
-                f"the plan of {day} does not replay, nothing was sent: {'; '.join(replay.errors[:5])}"
-            )
         receipt = market.simulation.execute_plan(day, run["run_id"], steps)
         status = "executed" if len(moving) else "nothing_to_do"
         sent, message = receipt.n_transactions, f"{receipt.n_transactions} transactions sent on the day after"

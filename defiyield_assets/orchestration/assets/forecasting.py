@@ -11,6 +11,8 @@ from defiyield_assets.domain.forecasting.gas import forecast_gas
 from defiyield_assets.domain.forecasting.pools import forecast_pools
 from defiyield_assets.domain.forecasting.scores import score_forecasts, score_gas_forecasts
 from defiyield_assets.domain.pools.histories import known_view
+from defiyield_assets.domain.pools.quality import winsorise_history
+from defiyield_assets.orchestration.assets.pools import tracked_on
 from defiyield_assets.orchestration.declarations import daily_asset
 from defiyield_assets.orchestration.partitions import day_range, rolling
 from defiyield_assets.orchestration.policies import CHUNKS_OF_30, ONE_RUN
@@ -31,10 +33,11 @@ HORIZONS = (1, 7, 30)
     backfill=CHUNKS_OF_30,
     deps=[
         dg.AssetDep("pool_histories", partition_mapping=rolling(HISTORY_DAYS)),
-        dg.AssetDep("pool_quality", partition_mapping=rolling(HISTORY_DAYS)),
         "pool_metrics",
         "pool_groups",
         "prefiltered_pools",
+        "chain_balances",
+        "policy_snapshot",
     ],
 )
 def pool_forecasts(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
@@ -44,16 +47,14 @@ def pool_forecasts(context: dg.AssetExecutionContext, warehouse: WarehouseResour
     """
     days, engine = day_range(context), warehouse.engine
     revisions = reads.pool_history_revisions(engine, days.back(HISTORY_DAYS))
-    quality = reads.read_days(engine, schema.pool_quality, days.back(HISTORY_DAYS))
-    winsorised = quality[["pool_id", "date", "winsorised_apy"]]
+    tracked = tracked_on(warehouse, days)
     frames, skipped = [], []
     for day in days:
         view = known_view(revisions[revisions["date"] <= day], cutoff(day))
-        view = view.merge(winsorised, on=["pool_id", "date"], how="left")
-        view["apy"] = view["winsorised_apy"].where(view["winsorised_apy"].notna(), view["apy"])
-        forecasts, left_out = forecast_pools(
-            view.drop(columns="winsorised_apy"), day, warehouse.policy(day).parameters, HORIZONS
-        )
+        parameters = warehouse.policy(day).parameters
+        followed = set(tracked.loc[tracked["date"] == day, "pool_id"])
+        view = winsorise_history(view[view["pool_id"].isin(followed)].reset_index(drop=True), parameters)
+        forecasts, left_out = forecast_pools(view, day, parameters, HORIZONS)
         frames.append(forecasts)
         skipped.append(left_out)
     frame = pd.concat(frames, ignore_index=True)
@@ -90,8 +91,8 @@ def gas_forecasts(context: dg.AssetExecutionContext, warehouse: WarehouseResourc
     spec="forecasting.md",
     backfill=ONE_RUN,
     deps=[
-        dg.AssetDep("pool_forecasts", partition_mapping=rolling(max(HORIZONS))),
-        dg.AssetDep("gas_forecasts", partition_mapping=rolling(max(HORIZONS))),
+        dg.AssetDep("pool_forecasts", partition_mapping=rolling(max(HORIZONS) + 1)),
+        dg.AssetDep("gas_forecasts", partition_mapping=rolling(max(HORIZONS) + 1)),
         dg.AssetDep("pool_histories", partition_mapping=rolling(max(HORIZONS))),
         dg.AssetDep("gas_fees_daily", partition_mapping=rolling(max(HORIZONS))),
     ],

@@ -16,6 +16,7 @@ from defiyield_assets.sources.ethgastracker import EthGasTracker
 from defiyield_assets.sources.transport import Fetched, Gateway
 from defiyield_assets.store import reads, schema, writes
 
+HOURS = 24
 ANSWER_DAYS = 7
 """Days that one answer of EthGasTracker reaches back."""
 
@@ -55,9 +56,15 @@ def gas_fees_hourly(
     unseen = [day for day in days if day not in set(fees["date"])]
     if unseen:
         raise NotRecoverable("hourly gas", unseen)
-    writes.insert_missing(engine, schema.gas_fees_hourly, fees[~inside].reset_index(drop=True))
+    hours = fees.groupby(["date", "kind"])["hour"].transform("nunique")
+    writes.insert_missing(engine, schema.gas_fees_hourly, fees[~inside & (hours == HOURS)].reset_index(drop=True))
     own = fees[inside].reset_index(drop=True)
-    return report(writes.replace_slice(engine, schema.gas_fees_hourly, own, days), own)
+    short = sorted({f"{day}" for day in fees.loc[inside & (hours < HOURS), "date"]})
+    return report(
+        writes.replace_slice(engine, schema.gas_fees_hourly, own, days),
+        own,
+        degraded=f"fewer than {HOURS} hours of gas on {', '.join(short)}" if short else None,
+    )
 
 
 @daily_asset(

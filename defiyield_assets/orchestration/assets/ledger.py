@@ -20,7 +20,7 @@ from defiyield_assets.domain.ledger.valuation import Prices, eth_prices
 from defiyield_assets.domain.policy import Wallet
 from defiyield_assets.domain.pools.histories import known_view
 from defiyield_assets.orchestration.declarations import daily_asset
-from defiyield_assets.orchestration.partitions import FIRST_DAY, YESTERDAY, day_before, single_day
+from defiyield_assets.orchestration.partitions import FIRST_DAY, YESTERDAY, day_before, rolling, single_day
 from defiyield_assets.orchestration.policies import DAY_BY_DAY, RETRY_INGESTION
 from defiyield_assets.orchestration.reporting import report
 from defiyield_assets.orchestration.resources import MarketResource, WarehouseResource, window_of
@@ -98,7 +98,7 @@ def account_transactions(
     columns = [column.name for column in schema.account_transactions.columns]
     if not wallets or not market.has_key("etherscan"):
         variable, adds = KEY_VARIABLES["etherscan"]
-        receipt = writes.replace_slice(engine, schema.account_transactions, pd.DataFrame(columns=columns), only)
+        receipt = writes.insert_missing(engine, schema.account_transactions, pd.DataFrame(columns=columns))
         reason = f"no {variable}: without it no {adds}" if wallets else "no wallet is configured in accounts.yaml"
         return report(receipt, degraded=reason)
 
@@ -186,7 +186,7 @@ def ledger_postings(context: dg.AssetExecutionContext, warehouse: WarehouseResou
     """
     day, engine = single_day(context), warehouse.engine
     only, history = DayRange.of(day), DayRange(BEGINNING, day)
-    policy, contracts = warehouse.policy(day), reads.read_all(engine, schema.pool_contracts)
+    policy, contracts = warehouse.policy(day), warehouse.contracts(day)
     transactions = reads.read_days(engine, schema.account_transactions, history)
     prices = prices_of(warehouse, only)
     booked = build_postings(transactions, policy=policy, contracts=contracts, prices=prices, days=history, valued=only)
@@ -210,7 +210,7 @@ def ledger_postings(context: dg.AssetExecutionContext, warehouse: WarehouseResou
     phase=1,
     spec="ledger.md",
     backfill=DAY_BY_DAY,
-    deps=["ledger_postings", "daily_bars", "gas_fees_daily", "pool_contracts"],
+    deps=["ledger_postings", "daily_bars", "gas_fees_daily", "pool_contracts", "policy_snapshot"],
 )
 def daily_balances(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
     """What each wallet holds at the end of the day, token by token; untrusted tokens by quantity, worth nothing."""
@@ -218,7 +218,7 @@ def daily_balances(context: dg.AssetExecutionContext, warehouse: WarehouseResour
     frame = build_balances(
         postings_through(warehouse, day),
         policy=warehouse.policy(day),
-        contracts=reads.read_all(warehouse.engine, schema.pool_contracts),
+        contracts=warehouse.contracts(day),
         prices=prices_of(warehouse, only),
         day=day,
     )
@@ -240,10 +240,10 @@ def _apys_known(warehouse: WarehouseResource, pool_ids: list[str], day: date) ->
 @daily_asset(
     schema.pool_positions,
     group="ledger",
-    phase=1,
+    phase=2,
     spec="ledger.md",
     backfill=DAY_BY_DAY,
-    deps=["ledger_postings", "pool_histories", "daily_bars", "pool_contracts"],
+    deps=["ledger_postings", "pool_histories", "daily_bars", "gas_fees_daily", "pool_contracts", "policy_snapshot"],
 )
 def pool_positions(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
     """What we hold in each pool at the end of the day: shares times a rate grown by the pool's observed APY."""
@@ -253,7 +253,7 @@ def pool_positions(context: dg.AssetExecutionContext, warehouse: WarehouseResour
     frame = build_positions(
         postings,
         policy=warehouse.policy(day),
-        contracts=reads.read_all(warehouse.engine, schema.pool_contracts),
+        contracts=warehouse.contracts(day),
         apys=_apys_known(warehouse, pool_ids, day),
         prices=prices_of(warehouse, only),
         day=day,
@@ -264,13 +264,17 @@ def pool_positions(context: dg.AssetExecutionContext, warehouse: WarehouseResour
 @daily_asset(
     schema.nav_daily,
     group="ledger",
-    phase=1,
+    phase=2,
     spec="ledger.md",
     backfill=DAY_BY_DAY,
     deps=[
-        "daily_balances",
-        "pool_positions",
+        dg.AssetDep("daily_balances", partition_mapping=rolling(1)),
+        dg.AssetDep("pool_positions", partition_mapping=rolling(1)),
         "ledger_postings",
+        "daily_bars",
+        "gas_fees_daily",
+        "pool_contracts",
+        "policy_snapshot",
         dg.AssetDep("nav_daily", partition_mapping=YESTERDAY),
     ],
 )
@@ -289,7 +293,7 @@ def nav_daily(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -
         if before.end >= FIRST_DAY
         else reads.read_days(engine, schema.nav_daily, before),
         policy=warehouse.policy(day),
-        contracts=reads.read_all(engine, schema.pool_contracts),
+        contracts=warehouse.contracts(day),
         prices=prices_of(warehouse, only),
     )
     row = frame.iloc[0]
@@ -304,10 +308,18 @@ def nav_daily(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -
 @daily_asset(
     schema.yield_attribution,
     group="ledger",
-    phase=1,
+    phase=2,
     spec="ledger.md",
     backfill=DAY_BY_DAY,
-    deps=["pool_positions", "ledger_postings", "nav_daily", "pool_histories"],
+    deps=[
+        dg.AssetDep("pool_positions", partition_mapping=rolling(1)),
+        "ledger_postings",
+        "nav_daily",
+        dg.AssetDep("pool_histories", partition_mapping=rolling(1)),
+        "daily_bars",
+        "gas_fees_daily",
+        "policy_snapshot",
+    ],
 )
 def yield_attribution(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
     """What each held pool promised, what was expected when we decided, and what it really earned on the day."""

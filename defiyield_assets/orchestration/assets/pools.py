@@ -19,7 +19,7 @@ from defiyield_assets.domain.pools.histories import (
 )
 from defiyield_assets.domain.pools.metrics import rolling_metrics
 from defiyield_assets.domain.pools.quality import assess_quality
-from defiyield_assets.domain.pools.snapshot import aliases_in_force, build_pools, require_whole_snapshot
+from defiyield_assets.domain.pools.snapshot import build_pools, require_whole_snapshot
 from defiyield_assets.domain.pools.windows import LOOKBACK_DAYS
 from defiyield_assets.errors import VendorError
 from defiyield_assets.orchestration.declarations import daily_asset
@@ -56,7 +56,6 @@ def pools(
     The source only knows "now": a past day comes from the archive or fails as not recoverable.
     """
     days, engine = day_range(context), warehouse.engine
-    known_aliases = reads.read_all(engine, schema.pool_aliases)
 
     async def question(gateway: Gateway) -> list[pd.DataFrame]:
         client = DefiLlamaYields(gateway)
@@ -64,8 +63,7 @@ def pools(
         for day in days:
             listed = await client.pools(window_of(day))
             legs = await client.lend_borrow(window_of(day))
-            aliases = aliases_in_force(known_aliases, day)
-            frames.append(build_pools(listed.rows, legs.rows, day, listed.fetched_at, aliases))
+            frames.append(build_pools(listed.rows, legs.rows, day, listed.fetched_at, warehouse.aliases(day)))
         return frames
 
     frames = market.ask(engine, days.end, question)
@@ -82,9 +80,10 @@ def pools(
 def _held(warehouse: WarehouseResource, days: DayRange) -> pd.DataFrame:
     """[date, pool_id] of pools whose share token a wallet holds on chain at the end of the day."""
     balances = reads.read_days(warehouse.engine, schema.chain_balances, days)
-    contracts = reads.read_all(warehouse.engine, schema.pool_contracts)[["share_token", "pool_id"]]
+    contracts = warehouse.contracts(days.end)[["share_token", "pool_id"]]
     positive = balances[[amount > 0 for amount in balances["balance"]]]
     held = positive.merge(contracts, left_on="token_address", right_on="share_token")
+    held["pool_id"] = held["pool_id"].replace(warehouse.aliases(days.end))
     return held[["date", "pool_id"]].drop_duplicates().reset_index(drop=True)
 
 
@@ -125,7 +124,7 @@ def _points(frames: list[pd.DataFrame]) -> pd.DataFrame:
     phase=2,
     spec="defi.md#ingestion",
     backfill=ONE_RUN,
-    deps=["prefiltered_pools", "pools", "chain_balances", "pool_contracts"],
+    deps=["prefiltered_pools", "pools", "chain_balances", "pool_contracts", "policy_snapshot"],
     kinds=("python", "sql"),
     retry=RETRY_INGESTION,
     pool="defillama_yields",
@@ -136,7 +135,8 @@ def pool_histories(
     """Daily points of every tracked pool: one chart request per pool that is new, has gaps or is held, whatever the
     range.
 
-    The day's own point comes from the snapshot. A changed past value becomes a new revision.
+    The day's own point comes from the snapshot. A changed past value becomes a new revision. A new pool whose chart
+    failed gets no point at all, so that it is still new, and asked again, on the next day.
     """
     days, engine = day_range(context), warehouse.engine
     tracked = tracked_on(warehouse, days)
@@ -155,7 +155,8 @@ def pool_histories(
     failed = {pool: answer for pool, answer in answers.items() if isinstance(answer, VendorError)}
     if len(failed) > MAX_FAILED_SHARE * len(wanted):
         raise next(iter(failed.values()))
-    new = set(ids) - set(recent["pool_id"])
+    new = set(ids) - set(recent.loc[recent["date"] < days.end, "pool_id"])
+    unheard = set(failed) & new
     charts = [
         history_from_chart(
             answer.rows if pool in new else answer.rows[answer.rows["date"] >= days.back(GAP_WINDOW_DAYS).start],
@@ -166,7 +167,9 @@ def pool_histories(
         for pool, answer in answers.items()
         if not isinstance(answer, VendorError)
     ]
-    incoming = merge_points(_points(charts), _points(_snapshot_points(snapshots, tracked)))
+    incoming = merge_points(
+        _points(charts), _points(_snapshot_points(snapshots, tracked[~tracked["pool_id"].isin(unheard)]))
+    )
     span = DayRange(min([*incoming["date"], days.start]), days.end)
     fresh = new_revisions(reads.pool_history_revisions(engine, span, ids), incoming)
     receipt = writes.upsert(engine, schema.pool_histories, fresh)
@@ -194,6 +197,7 @@ def _revisions(warehouse: WarehouseResource, days: DayRange) -> pd.DataFrame:
         dg.AssetDep("pool_histories", partition_mapping=rolling(LOOKBACK_DAYS)),
         "prefiltered_pools",
         "chain_balances",
+        "pool_contracts",
         "policy_snapshot",
     ],
 )
@@ -221,6 +225,7 @@ def pool_quality(context: dg.AssetExecutionContext, warehouse: WarehouseResource
         dg.AssetDep("pool_histories", partition_mapping=rolling(LOOKBACK_DAYS)),
         "prefiltered_pools",
         "chain_balances",
+        "pool_contracts",
         "pools",
         "policy_snapshot",
     ],

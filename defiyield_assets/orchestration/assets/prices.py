@@ -9,6 +9,7 @@ from sqlalchemy import Table
 
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.prices.curation import curate_daily_bars
+from defiyield_assets.domain.prices.instruments import build_instruments
 from defiyield_assets.orchestration.declarations import daily_asset
 from defiyield_assets.orchestration.partitions import day_range
 from defiyield_assets.orchestration.policies import ONE_RUN, RETRY_INGESTION
@@ -53,13 +54,13 @@ def ohlcv_coinmarketcap(
 ) -> dg.MaterializeResult:
     """Daily bars with market capitalisation of every approved token that has a CoinMarketCap id."""
     days = day_range(context)
-    known = reads.read_all(warehouse.engine, schema.instruments)
+    known = build_instruments(warehouse.policy(days.end).tokens)
     listed = known[known["cmc_id"].notna()]
     by_id: dict[int, str] = dict(zip(listed["cmc_id"].astype(int), listed["instrument_id"], strict=True))
     if not market.has_key("coinmarketcap"):
         variable, adds = KEY_VARIABLES["coinmarketcap"]
         empty = pd.DataFrame(columns=[column.name for column in schema.ohlcv_coinmarketcap.columns])
-        receipt = writes.replace_slice(warehouse.engine, schema.ohlcv_coinmarketcap, empty, days)
+        receipt = writes.insert_missing(warehouse.engine, schema.ohlcv_coinmarketcap, empty)
         return report(receipt, degraded=f"no {variable}: without it there are no {adds}; closes come from DeFiLlama")
     asked = _days_to_ask(warehouse, schema.ohlcv_coinmarketcap, days)
 
@@ -90,7 +91,7 @@ def closes_defillama(
 ) -> dg.MaterializeResult:
     """Daily close of every approved token by address, the keyless source; confidence 0 marks an assumed price."""
     days = day_range(context)
-    known = reads.read_all(warehouse.engine, schema.instruments, where={"type": "crypto"})
+    known = build_instruments(warehouse.policy(days.end).tokens)
     known = known[known["address"].notna()]
     coins: list[tuple[str, str]] = list(zip(known["chain"], known["address"], strict=True))
     asked = _days_to_ask(warehouse, schema.closes_defillama, days)
@@ -126,7 +127,7 @@ def daily_bars(context: dg.AssetExecutionContext, warehouse: WarehouseResource) 
     bars = curate_daily_bars(
         reads.read_days(engine, schema.ohlcv_coinmarketcap, span),
         reads.read_days(engine, schema.closes_defillama, span),
-        reads.read_all(engine, schema.instruments),
+        build_instruments(warehouse.policy(days.end).tokens),
         span,
     )
     quality = {f"quality_{name}": int(n) for name, n in bars["quality"].value_counts().items()}

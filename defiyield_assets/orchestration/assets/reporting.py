@@ -19,6 +19,7 @@ from defiyield_assets.orchestration.policies import DAY_BY_DAY
 from defiyield_assets.orchestration.report_inputs import read_report_inputs
 from defiyield_assets.orchestration.reporting import report
 from defiyield_assets.orchestration.resources import MarketResource, NotifierResource, WarehouseResource
+from defiyield_assets.orchestration.verification import require_replayed
 from defiyield_assets.store import schema, writes
 
 
@@ -47,6 +48,7 @@ def daily_report(
 ) -> dg.MaterializeResult:
     """The page that the analyst reads in the morning: plan, steps, reasons, what the last plan really earned."""
     day = single_day(context)
+    require_replayed(warehouse, day)
     inputs = read_report_inputs(warehouse, day)
     built = build_report(inputs)
     plan = plan_of_day(inputs)
@@ -69,7 +71,7 @@ def daily_report(
     phase=6,
     spec="vendors.md#slack",
     backfill=DAY_BY_DAY,
-    deps=["daily_report"],
+    deps=["daily_report", "allocation_runs", "allocations", "allocation_steps"],
     kinds=("slack",),
 )
 def slack_notification(
@@ -80,6 +82,7 @@ def slack_notification(
 ) -> dg.MaterializeResult:
     """The day in one message, to Slack when it is configured and the market is live, else to a local file."""
     day = single_day(context)
+    require_replayed(warehouse, day)
     message = build_slack_message(read_report_inputs(warehouse, day))
     status = notifier.post(
         message.text, message.blocks, f"{day}.slack.txt", market=market, engine=warehouse.engine, day=day

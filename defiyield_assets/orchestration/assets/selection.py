@@ -9,7 +9,6 @@ import dagster as dg
 import pandas as pd
 
 from defiyield_assets.domain.days import DayRange
-from defiyield_assets.domain.pools.snapshot import aliases_in_force
 from defiyield_assets.domain.selection.final import select_eligible
 from defiyield_assets.domain.selection.icebox import advance_icebox, bootstrap_icebox, is_checked, mark_checked
 from defiyield_assets.domain.selection.lists import build_allocation_snapshot
@@ -56,14 +55,19 @@ def token_registry(context: dg.AssetExecutionContext, warehouse: WarehouseResour
     phase=2,
     spec="defi.md#selection",
     backfill=ONE_RUN,
-    deps=["pools", "token_registry", "daily_bars", "policy_snapshot", "pool_aliases"],
+    deps=[
+        "pools",
+        "token_registry",
+        dg.AssetDep("daily_bars", partition_mapping=rolling(MARKET_CAP_DAYS)),
+        "policy_snapshot",
+        "pool_aliases",
+    ],
 )
 def prefiltered_pools(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
     """Every active pool with the pre-filter's verdict and all reasons, so that costly calls are made only for
     usable pools.
     """
     days, engine = day_range(context), warehouse.engine
-    aliases = reads.read_all(engine, schema.pool_aliases)
     frames = []
     for day in days:
         only = DayRange.of(day)
@@ -74,7 +78,7 @@ def prefiltered_pools(context: dg.AssetExecutionContext, warehouse: WarehouseRes
                 reads.read_days(engine, schema.daily_bars, only.back(MARKET_CAP_DAYS)),
                 warehouse.policy(day),
                 day,
-                aliases=aliases_in_force(aliases, day),
+                aliases=warehouse.aliases(day),
             )
         )
     frame = pd.concat(frames, ignore_index=True)
@@ -213,6 +217,7 @@ def _last_listings(
         "pool_groups",
         "pool_forecasts",
         "pool_positions",
+        "policy_snapshot",
         "allocation_snapshot",
         "icebox",
         "pools",
@@ -238,7 +243,7 @@ def eligible_pools(context: dg.AssetExecutionContext, warehouse: WarehouseResour
         pools=pd.concat([snapshots, *_last_listings(warehouse, positions, snapshots, day)], ignore_index=True),
         policy=warehouse.policy(day),
         day=day,
-        aliases=aliases_in_force(reads.read_all(engine, schema.pool_aliases), day),
+        aliases=warehouse.aliases(day),
     )
     eligible = frame[frame["is_passed"].astype(bool)]
     reasons = frame["reason_codes"].str.split(",").explode().value_counts()

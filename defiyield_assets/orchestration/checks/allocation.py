@@ -8,9 +8,9 @@ from datetime import date
 import dagster as dg
 
 from defiyield_assets.domain.days import DayRange
-from defiyield_assets.orchestration.assets.allocation import PUBLISHED, replay_stored_plan
 from defiyield_assets.orchestration.partitions import DAILY
 from defiyield_assets.orchestration.resources import WarehouseResource
+from defiyield_assets.orchestration.verification import PUBLISHED, replay_stored_plan
 from defiyield_assets.store import reads, schema
 
 
@@ -29,6 +29,7 @@ def plan_replay(context: dg.AssetCheckExecutionContext, warehouse: WarehouseReso
     result = replay_stored_plan(warehouse, day)
     return dg.AssetCheckResult(
         passed=result.is_passed,
+        description="; ".join(result.errors[:3]) or None,
         metadata={
             "replayed": True,
             "errors": result.errors[:20],

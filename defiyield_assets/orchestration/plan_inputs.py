@@ -1,0 +1,46 @@
+"""The tables of one day that a plan is made from, and replayed on.
+
+Lives here: reading them, once, for the optimiser and for the replay. Not here: either of the two (domain/allocation).
+"""
+
+import json
+from datetime import date
+from typing import Any
+
+from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.policy import Policy, Wallet
+from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
+from defiyield_assets.orchestration.resources import WarehouseResource
+from defiyield_assets.store import reads, schema
+
+
+def investable_wallet(policy: Policy) -> Wallet:
+    """The one wallet that plans spend from."""
+    for wallet in policy.wallets:
+        if wallet.investable:
+            return wallet
+    raise ConfigurationError(
+        "accounts.yaml names no investable wallet: set `investable: true` on the one that plans spend from"
+    )
+
+
+def plan_inputs(warehouse: WarehouseResource, day: date) -> dict[str, Any]:
+    """The tables of the day that a plan is made from and replayed on."""
+    engine, only, policy = warehouse.engine, DayRange.of(day), warehouse.policy(day)
+    lists = reads.read_days(engine, schema.allocation_snapshot, only)
+    if lists.empty:
+        raise SuspiciousDataError(f"allocation_snapshot of {day} is missing: materialise it first")
+    barred = {item["token"] for item in json.loads(lists.iloc[0]["barred_tokens_json"]) if item["token"]}
+    positions = reads.read_days(engine, schema.pool_positions, only)
+    return {
+        "day": day,
+        "eligible": reads.read_days(engine, schema.eligible_pools, only),
+        "balances": reads.read_days(engine, schema.daily_balances, only),
+        "positions": positions.assign(pool_id=positions["pool_id"].replace(warehouse.aliases(day))),
+        "bars": reads.read_days(engine, schema.daily_bars, only),
+        "gas_forecasts": reads.read_days(engine, schema.gas_forecasts, only),
+        "gas_daily": reads.read_days(engine, schema.gas_fees_daily, only),
+        "policy": policy,
+        "barred": barred,
+        "wallet": investable_wallet(policy),
+    }
