@@ -127,15 +127,15 @@ def test_rates_units_and_flags_are_named_as_agreed() -> None:
             assert not column.name.endswith(("_pct", "_percent", "_dollars")), f"{table.name}.{column.name}"
 
 
-def test_a_phase_never_needs_a_later_one_but_for_the_ledger() -> None:
-    """Phases are parts of the day in order; only the ledger (phase 1) reads histories that phase 2 follows."""
+def test_a_phase_never_needs_a_later_one() -> None:
+    """Phases are parts of the day in order."""
     backwards = {
         (name, parent.to_user_string())
         for name, node in NODES.items()
         for parent in node.parent_keys
-        if int(node.tags["phase"]) < int(GRAPH.get(parent).tags["phase"])
+        if parent.to_user_string() in NODES and int(node.tags["phase"]) < int(GRAPH.get(parent).tags["phase"])
     }
-    assert backwards == {("pool_positions", "pool_histories"), ("yield_attribution", "pool_histories")}
+    assert backwards == set()
 
 
 def test_the_ledger_never_reads_a_plan() -> None:

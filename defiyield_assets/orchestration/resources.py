@@ -264,6 +264,7 @@ def undo_executions(warehouse: WarehouseResource, market: MarketResource, first:
     for table in UNDONE_TABLES:
         empty = pd.DataFrame(columns=[column.name for column in table.columns])
         writes.replace_slice(warehouse.engine, table, empty, after)
-    for wallet in warehouse.policy(first).wallets:
-        writes.delete_where(warehouse.engine, schema.account_cursors, {"wallet": wallet.address})
+    read_before = reads.read_all(warehouse.engine, schema.account_cursors)
+    if len(read_before):
+        writes.delete_where(warehouse.engine, schema.account_cursors, {"wallet": sorted(set(read_before["wallet"]))})
     return undone

@@ -42,12 +42,14 @@ def noise(table: sa.Table, rows: pd.DataFrame, random: np.random.Generator) -> p
         if isinstance(column.type, sa.Float):
             changed_rows[column.name] = values * factors
         elif isinstance(column.type, ExactDecimal):
-            changed_rows[column.name] = [
+            shrunk = [
                 None if pd.isna(value) else value * Decimal(str(round(factor, 6)))
                 for value, factor in zip(values, factors, strict=True)
             ]
+            changed_rows[column.name] = pd.Series(shrunk, index=values.index, dtype=object)
         elif isinstance(column.type, BaseUnits):
-            changed_rows[column.name] = [None if pd.isna(value) else int(value) * 3 + 1 for value in values]
+            tripled = [None if pd.isna(value) else int(value) * 3 + 1 for value in values]
+            changed_rows[column.name] = pd.Series(tripled, index=values.index, dtype=object)
         elif isinstance(column.type, sa.Boolean):
             changed_rows[column.name] = ~values.astype(bool)
         elif column.name in ("policy_json", "underlying_addresses_json", "barred_tokens_json"):

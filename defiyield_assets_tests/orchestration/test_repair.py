@@ -81,11 +81,13 @@ def test_which_days_are_repaired(
     limit: int,
     wanted: list[Repair],
 ) -> None:
-    assert plan_repairs(missing, in_flight, attempts, lost, NOW, limit) == wanted
+    assert plan_repairs(missing, in_flight, attempts, beyond_repair=lost, now=NOW, max_requests=limit) == wanted
 
 
 def test_delays_grow_threefold() -> None:
     assert [delay_before(attempt) for attempt in (1, 2, 3)] == [timedelta(minutes=n) for n in (5, 15, 45)]
+    second = timedelta(seconds=1)
+    assert [delay_before(attempt, second) for attempt in (1, 2, 3)] == [timedelta(seconds=n) for n in (1, 3, 9)]
 
 
 days = st.dates(date(2025, 5, 25), date(2025, 6, 9))
@@ -111,7 +113,7 @@ def test_repairs_keep_every_promise(
     lost: dict[date, frozenset[str]],
     limit: int,
 ) -> None:
-    repairs = plan_repairs(missing, in_flight, attempts, lost, NOW, limit)
+    repairs = plan_repairs(missing, in_flight, attempts, beyond_repair=lost, now=NOW, max_requests=limit)
     asked = [repair.day for repair in repairs]
     assert asked == sorted(set(asked))
     assert len(asked) <= limit
@@ -123,12 +125,12 @@ def test_repairs_keep_every_promise(
         assert not set(repair.assets) & lost.get(repair.day, frozenset())
         assert repair.attempt == past.count + 1 <= MAX_ATTEMPTS
         assert past.last_ended is None or NOW - past.last_ended >= delay_before(repair.attempt)
-    assert repairs == plan_repairs(missing, in_flight, attempts, lost, NOW, 99)[:limit]
+    assert repairs == plan_repairs(missing, in_flight, attempts, beyond_repair=lost, now=NOW, max_requests=99)[:limit]
 
 
 @given(missing=st.dictionaries(days, st.lists(names, min_size=1, max_size=4)), hours=st.integers(1, 48))
 def test_waiting_never_takes_a_repair_away(missing: dict[date, list[str]], hours: int) -> None:
     attempts = {day: Attempts(1, minutes_ago(10)) for day in missing}
-    now = plan_repairs(missing, NOBODY, attempts, {}, NOW, 99)
-    later = plan_repairs(missing, NOBODY, attempts, {}, NOW + timedelta(hours=hours), 99)
+    now = plan_repairs(missing, NOBODY, attempts, beyond_repair={}, now=NOW, max_requests=99)
+    later = plan_repairs(missing, NOBODY, attempts, beyond_repair={}, now=NOW + timedelta(hours=hours), max_requests=99)
     assert {repair.day for repair in now} <= {repair.day for repair in later} == set(missing)
