@@ -6,6 +6,7 @@ Lives here: assembling assets, checks, jobs, schedules, sensors and resources. N
 from typing import Any
 
 import dagster as dg
+from sqlalchemy import make_url
 
 from defiyield_assets.orchestration import assets as asset_modules
 from defiyield_assets.orchestration import checks as check_modules
@@ -21,11 +22,16 @@ from defiyield_assets.orchestration.sensors import repair_recent_gaps, tell_of_f
 from defiyield_assets.settings import Settings, load_settings
 
 
+def _shown_url(settings: Settings) -> str | None:
+    """The warehouse's URL when it may be shown in the UI; None when it holds a password and stays in the environment."""
+    return None if make_url(settings.warehouse_url).password else settings.warehouse_url
+
+
 def build_resources(settings: Settings) -> dict[str, Any]:
     """The resources of one installation; secrets stay in the environment."""
     config_dir = str(settings.config_dir) if settings.config_dir else None
     return {
-        "warehouse": WarehouseResource(market=settings.market),
+        "warehouse": WarehouseResource(market=settings.market, url=_shown_url(settings)),
         "market": MarketResource(
             market=settings.market,
             chain_path=str(settings.chain_path.resolve()),

@@ -18,6 +18,8 @@ from defiyield_assets.domain.policy import (
     IceboxOverride,
     Parameters,
     Policy,
+    PoolAlias,
+    PoolContract,
     PoolOverride,
     Token,
     Wallet,
@@ -62,6 +64,8 @@ def policy_from_json(text: str) -> Policy:
         pool_overrides=tuple(_pool_override(row) for row in data["pool_overrides"]),
         icebox_overrides=tuple(IceboxOverride(**_dated(row, "since", "expires")) for row in data["icebox_overrides"]),
         wallets=tuple(Wallet(**{**row, "permitted_tokens": tuple(row["permitted_tokens"])}) for row in data["wallets"]),
+        pool_aliases=tuple(PoolAlias(**_dated(row, "since")) for row in data["pool_aliases"]),
+        pool_contracts=tuple(PoolContract(**row) for row in data["pool_contracts"]),
     )
 
 

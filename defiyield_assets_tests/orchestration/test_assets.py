@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from defiyield_assets.domain.days import DayRange, cutoff, end_of
+from defiyield_assets.domain.policy_codec import policy_to_json
 from defiyield_assets.errors import (
     ConfigurationError,
     NotRecoverable,
@@ -311,6 +312,16 @@ def test_the_policy_takes_what_the_market_knows_and_files_of_the_installation(fi
     (tmp_path / "policy.yaml").write_text("parameters:\n  max_pool_share: 11\n", encoding="utf-8")
     with pytest.raises(ConfigurationError, match=r"policy\.yaml.*max_pool_share"):
         PolicyResource(config_dir=str(tmp_path)).load(FIRST, None)
+
+
+def test_a_stored_policy_comes_back_whole(first_day: Loop) -> None:
+    """What later assets read of `policy_snapshot` is what was loaded, contracts of pools included."""
+    installation = first_day.installation
+    resources = installation.definitions.resources or {}
+    loaded = resources["policy"].load(FIRST, resources["market"].simulation).policy
+    stored = installation.warehouse.policy(FIRST)
+    assert stored.pool_contracts
+    assert policy_to_json(stored) == policy_to_json(loaded)
 
 
 WEBHOOK = "https://hooks.slack.com/services/AAA/BBB/a-secret-of-the-team"

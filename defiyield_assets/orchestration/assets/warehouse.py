@@ -94,29 +94,16 @@ def pool_aliases(context: dg.AssetExecutionContext, warehouse: WarehouseResource
 @daily_asset(
     schema.pool_contracts, group="policy", phase=1, spec="ledger.md", backfill=ONE_RUN, deps=["policy_snapshot"]
 )
-def pool_contracts(
-    context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource
-) -> dg.MaterializeResult:
+def pool_contracts(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
     """Which on-chain contract a pool is, from the configuration and, in a closed loop, from the simulated chain."""
-    policy = warehouse.policy(day_range(context).end)
-    known = list(policy.pool_contracts)
-    if market.simulation is not None:
-        known += list(market.simulation.pool_contracts())
-    frame = pd.DataFrame(
-        [
-            {
-                "pool_id": contract.pool_id,
-                "share_token": contract.share_token,
-                "chain_id": contract.chain_id,
-                "contract": contract.contract,
-                "share_decimals": contract.share_decimals,
-                "source": contract.source,
-            }
-            for contract in known
-        ],
-        columns=[column.name for column in schema.pool_contracts.columns],
+    frame = warehouse.contracts(day_range(context).end)
+    return report(
+        writes.upsert(warehouse.engine, schema.pool_contracts, frame),
+        frame,
+        degraded="no pool contract is known: the ledger recognises no deposit (policy.yaml, pool_contracts)"
+        if frame.empty
+        else None,
     )
-    return report(writes.upsert(warehouse.engine, schema.pool_contracts, frame), frame)
 
 
 @daily_asset(
