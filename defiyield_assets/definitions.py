@@ -23,7 +23,7 @@ from defiyield_assets.settings import Settings, load_settings
 
 
 def _shown_url(settings: Settings) -> str | None:
-    """The warehouse's URL when it may be shown in the UI; None when it holds a password and stays in the environment."""
+    """The warehouse's URL when the UI may show it; None when it holds a password, which stays in the environment."""
     return None if make_url(settings.warehouse_url).password else settings.warehouse_url
 
 
