@@ -157,26 +157,25 @@ def test_permanent_errors_are_asked_once_and_transient_ones_again(
 def test_a_few_lost_charts_degrade_and_many_fail(after_first: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     lost: set[str] = set()
 
-    def no_chart(share: float) -> Meddler:
-        def answer(day: date, request: httpx.Request, response: httpx.Response) -> httpx.Response:
-            if request.url.path.startswith("/chart/") and int(request.url.path[-2:], 16) < 256 * share:
-                lost.add(request.url.path)
-                return instead_of(response, 500, b"down")
-            return response
+    share = [0.5]
 
-        return answer
+    def no_chart(day: date, request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if request.url.path.startswith("/chart/") and int(request.url.path[-2:], 16) < 256 * share[0]:
+            lost.add(request.url.path)
+            return instead_of(response, 500, b"down")
+        return response
 
     engine = after_first.engine
     with engine.begin() as connection:
         connection.execute(schema.pool_histories.delete())
     before = after_first.rows(schema.pool_histories)
-    meddle(monkeypatch, no_chart(0.5))
+    meddle(monkeypatch, no_chart)
     result = after_first.run(FIRST, ["pool_histories"], raise_on_error=False)
     assert failed_steps(result) == {"pool_histories"}
     assert len(after_first.rows(schema.pool_histories)) == len(before) == 0, "nothing half-written"
 
     lost.clear()
-    meddle(monkeypatch, no_chart(0.03))
+    share[0] = 0.03
     assert after_first.run(FIRST, ["pool_histories"]).success
     outcome = after_first.rows(schema.asset_outcomes).iloc[0]
     assert (outcome["asset"], outcome["status"]) == ("pool_histories", "degraded")

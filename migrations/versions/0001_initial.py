@@ -439,13 +439,19 @@ def upgrade() -> None:
         sa.Column("chain", sa.Text(), nullable=False, comment="Chain"),
         sa.Column("address", sa.Text(), nullable=False, comment="Token address, lower case"),
         sa.Column(
-            "kind", sa.Text(), nullable=False, comment="enter, leave, override_in, override_out or premium_alert"
+            "kind",
+            sa.Text(),
+            nullable=False,
+            comment="enter, leave, override_in, override_out, premium_alert or checked (the day was looked at)",
         ),
         sa.Column("symbol", sa.Text(), nullable=False, comment="Symbol for display"),
         sa.Column("reason_codes", sa.Text(), nullable=False, comment="LOW, CLOSE, NO_PRICE, MANUAL, PREMIUM …"),
         sa.Column("reason", sa.Text(), nullable=False, comment="In words with the figures"),
         sa.Column(
-            "grade", sa.Integer(), nullable=True, comment="Strength of an alert: multiple of the band, rounded down"
+            "grade",
+            sa.Integer(),
+            nullable=True,
+            comment="Strength of an alert: multiple of the band, rounded down; checked: tokens barred",
         ),
         sa.PrimaryKeyConstraint("date", "chain", "address", "kind", name=op.f("pk_icebox_events")),
         comment="Tokens entering and leaving the icebox, and premium alerts",
