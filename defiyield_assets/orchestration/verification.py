@@ -16,15 +16,13 @@ from defiyield_assets.domain.ledger.checks import (
     find_negative_balances,
     find_unbalanced,
 )
+from defiyield_assets.domain.reporting.content import PUBLISHED
 from defiyield_assets.errors import SuspiciousDataError
 from defiyield_assets.orchestration.assets.ledger import postings_through, prices_of
 from defiyield_assets.orchestration.partitions import day_before
 from defiyield_assets.orchestration.plan_inputs import plan_inputs
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.store import reads, schema
-
-PUBLISHED = ("optimal", "hold")
-"""Statuses of a plan that may be acted on."""
 
 
 def posting_violations(warehouse: WarehouseResource, day: date) -> list[Violation]:

@@ -12,13 +12,14 @@ import pandas as pd
 from defiyield_assets.domain.allocation.plan import plan_allocation
 from defiyield_assets.domain.allocation.problem import build_problem
 from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.reporting.content import PUBLISHED
 from defiyield_assets.orchestration.declarations import OWNERS, daily_asset, watched
 from defiyield_assets.orchestration.partitions import DAILY, single_day
 from defiyield_assets.orchestration.plan_inputs import plan_inputs
 from defiyield_assets.orchestration.policies import DAY_BY_DAY
 from defiyield_assets.orchestration.reporting import report, table_schema
 from defiyield_assets.orchestration.resources import MarketResource, WarehouseResource
-from defiyield_assets.orchestration.verification import PUBLISHED, require_replayed, require_sound_ledger
+from defiyield_assets.orchestration.verification import require_replayed, require_sound_ledger
 from defiyield_assets.store import reads, schema, writes
 
 PLAN_TABLES = (

@@ -8,9 +8,10 @@ from datetime import date
 import dagster as dg
 
 from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.reporting.content import PUBLISHED
 from defiyield_assets.orchestration.partitions import DAILY
 from defiyield_assets.orchestration.resources import WarehouseResource
-from defiyield_assets.orchestration.verification import PUBLISHED, replay_stored_plan
+from defiyield_assets.orchestration.verification import replay_stored_plan
 from defiyield_assets.store import reads, schema
 
 
