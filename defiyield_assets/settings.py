@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from platformdirs import user_state_path
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from defiyield_assets.errors import ConfigurationError
@@ -18,12 +18,26 @@ Market = Literal["live", "simulated", "recorded"]
 
 KEY_VARIABLES = {
     "coinmarketcap": ("DEFIYIELD_COINMARKETCAP_API_KEY", "open, high, low and market caps of tokens"),
-    "ethgastracker": ("DEFIYIELD_ETHGASTRACKER_API_KEY", "hourly gas fees"),
+    "coingecko": ("DEFIYIELD_COINGECKO_API_KEY", "a second source of bars and market caps"),
+    "ethgastracker": ("DEFIYIELD_ETHGASTRACKER_API_KEY", "hourly effective gas prices"),
+    "ethereum_node": ("DEFIYIELD_ETHEREUM_RPC_URL", "hourly base fees from a node of Ethereum, which needs no key"),
     "ethplorer": ("DEFIYIELD_ETHPLORER_API_KEY", "more than the free key's 1,000 calls a day for balances"),
     "etherscan": ("DEFIYIELD_ETHERSCAN_API_KEY", "transactions of our wallets"),
     "fred": ("DEFIYIELD_FRED_API_KEY", "macro series"),
 }
-"""Vendor -> (variable of its key, what the key adds)."""
+"""Vendor -> (variable of its key or, for a node, its address; what it adds)."""
+
+
+class VendorOverride(BaseModel):
+    """What an installation says of one vendor otherwise than sources/vendors.py; null keeps the default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base_url: str | None = None
+    per_minute: int | None = Field(None, ge=1)
+    per_day: int | None = Field(None, ge=1)
+    per_month: int | None = Field(None, ge=1)
+    concurrency: int | None = Field(None, ge=1)
 
 
 class Settings(BaseSettings):
@@ -47,6 +61,16 @@ class Settings(BaseSettings):
     ethplorer_api_key: SecretStr | None = None
     etherscan_api_key: SecretStr | None = None
     fred_api_key: SecretStr | None = None
+    coingecko_api_key: SecretStr | None = None
+    coingecko_plan: Literal["demo", "pro"] = Field("demo", description="Plan of the CoinGecko key")
+    ethereum_rpc_url: SecretStr | None = Field(None, description="JSON-RPC address of an Ethereum node, for gas")
+    vendors: dict[str, VendorOverride] = Field(
+        default_factory=dict, description="JSON: other addresses and limits of vendors, by name"
+    )
+    vendor_server: str | None = Field(
+        None, description="A server that speaks for all vendors below /<host>/, such as `defiyield simulator serve`"
+    )
+    simulated_faults: str | None = Field(None, description="JSON: faults of the simulated vendors (docs/operations.md)")
     fred_series: str = Field("DGS10,T10Y3M", description="FRED series to follow, comma separated")
     repair_lookback_days: int = Field(7, ge=1, le=90, description="How far the repair sensor looks back")
     repair_interval_seconds: int = Field(60, ge=5, description="Seconds between two looks of the repair sensor")
@@ -78,7 +102,7 @@ class Settings(BaseSettings):
 
     def configured_keys(self) -> dict[str, str]:
         """API keys that are set, by vendor."""
-        values = {vendor: getattr(self, f"{vendor}_api_key") for vendor in KEY_VARIABLES}
+        values = {vendor: getattr(self, f"{vendor}_api_key", None) for vendor in KEY_VARIABLES}
         return {vendor: value.get_secret_value() for vendor, value in values.items() if value is not None}
 
     def require_recorded_data(self) -> Path:

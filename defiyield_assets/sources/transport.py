@@ -167,16 +167,26 @@ class Gateway:
         parse: Callable[[object], T],
         *,
         window: Window | None = None,
+        reuse: Window | None = None,
+        credits_used: int = 1,
         headers: Mapping[str, str] | None = None,
         refuse: Refusal | None = None,
     ) -> Fetched[T]:
         """GET one endpoint and parse the JSON answer.
 
         `endpoint` is a path template such as `/chart/{pool}`. With a `window` the answer must carry a stamp inside it;
-        outside it the archive is asked instead, and when that holds nothing the error is `NotRecoverable`. Errors:
-        `VendorError` of the right class after all attempts.
+        outside it the archive is asked instead, and when that holds nothing the error is `NotRecoverable`. With
+        `reuse` the earliest archived answer whose stamp lies inside that window is as good as a new one, and nothing is
+        sent. `credits_used` is what the call costs of the vendor's budgets. Errors: `VendorError` of the right class
+        after all attempts.
         """
         question = Question(vendor, endpoint, path_args, params)
+        if reuse is not None:
+            found = self._archive.find(
+                question.vendor, question.endpoint, question.params_hash, reuse.not_before, reuse.not_after
+            )
+            if found is not None:
+                return Fetched(parse(decode_json(found.body)), found.fetched_at, from_archive=True)
         if window is not None and not window.holds(self.present()):
             return self._recall(question, parse, window)
         request = self._client.build_request(

@@ -77,6 +77,24 @@ raw_bodies = table(
     must("bytes", Integer, "Length before compression", ge=0),
     day=None,
 )
+vendor_usage = table(
+    "vendor_usage",
+    "Calls sent to a vendor under one key, by minute, day and month of the wall clock: what is left of its budgets",
+    key("vendor", Text, "Vendor's short name"),
+    key("key_id", Text, "Fingerprint of the key, `none` without one; never the key"),
+    key("period", Text, "minute, day or month"),
+    key("starts_at", UtcDateTime, "Start of the period"),
+    must("calls", Integer, "Calls (or credits, where the vendor counts them) reserved in the period", ge=0),
+    day=None,
+)
+vendor_paces = table(
+    "vendor_paces",
+    "When the next call to a vendor under one key may be sent, whichever process sends it",
+    key("vendor", Text, "Vendor's short name"),
+    key("key_id", Text, "Fingerprint of the key, `none` without one; never the key"),
+    must("next_at", UtcDateTime, "First instant that no process has reserved yet"),
+    day=None,
+)
 warehouse_identity = table(
     "warehouse_identity",
     "Which market this warehouse holds; two markets never share one",
@@ -177,6 +195,59 @@ pool_histories = table(
     must("source", Text, "chart or snapshot", isin=["chart", "snapshot"]),
     must("seen_at", UtcDateTime, "When we first saw this value"),
     Index(None, "date"),
+)
+history_revisions = table(
+    "history_revisions",
+    "Past values that a vendor changed, by the day on which we saw the change",
+    key("date", Date, "Partition: the day whose run saw the change"),
+    key("pool_id", Text, "Pool"),
+    key("point_date", Date, "Day of the changed point"),
+    key("revision", Integer, "Revision that the change made, from 1 on"),
+    may("apy_before", Float, "Total APY of the revision before, fraction"),
+    may("apy", Float, "Total APY now, fraction"),
+    may("apy_change", Float, "apy minus apy_before, fraction"),
+    may("tvl_before_usd", Float, "Value locked of the revision before", **ZERO_UP),
+    may("tvl_usd", Float, "Value locked now", **ZERO_UP),
+    must("age_days", Integer, "Days between the point and the day that saw the change", ge=0),
+    must("source", Text, "chart or snapshot", isin=["chart", "snapshot"]),
+    must("seen_at", UtcDateTime, "When the change was seen"),
+)
+lending_histories = table(
+    "lending_histories",
+    "Daily supply, borrow and both rates of tracked lending pools, as first seen",
+    key("pool_id", Text, "Pool"),
+    key("date", Date, "UTC day of the point"),
+    may("total_supply_usd", Float, "Supplied value", **ZERO_UP),
+    may("total_borrow_usd", Float, "Borrowed value", **ZERO_UP),
+    may("apy_base", Float, "Supply APY, fraction"),
+    may("apy_reward", Float, "Reward APY of suppliers, fraction"),
+    may("apy_base_borrow", Float, "Borrow APY, fraction"),
+    may("apy_reward_borrow", Float, "Reward APY of borrowers, fraction"),
+    must("seen_at", UtcDateTime, "When we first saw this point"),
+    Index(None, "date"),
+)
+pendle_markets = table(
+    "pendle_markets",
+    "Pendle's market map of the day: what each market's tokens stand for",
+    key("date", Date, "Partition"),
+    key("chain_id", Integer, "EVM chain id"),
+    key("market", Text, "Address of the market, lower case"),
+    must("name", Text, "Pendle's name, display only"),
+    must("expiry", Date, "Day of maturity"),
+    may("principal_token", Text, "Address of PT, lower case"),
+    may("yield_token", Text, "Address of YT, lower case"),
+    may("standardised_yield", Text, "Address of SY, lower case"),
+    may("underlying", Text, "Address of the underlying asset, lower case"),
+)
+resolved_underlyings = table(
+    "resolved_underlyings",
+    "Underlying tokens of pools whose vendor names none, as a resolver found them; a list is whole or absent",
+    key("date", Date, "Partition"),
+    key("pool_id", Text, "Pool"),
+    key("address", Text, "Underlying token, lower case"),
+    must("resolver", Text, "Who says so", isin=["pendle_market_map", "most_frequent_token"]),
+    must("evidence", Text, "What it rests on, in words with figures"),
+    may("maturity", Date, "Maturity, where the resolver knows one"),
 )
 pool_quality = table(
     "pool_quality",
@@ -283,6 +354,36 @@ ohlcv_coinmarketcap = table(
     may("market_cap_usd", Float, "Market capitalisation in USD, null when the vendor says 0", **ZERO_UP),
     must("fetched_at", UtcDateTime, "The transport's stamp"),
     Index(None, "date"),
+)
+ohlcv_coingecko = table(
+    "ohlcv_coingecko",
+    "Daily bars as CoinGecko tells them: candles of the UTC day, volume and capitalisation from market_chart",
+    key("instrument_id", Text, "Instrument"),
+    key("interval", Text, "1d"),
+    key("ts", UtcDateTime, "Open of the bar"),
+    must("date", Date, "UTC day of the bar"),
+    may("open", Float, "Open in USD", **ZERO_UP),
+    may("high", Float, "High in USD", **ZERO_UP),
+    may("low", Float, "Low in USD", **ZERO_UP),
+    must("close", Float, "Close in USD", **ZERO_UP),
+    may("volume_usd", Float, "Volume in USD", **ZERO_UP),
+    may("market_cap_usd", Float, "Market capitalisation in USD, null when the vendor says 0", **ZERO_UP),
+    must("fetched_at", UtcDateTime, "The transport's stamp"),
+    Index(None, "date"),
+)
+coin_markets = table(
+    "coin_markets",
+    "CoinGecko's rolling 24 hours at the end of the day: a snapshot, not a bar",
+    key("date", Date, "Partition"),
+    key("instrument_id", Text, "Instrument"),
+    must("coingecko_id", Text, "CoinGecko id"),
+    may("price_usd", Float, "Current price in USD", **ZERO_UP),
+    may("market_cap_usd", Float, "Market capitalisation in USD, null when the vendor says 0", **ZERO_UP),
+    may("volume_24h_usd", Float, "Volume of the last 24 hours in USD", **ZERO_UP),
+    may("high_24h_usd", Float, "High of the last 24 hours in USD", **ZERO_UP),
+    may("low_24h_usd", Float, "Low of the last 24 hours in USD", **ZERO_UP),
+    may("updated_at", UtcDateTime, "When the vendor last updated the row"),
+    must("fetched_at", UtcDateTime, "The transport's stamp"),
 )
 closes_defillama = table(
     "closes_defillama",
@@ -533,8 +634,8 @@ account_cursors = table(
     key("chain_id", Integer, "EVM chain id"),
     key("wallet", Text, "Wallet address, lower case"),
     key("kind", Text, "native, internal or token"),
+    key("read_through", Date, "Last complete day read"),
     must("last_block", Integer, "Highest block read", ge=0),
-    must("read_through", Date, "Last complete day read"),
     day=None,
 )
 chain_balances = table(
