@@ -42,6 +42,7 @@ lint: install
 
 bench: install
 	$(BIN)/python -m benchmarks.demo
+	$(BIN)/python -m benchmarks.ingestion
 
 clean:
 	rm -rf .state

@@ -3,7 +3,9 @@
 Lives here: names, types and defaults of every `DEFIYIELD_*` variable. Not here: the treasury's policy (config/).
 """
 
+import os
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -118,7 +120,13 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Settings of the environment; ConfigurationError names the variable that is wrong."""
+    """Settings of the environment as it is now; ConfigurationError names the variable that is wrong."""
+    return _settings_of(tuple(item for item in os.environ.items() if item[0].upper().startswith("DEFIYIELD_")))
+
+
+@lru_cache(maxsize=8)
+def _settings_of(_variables: tuple[tuple[str, str], ...]) -> Settings:
+    """The settings of these variables: reading them takes milliseconds, and every request to a vendor asks."""
     try:
         return Settings()  # type: ignore[call-arg, unused-ignore]
     except ValidationError as error:

@@ -3,6 +3,7 @@
 Lives here: what end-to-end, fault, look-ahead and orchestration tests share. Not here: databases (databases.py), tests.
 """
 
+import json
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -99,9 +100,10 @@ class Installation:
         """Content hash of every table; with a day, of that day's slice of every dated table."""
         tables = [table for table in schema.metadata.sorted_tables if table.name not in UNCOMPARED]
         dated = [table for table in tables if day is None or table.info["day"] is not None]
-        return {table.name: self._fingerprint(table, day) for table in dated}
+        return {table.name: self.fingerprint(table, day) for table in dated}
 
-    def _fingerprint(self, table: sa.Table, day: date | None) -> str:
+    def fingerprint(self, table: sa.Table, day: date | None = None) -> str:
+        """Content hash of one table, or of its slice of the day."""
         rows = self.rows(table, day)
         if table.name in MEASURED:
             rows[MEASURED[table.name]] = 0.0
@@ -171,6 +173,40 @@ def meddle(monkeypatch: pytest.MonkeyPatch, meddler: Meddler) -> None:
 def instead_of(response: httpx.Response, status: int, body: bytes) -> httpx.Response:
     """Another answer at the same instant."""
     return httpx.Response(status, headers={"date": response.headers["date"]}, content=body)
+
+
+def failing(host: str, status: int, body: bytes | None = None, path: str = "") -> Meddler:
+    """The host answers so, on paths that end so; a body of None is the first half of the true one."""
+
+    def answer(day: date, request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if request.url.host != host or not request.url.path.endswith(path):
+            return response
+        true = response.read()
+        return instead_of(response, status, true[: len(true) // 2] if body is None else body)
+
+    return answer
+
+
+def rewriting(path: str, change: Callable[[Any], Any]) -> Meddler:
+    """Answers to paths that begin so, their JSON changed."""
+
+    def answer(day: date, request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if not request.url.path.startswith(path) or response.status_code != 200:
+            return response
+        return instead_of(response, 200, json.dumps(change(json.loads(response.read()))).encode())
+
+    return answer
+
+
+def together(*meddlers: Meddler) -> Meddler:
+    """One after the other."""
+
+    def answer(day: date, request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        for meddler in meddlers:
+            response = meddler(day, request, response)
+        return response
+
+    return answer
 
 
 @dataclass(frozen=True)

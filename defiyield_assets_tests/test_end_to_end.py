@@ -176,6 +176,25 @@ def test_five_days_run_whole_with_every_check_passed(closed_loop: Loop) -> None:
     assert closed_loop.installation.rows(schema.asset_outcomes).empty
 
 
+def test_a_pool_that_moved_to_another_id_keeps_its_history(closed_loop: Loop) -> None:
+    """Two days after the first one a followed pool goes on under another id: it stays one pool, with its whole past."""
+    installation = closed_loop.installation
+    aliases = installation.rows(schema.pool_aliases).set_index("old_id")
+    seen = installation.rows(schema.prefiltered_pools, FIRST)
+    (old_id,) = set(aliases.index[aliases["since"] > FIRST]) & set(seen.loc[seen["is_passed"], "pool_id"])
+    alias, last = aliases.loc[old_id], closed_loop.days[-1]
+    now = installation.rows(schema.prefiltered_pools, last)
+    assert now.loc[now["pool_id"] == alias["new_id"], "is_passed"].tolist() == [True]
+    assert old_id not in set(now["pool_id"])
+    points = installation.rows(schema.pool_histories)
+    known = points[points["pool_id"].isin([old_id, alias["new_id"]])].drop_duplicates("date")
+    assert known["date"].max() == last
+    assert (known["date"] < alias["since"]).sum() > 300
+    assert (known["date"] >= alias["since"]).sum() == (last - alias["since"]).days + 1
+    forecast = installation.rows(schema.pool_forecasts, last)
+    assert alias["new_id"] in set(forecast["pool_id"])
+
+
 def trusted_differences(installation: Installation, day: date) -> list[tuple[str, str, int, int]]:
     """(wallet, token, ledger, chain) wherever they are not the same number of base units."""
     key = ["wallet", "token_address"]

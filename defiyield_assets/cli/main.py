@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from defiyield_assets.cli.serve import add_arguments, serve
 from defiyield_assets.errors import DefiYieldError
 
 PHASE_NAMES = {
@@ -55,13 +56,22 @@ def build_parser() -> argparse.ArgumentParser:
     show = commands.add_parser("plan", parents=[market], help="show the stored plan of a day")
     show.add_argument("--date", type=_day, metavar="D", help="default: the newest plan")
 
+    commands.add_parser("budget", parents=[market], help="what is left of every vendor's limits, and which keys help")
     commands.add_parser("migrate", parents=[market], help="bring the warehouse's schema to its newest revision")
+
+    rebuild = commands.add_parser(
+        "rebuild", parents=[market], help="derive past days again from the archive alone, and say what that changed"
+    )
+    rebuild.add_argument("--date", type=_day, metavar="D", help="the UTC day; default: the last complete one")
+    rebuild.add_argument("--from", dest="first", type=_day, metavar="D", help="first day of a range")
+    rebuild.add_argument("--to", dest="last", type=_day, metavar="D", help="last day of a range")
 
     simulator = commands.add_parser("simulator", help="the simulated market").add_subparsers(
         dest="action", required=True
     )
     reset = simulator.add_parser("reset", parents=[market], help="undo what was executed on the simulated chain")
     reset.add_argument("--from", dest="first", type=_day, required=True, metavar="D", help="first plan to undo")
+    add_arguments(simulator.add_parser("serve", parents=[market], help="serve the market over HTTP, for live clients"))
     return parser
 
 
@@ -100,15 +110,23 @@ def _days(arguments: argparse.Namespace) -> list[date]:
 def dispatch(arguments: argparse.Namespace, console: Console) -> int:
     """Run the command; returns the exit code."""
     apply_environment(arguments)
-    from defiyield_assets.cli import run
+    from defiyield_assets.cli import budget, run
 
     if arguments.command == "run":
         phases = sorted({number for name in arguments.phases or () for number in PHASE_NAMES[name]})
         return run.run_days(_days(arguments), phases, console)
+    if arguments.command == "rebuild":
+        from defiyield_assets.cli.rebuild import rebuild
+
+        return rebuild(_days(arguments), console)
     if arguments.command == "plan":
         return run.show_stored_plan(arguments.date, console)
     if arguments.command == "migrate":
         return run.migrate(console)
+    if arguments.command == "budget":
+        return budget.show_budgets(console)
+    if arguments.action == "serve":
+        return serve(arguments, console)
     return run.reset_simulation(arguments.first, console)
 
 

@@ -15,10 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from defiyield_assets.cli import show
+from defiyield_assets.cli.budget import print_statement
 from defiyield_assets.definitions import build_defs, build_resources
 from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.outcomes import group_by_roots
 from defiyield_assets.errors import ConfigurationError
-from defiyield_assets.orchestration.declarations import PHASES, PROGRESS
+from defiyield_assets.orchestration.declarations import ENDINGS, PHASES, PROGRESS
+from defiyield_assets.orchestration.failures import innermost_error
 from defiyield_assets.orchestration.partitions import FIRST_DAY
 from defiyield_assets.orchestration.resources import MarketResource, WarehouseResource, undo_executions
 from defiyield_assets.orchestration.verification import require_replayed
@@ -50,18 +53,6 @@ def _selection(defs: dg.Definitions, phases: Sequence[int]) -> list[dg.AssetKey]
     return sorted(key for key in graph.materializable_asset_keys if graph.get(key).tags.get("phase") in wanted)
 
 
-def _first_line(event: dg.DagsterEvent) -> str:
-    """The innermost error of a failed step, in one line."""
-    error = event.step_failure_data.error
-    if error is None:
-        return event.message or ""
-    while error.cause is not None:
-        error = error.cause
-    user = event.step_failure_data.user_failure_data
-    text = user.description if user is not None and user.description else error.message
-    return " ".join(str(text).split())[:400]
-
-
 def _outcome(
     day: date, seconds: float, result: dg.ExecuteInProcessResult, selected: Sequence[dg.AssetKey]
 ) -> DayOutcome:
@@ -71,7 +62,7 @@ def _outcome(
         if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION
     }
     failed = {
-        event.step_key or "?": said.get(event.step_key) or _first_line(event)
+        event.step_key or "?": said.get(event.step_key) or innermost_error(event)
         for event in result.all_events
         if event.is_step_failure
     }
@@ -86,7 +77,7 @@ def _outcome(
     warehouse = _warehouse()
     try:
         rows = reads.read_days(warehouse.engine, schema.asset_outcomes, DayRange.of(day), where={"status": "degraded"})
-        names = {key.to_user_string() for key in selected}
+        names = {*own_tables, *(key.to_user_string() for key in selected)} - {*failed, *skipped}
         told = zip(rows["asset"], rows["reason"], strict=True)
         degraded: dict[str, str] = {asset: reason for asset, reason in told if asset in names}
     except ConfigurationError:
@@ -111,8 +102,11 @@ def run_day(
         task = progress.add_task(f"{day}", total=len(selected))
 
         def listen(asset: str, what: str, seconds: float) -> None:
-            if what == "started":
-                progress.update(task, description=f"{day} {asset}")
+            if what not in ENDINGS:
+                words = "" if what == "started" else f": {what}"
+                progress.update(task, description=f"{day} {asset}{words}")
+                if words and not console.is_terminal:
+                    console.print(show.plain(f"  {day} {asset}{words}"))
                 return
             progress.advance(task)
             if not console.is_terminal or what == "failed":
@@ -133,7 +127,7 @@ def run_day(
 
 
 def print_summary(outcomes: Sequence[DayOutcome], console: Console) -> None:
-    """Every failed, skipped and degraded asset, with the reason."""
+    """Every failed, skipped and degraded asset, with the reason; those that rest on others are told together."""
     for outcome in outcomes:
         bad = len(outcome.failed) + len(outcome.skipped)
         state = "[red]failed[/]" if outcome.failed else ("[yellow]incomplete[/]" if bad else "[green]complete[/]")
@@ -145,8 +139,11 @@ def print_summary(outcomes: Sequence[DayOutcome], console: Console) -> None:
             table.add_row(asset, "[red]failed[/]", show.plain(reason))
         for asset in outcome.skipped:
             table.add_row(asset, "skipped", "something that it depends on failed")
-        for asset, reason in outcome.degraded.items():
+        own, resting = group_by_roots(outcome.degraded)
+        for asset, reason in own.items():
             table.add_row(asset, "[yellow]degraded[/]", show.plain(reason))
+        for reason, assets in resting.items():
+            table.add_row(f"{len(assets)} assets", "[yellow]degraded[/]", show.plain(f"{reason}: {', '.join(assets)}"))
         console.print(table)
 
 
@@ -163,6 +160,7 @@ def run_days(days: Sequence[date], phases: Sequence[int], console: Console) -> i
     what = ", ".join(PHASES[number] for number in phases) if phases else "the whole day"
     span = f"{days[0]}" if len(days) == 1 else f"{days[0]} to {days[-1]} ({len(days)} days)"
     console.print(f"[bold]defiyield[/] {span}, {settings.market} market: {what}")
+    print_statement(settings, days, console)
     outcomes = []
     with dg.DagsterInstance.get() as instance:
         for day in days:

@@ -27,6 +27,7 @@ class FetchRecord:
     error_class: str | None
     error_message: str | None
     sha256: str | None
+    earlier_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,49 @@ class ArchivedAnswer:
     body: bytes
 
 
-class Archive(Protocol):
-    """What the transport needs of the archive; store/archive.py implements it."""
+@dataclass(frozen=True)
+class ArchivedFailure:
+    """How the last request of a partition ended that never got a usable answer."""
 
-    def record(self, fetch: FetchRecord, body: bytes | None) -> None:
-        """Keep one request and, when there was one, its body (deduplicated by SHA-256, append-only)."""
+    fetched_at: datetime
+    status: int | None
+    error_class: str
+    error_message: str
+
+
+class Archive(Protocol):
+    """What the transport needs of the archive; store/archive.py implements it. Called from one thread at a time."""
+
+    def record(self, fetch: FetchRecord, body: bytes | None, fetch_id: int | None = None) -> int:
+        """Keep a request and, when there is one, its body (deduplicated by SHA-256, append-only); returns its number.
+
+        With `fetch_id` the request is one that was recorded before and tried again: its row changes, the bodies of
+        earlier attempts stay.
+        """
+
+    def settle(self, fetch_id: int, fetch: FetchRecord) -> None:
+        """Write down how a recorded request ended."""
 
     def find(
-        self, vendor: str, endpoint: str, params_hash: str, not_before: datetime, not_after: datetime
+        self,
+        vendor: str,
+        endpoint: str,
+        params_hash: str,
+        not_before: datetime,
+        not_after: datetime,
+        *,
+        earliest: bool = False,
+        skip: int = 0,
     ) -> ArchivedAnswer | None:
-        """The newest successful answer to that request fetched inside the window, or None."""
+        """The newest (or `earliest`) successful answer to that request fetched inside the window, or None.
+
+        `skip` passes over that many of them.
+        """
+
+    def of_partition(
+        self, vendor: str, endpoint: str, params_hash: str, day: date, *, not_before: datetime, not_after: datetime
+    ) -> ArchivedAnswer | ArchivedFailure | None:
+        """What partition `day` got for that request inside the window: its last answer, else its last failure."""
+
+    def newest_stamp(self, day: date) -> datetime | None:
+        """When partition `day` was answered last, or None when it never asked."""

@@ -1,21 +1,31 @@
 """How every daily asset of the product is declared: same partitions, tags, owners, schema, failures.
 
-Lives here: `daily_asset`. Not here: the assets (assets/), policies by name (policies.py) or what is recorded on
-failure (failures.py).
+Lives here: `daily_asset` and `watched`. Not here: the assets (assets/), policies by name (policies.py), what is
+recorded on failure (failures.py), what rests on what (degradation.py).
 """
 
 import functools
 import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
+from datetime import date
 from typing import Any
 
 import dagster as dg
 from sqlalchemy import Engine, Table
 
-from defiyield_assets.errors import DefiYieldError
-from defiyield_assets.orchestration.failures import outcomes, record_outcome
+from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.outcomes import DEGRADED, DEGRADED_UPSTREAM, rests_on
+from defiyield_assets.errors import DefiYieldError, NotRecoverable, SuspiciousDataError, TransientError, VendorError
+from defiyield_assets.orchestration.degradation import declare_step
+from defiyield_assets.orchestration.failures import (
+    Outcome,
+    degraded_sources_of,
+    failure_metadata,
+    outcomes,
+    record_outcomes,
+)
 from defiyield_assets.orchestration.partitions import DAILY, day_range
 from defiyield_assets.orchestration.reporting import table_schema
 
@@ -23,7 +33,16 @@ OWNERS = ["team:treasury-engineering"]
 
 Progress = Callable[[str, str, float], None]
 PROGRESS: ContextVar[Progress | None] = ContextVar("PROGRESS", default=None)
-"""Set by the command line to see assets start and end: (asset, started|done|degraded|failed, seconds)."""
+"""Set by the command line to see assets start, go on and end: (asset, what, seconds).
+
+`what` is started, one of ENDINGS, or how far the asset is, in words.
+"""
+ENDINGS = frozenset({"done", "degraded", "failed"})
+
+LOST_BEFORE: ContextVar[frozenset[str] | None] = ContextVar("LOST_BEFORE", default=None)
+"""Set by a rebuild: the steps for which an answer was lost when the day ran. A lost answer of any other step has no
+substitute then: what stood on it must not be made again without it.
+"""
 
 PHASES = {
     1: "ingestion and ledger",
@@ -41,6 +60,11 @@ def _tell(asset: str, what: str, seconds: float) -> None:
         listener(asset, what, seconds)
 
 
+def tell_progress(asset: str, words: str) -> None:
+    """How far an asset is, for whoever listens."""
+    _tell(asset, words, 0.0)
+
+
 def _engine(resources: dict[str, Any]) -> Engine | None:
     warehouse = resources.get("warehouse")
     try:
@@ -49,42 +73,103 @@ def _engine(resources: dict[str, Any]) -> Engine | None:
         return None
 
 
-def watched(asset: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Wrap an asset's function: progress, outcomes, typed failures."""
+def is_last_attempt(context: dg.AssetExecutionContext, retry: dg.RetryPolicy | None) -> bool:
+    """Whether a transient error ends the step: its retry policy has no attempt left."""
+    return retry is None or context.retry_number >= retry.max_retries
+
+
+def watched(
+    asset: str, *, retry: dg.RetryPolicy | None = None, substitute: str | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Wrap a step's function: progress, outcomes, typed failures, degradation.
+
+    `substitute` says what stands in for a source when it fails for good: then the step ends degraded, with nothing
+    written, and what stands on it goes on.
+    """
 
     def wrap(fn: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(fn)
         def run(context: dg.AssetExecutionContext, **resources: Any) -> Any:
             started = time.perf_counter()
-            days = day_range(context)
+            days, is_last = day_range(context), is_last_attempt(context, retry)
             _tell(asset, "started", 0.0)
             try:
-                with outcomes(_engine(resources), asset, days, context.log):
-                    result = fn(context, **resources)
+                with outcomes(_engine(resources), asset, days, context.log, is_last_attempt=is_last):
+                    result = _ask(fn, context, resources, substitute, is_last=is_last)
             except BaseException:
                 _tell(asset, "failed", time.perf_counter() - started)
                 raise
-            degraded = _degradation(result)
             engine = _engine(resources)
+            resting = degraded_sources_of(engine, asset, days) if engine is not None else {}
+            own = _degradation(result)
             if engine is not None:
-                status = "degraded" if degraded else None
-                record_outcome(
-                    engine, asset, days, status, error_class="Degraded" if degraded else "", reason=degraded or ""
-                )
-            if degraded:
-                context.log.warning("%s is degraded: %s", asset, degraded)
-            _tell(asset, "degraded" if degraded else "done", time.perf_counter() - started)
-            return result
+                record_outcomes(engine, asset, days, _outcomes(days, own, resting))
+            if own is not None:
+                context.log.warning("%s is degraded: %s", asset, own[1])
+            _tell(asset, "degraded" if own or resting else "done", time.perf_counter() - started)
+            return _with_sources(result, resting)
 
         return run
 
     return wrap
 
 
-def _degradation(result: Any) -> str | None:
-    results = [result] if isinstance(result, dg.MaterializeResult) else list(result)
-    reasons = [str(item.metadata["degraded"]) for item in results if item.metadata and "degraded" in item.metadata]
-    return "; ".join(reasons) or None
+def _ask(
+    fn: Callable[..., Any],
+    context: dg.AssetExecutionContext,
+    resources: dict[str, Any],
+    substitute: str | None,
+    *,
+    is_last: bool,
+) -> Any:
+    """The function's result; for a source with a substitute, its failure for good as a degraded result."""
+    try:
+        return fn(context, **resources)
+    except (VendorError, NotRecoverable, SuspiciousDataError) as error:
+        if substitute is None or (isinstance(error, TransientError) and not is_last):
+            raise
+        lost = LOST_BEFORE.get()
+        if isinstance(error, NotRecoverable) and lost is not None and context.op_def.name not in lost:
+            raise
+        reason = f"{error}; {substitute}"
+        facts = {"degraded": reason, "degraded_by": type(error).__name__, **failure_metadata(error)}
+        return dg.MaterializeResult(metadata={"dagster/row_count": 0, **facts})
+
+
+def _outcomes(
+    days: DayRange, own: tuple[str, str] | None, resting: Mapping[date, Sequence[str]]
+) -> dict[date, Outcome]:
+    """How the step of each day ended: for a reason of its own, because of what it rests on, or cleanly (left out)."""
+    told = {}
+    for day in days:
+        reasons = [own[1]] if own is not None else []
+        reasons += [rests_on(resting[day])] if day in resting else []
+        if reasons:
+            told[day] = Outcome("degraded", own[0] if own is not None else DEGRADED_UPSTREAM, "; ".join(reasons))
+    return told
+
+
+def _results(result: Any) -> list[dg.MaterializeResult]:
+    return [result] if isinstance(result, dg.MaterializeResult) else list(result)
+
+
+def _degradation(result: Any) -> tuple[str, str] | None:
+    """Class and reason of what the step itself says is missing."""
+    told = [dict(item.metadata) for item in _results(result) if item.metadata and "degraded" in item.metadata]
+    if not told:
+        return None
+    return str(told[0].get("degraded_by", DEGRADED)), "; ".join(str(facts["degraded"]) for facts in told)
+
+
+def _with_sources(result: Any, resting: Mapping[date, Sequence[str]]) -> Any:
+    """The result with the degraded assets that it rests on in its metadata, where the UI shows them."""
+    names = sorted({name for found in resting.values() for name in found})
+    if not names:
+        return result
+    marked = [
+        item._replace(metadata={**(item.metadata or {}), "rests_on_degraded": names}) for item in _results(result)
+    ]
+    return marked[0] if isinstance(result, dg.MaterializeResult) else tuple(marked)
 
 
 def daily_asset(
@@ -98,14 +183,17 @@ def daily_asset(
     kinds: Sequence[str] = ("pandas", "sql"),
     retry: dg.RetryPolicy | None = None,
     pool: str | None = None,
+    substitute: str | None = None,
+    freshness: dg.FreshnessPolicy | None = None,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Declare the asset that is the one writer of `table`, named as the table and described by its function's
-    docstring.
+    docstring; `substitute` as for `watched`.
     """
+    declare_step(table.name, [table.name], deps)
 
     def declare(fn: Callable[..., Any]) -> dg.AssetsDefinition:
         return dg.asset(
-            watched(table.name)(fn),
+            watched(table.name, retry=retry, substitute=substitute)(fn),
             name=table.name,
             description=inspect.getdoc(fn),
             partitions_def=DAILY,
@@ -117,6 +205,7 @@ def daily_asset(
             tags={"daily": "", "phase": str(phase)},
             retry_policy=retry,
             pool=pool,
+            freshness_policy=freshness,
             metadata={"dagster/column_schema": table_schema(table), "spec": spec, "dagster/table_name": table.name},
         )
 

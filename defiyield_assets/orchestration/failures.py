@@ -5,8 +5,10 @@ retries (policies.py).
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import date
 
 import dagster as dg
 import pandas as pd
@@ -14,33 +16,28 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.outcomes import LEDGER_NOT_READ, UPSTREAM_NOT_RECOVERABLE, dependants, rests_on, roots
 from defiyield_assets.errors import DefiYieldError, NotRecoverable, TransientError, VendorError
-from defiyield_assets.store import schema, writes
+from defiyield_assets.orchestration.degradation import parents_of_steps
+from defiyield_assets.store import reads, schema, writes
 
 
-def record_outcome(
-    engine: Engine,
-    asset: str,
-    days: DayRange,
-    status: str | None,
-    *,
-    error_class: str = "",
-    reason: str = "",
-    is_recoverable: bool = True,
-) -> None:
-    """Replace the asset's outcome of these days; status None clears it."""
-    days_hit = list(days) if status else []
+@dataclass(frozen=True)
+class Outcome:
+    """Why an asset of a day is not whole: a row of `asset_outcomes`."""
+
+    status: str
+    error_class: str
+    reason: str
+    is_recoverable: bool = True
+
+
+def record_outcomes(engine: Engine, asset: str, days: DayRange, outcomes_of: Mapping[date, Outcome]) -> None:
+    """Replace the asset's outcomes of these days; a day that is not named is clean."""
     frame = pd.DataFrame(
         [
-            {
-                "date": day,
-                "asset": asset,
-                "status": status,
-                "error_class": error_class,
-                "reason": reason[:2000],
-                "is_recoverable": is_recoverable,
-            }
-            for day in days_hit
+            {"date": day, "asset": asset, **asdict(outcome), "reason": outcome.reason[:2000]}
+            for day, outcome in outcomes_of.items()
         ],
         columns=[column.name for column in schema.asset_outcomes.columns],
     )
@@ -58,18 +55,33 @@ def failure_metadata(error: DefiYieldError) -> dict[str, str | int]:
     return facts
 
 
+def innermost_error(event: dg.DagsterEvent) -> str:
+    """The innermost error of a failed step, in one line."""
+    error = event.step_failure_data.error
+    if error is None:
+        return event.message or ""
+    while error.cause is not None:
+        error = error.cause
+    user = event.step_failure_data.user_failure_data
+    text = user.description if user is not None and user.description else error.message
+    return " ".join(str(text).split())[:400]
+
+
 @contextmanager
-def outcomes(engine: Engine | None, asset: str, days: DayRange, log: logging.Logger) -> Iterator[None]:
+def outcomes(
+    engine: Engine | None, asset: str, days: DayRange, log: logging.Logger, *, is_last_attempt: bool = False
+) -> Iterator[None]:
     """Record a failure of the block as the asset's outcome and raise it as Dagster understands it.
 
-    Permanent errors become `Failure(allow_retries=False)`; transient ones are raised as they are, so that the asset's
-    retry policy applies. A clean end leaves the outcome to the caller.
+    Transient errors are raised as they are, so that the asset's retry policy applies; permanent ones, and transient
+    ones of the last attempt, become `Failure(allow_retries=False)` with the request that failed beside it. A clean end
+    leaves the outcome to the caller.
     """
     try:
         yield
     except DefiYieldError as error:
         _record(engine, asset, days, error, log)
-        if isinstance(error, TransientError):
+        if isinstance(error, TransientError) and not is_last_attempt:
             raise
         raise dg.Failure(str(error), metadata=failure_metadata(error), allow_retries=False) from error
     except Exception as error:
@@ -82,16 +94,33 @@ def _record(engine: Engine | None, asset: str, days: DayRange, error: Exception,
     if engine is None:
         return
     lost = set(error.days) if isinstance(error, NotRecoverable) else set()
+    kind, reason = type(error).__name__, str(error)
     try:
-        for day in days:
-            record_outcome(
-                engine,
-                asset,
-                DayRange.of(day),
-                "failed",
-                error_class=type(error).__name__,
-                reason=str(error),
-                is_recoverable=day not in lost,
-            )
+        told = {day: Outcome("failed", kind, reason, is_recoverable=day not in lost) for day in days}
+        record_outcomes(engine, asset, days, told)
+        for day in sorted(lost & set(days)):
+            _mark_dependants(engine, asset, day)
     except (SQLAlchemyError, DefiYieldError, OSError):
         log.exception("could not record the failure of %s", asset)
+
+
+def _mark_dependants(engine: Engine, asset: str, day: date) -> None:
+    """Say of everything that rests on a lost day of a source that it will not come either."""
+    reason = rests_on([asset], ", which cannot be recovered")
+    outcome = Outcome("degraded", UPSTREAM_NOT_RECOVERABLE, reason, is_recoverable=False)
+    for step in sorted(dependants(parents_of_steps(), asset)):
+        record_outcomes(engine, step, DayRange.of(day), {day: outcome})
+
+
+def why_ledger_is_unknown(engine: Engine, day: date) -> str | None:
+    """Why nobody was asked what our wallets did on the day; None when somebody was. Empty tables then mean nothing."""
+    told = reads.read_days(engine, schema.asset_outcomes, DayRange.of(day), where={"error_class": LEDGER_NOT_READ})
+    return str(told.iloc[0]["reason"]) if len(told) else None
+
+
+def degraded_sources_of(engine: Engine, asset: str, days: DayRange) -> dict[date, list[str]]:
+    """The degraded or failed assets that this one rests on, by day; days without any are left out."""
+    told = reads.read_days(engine, schema.asset_outcomes, days)
+    parents = parents_of_steps()
+    found = {day: roots(told[told["date"] == day], parents, asset) for day in sorted(set(told["date"]))}
+    return {day: names for day, names in found.items() if names}

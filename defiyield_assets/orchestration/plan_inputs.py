@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any
 
 from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.gas.sources import prevailing_fees
 from defiyield_assets.domain.policy import Policy, Wallet
 from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
 from defiyield_assets.orchestration.resources import WarehouseResource
@@ -39,7 +40,7 @@ def plan_inputs(warehouse: WarehouseResource, day: date) -> dict[str, Any]:
         "positions": positions.assign(pool_id=positions["pool_id"].replace(warehouse.aliases(day))),
         "bars": reads.read_days(engine, schema.daily_bars, only),
         "gas_forecasts": reads.read_days(engine, schema.gas_forecasts, only),
-        "gas_daily": reads.read_days(engine, schema.gas_fees_daily, only),
+        "gas_daily": prevailing_fees(reads.read_days(engine, schema.gas_fees_daily, only)),
         "policy": policy,
         "barred": barred,
         "wallet": investable_wallet(policy),

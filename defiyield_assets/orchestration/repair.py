@@ -4,6 +4,7 @@ Lives here: `plan_repairs`. Not here: reading Dagster's records or requesting ru
 """
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -33,6 +34,26 @@ class Repair:
 def delay_before(attempt: int, first_delay: timedelta = FIRST_DELAY) -> timedelta:
     """How long after the last run ended attempt 1, 2, 3 may start: once, 3 and 9 times the first delay."""
     return first_delay * float(DELAY_FACTOR ** (attempt - 1))
+
+
+def with_degraded_sources(
+    missing: Mapping[date, Sequence[str]],
+    degraded: Mapping[date, Sequence[str]],
+    resting: Mapping[str, AbstractSet[str]],
+    plan: str,
+) -> dict[date, list[str]]:
+    """What is missing, and on days whose plan is missing too, the degraded sources and what rests on them.
+
+    A degraded source has been made, so it is not missing: its substitute stood in. It is asked for again only together
+    with a repair of a day that has no plan yet, within the same few attempts; a day that has a plan keeps the inputs
+    that it was made from, so that what was executed stays explained. `resting`: what rests on each source.
+    """
+    wanted = {}
+    for day, names in missing.items():
+        again = set(degraded.get(day, ())) if plan in names else set()
+        again |= {name for source in again for name in resting.get(source, ())}
+        wanted[day] = sorted({*names, *again})
+    return wanted
 
 
 def plan_repairs(

@@ -11,6 +11,7 @@ from sqlalchemy import Table
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.reporting.inputs import ReportInputs, TokenLabel
 from defiyield_assets.domain.selection.icebox import CHECKED
+from defiyield_assets.orchestration.degradation import AFTER_THE_REPORT
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.store import reads, schema
 
@@ -22,7 +23,8 @@ def read_report_inputs(warehouse: WarehouseResource, day: date) -> ReportInputs:
     def of_day(table: Table) -> pd.DataFrame:
         return reads.read_days(warehouse.engine, table, only)
 
-    outcomes = of_day(schema.asset_outcomes)
+    told = of_day(schema.asset_outcomes)
+    outcomes = told[~told["asset"].isin(AFTER_THE_REPORT)].reset_index(drop=True)
     policy, events = warehouse.policy(day), of_day(schema.icebox_events)
     return ReportInputs(
         day=day,

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Table
 
+from defiyield_assets.domain.outcomes import DEGRADED
 from defiyield_assets.store.validation import column_schema
 from defiyield_assets.store.writes import WriteReceipt
 
@@ -57,10 +58,14 @@ def report(
     *,
     asset: str | None = None,
     degraded: str | None = None,
+    degraded_by: str = DEGRADED,
     counts: Mapping[str, Any] | None = None,
     **metadata: Any,
 ) -> dg.MaterializeResult[Any]:
-    """A receipt as a materialisation: rows, days, content hash, preview, and why the asset is degraded, if it is."""
+    """A receipt as a materialisation: rows, days, content hash, preview, and why the asset is degraded, if it is.
+
+    `degraded_by` is the class of the reason (domain/outcomes.py).
+    """
     facts: dict[str, Any] = {
         "dagster/row_count": receipt.rows,
         "days": receipt.days,
@@ -70,5 +75,5 @@ def report(
     if frame is not None and not frame.empty:
         facts["preview"] = preview(frame)
     if degraded:
-        facts["degraded"] = degraded
+        facts |= {"degraded": degraded, "degraded_by": degraded_by}
     return dg.MaterializeResult(asset_key=asset, metadata=facts)

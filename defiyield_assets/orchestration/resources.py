@@ -5,6 +5,7 @@ Secrets are read from the environment when a call is made, so that no resource c
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, timedelta
@@ -19,22 +20,28 @@ from dagster_slack import SlackResource
 from sqlalchemy import Engine
 
 from defiyield_assets.config.loader import LoadedPolicy, load_policy
-from defiyield_assets.domain.days import DayRange, cutoff, end_of, market_stamp
+from defiyield_assets.domain.budgets import Account, Need, Standing, Statement, VendorPlan, standing
+from defiyield_assets.domain.days import DayRange, cutoff, end_of, market_stamp, start_of
 from defiyield_assets.domain.policy import Policy
 from defiyield_assets.domain.policy_codec import policy_from_json
 from defiyield_assets.domain.pools.snapshot import aliases_in_force
 from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
-from defiyield_assets.settings import load_settings
+from defiyield_assets.orchestration.served_clock import served_present
+from defiyield_assets.settings import Settings, load_settings
 from defiyield_assets.simulator.generated import GeneratedMarket
 from defiyield_assets.simulator.recorded import RecordedMarket
+from defiyield_assets.sources.pacing import account_of
+from defiyield_assets.sources.recall import ALWAYS
 from defiyield_assets.sources.slack import SlackWebhook
-from defiyield_assets.sources.transport import Gateway, Window
-from defiyield_assets.sources.vendors import default_vendors, without_pacing
+from defiyield_assets.sources.transport import Gateway, VendorSettings, Window
+from defiyield_assets.sources.vendors import adjusted, default_vendors, served_by, without_pacing
 from defiyield_assets.store import engine as engines
 from defiyield_assets.store import reads, schema, writes
 from defiyield_assets.store.archive import WarehouseArchive
+from defiyield_assets.store.budgets import WarehouseBudgets
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 Simulation = GeneratedMarket | RecordedMarket
 
 
@@ -90,15 +97,37 @@ class WarehouseResource(dg.ConfigurableResource[Any]):
 
     def aliases(self, day: date) -> dict[str, str]:
         """Old pool id -> today's, as the policy of the day says."""
-        columns = [column.name for column in schema.pool_aliases.columns]
-        listed = [(alias.old_id, alias.new_id, alias.since, alias.source) for alias in self.policy(day).pool_aliases]
-        return aliases_in_force(pd.DataFrame(listed, columns=columns), day)
+        return _aliases(self.policy(day), day)
+
+    def alias_spans(self, days: DayRange) -> list[tuple[DayRange, dict[str, str]]]:
+        """The range cut where aliases change, with those in force in each part: no day knows a later one.
+
+        A day without a policy of its own (a backfill of days before the first run) goes by that of the last day.
+        """
+        rows = reads.read_days(self.engine, schema.policy_snapshot, days)
+        texts = dict(zip(rows["date"], rows["policy_json"], strict=True))
+        policies = {text: policy_from_json(text) for text in set(texts.values())}
+        last = self.policy(days.end)
+        spans: list[tuple[DayRange, dict[str, str]]] = []
+        for day in days:
+            aliases = _aliases(policies[texts[day]] if day in texts else last, day)
+            if spans and spans[-1][1] == aliases:
+                spans[-1] = (DayRange(spans[-1][0].start, day), aliases)
+            else:
+                spans.append((DayRange.of(day), aliases))
+        return spans
 
     def contracts(self, day: date) -> pd.DataFrame:
         """`pool_contracts` as the policy of the day says, so that what is learnt later changes no earlier day."""
         columns = [column.name for column in schema.pool_contracts.columns]
         rows = [asdict(contract) for contract in self.policy(day).pool_contracts]
         return pd.DataFrame(rows, columns=columns).sort_values(["pool_id", "share_token"], ignore_index=True)
+
+
+def _aliases(policy: Policy, day: date) -> dict[str, str]:
+    columns = [column.name for column in schema.pool_aliases.columns]
+    listed = [(alias.old_id, alias.new_id, alias.since, alias.source) for alias in policy.pool_aliases]
+    return aliases_in_force(pd.DataFrame(listed, columns=columns), day)
 
 
 @lru_cache(maxsize=4)
@@ -116,6 +145,56 @@ def _simulation(
 def window_of(day: date) -> Window:
     """When an answer of a source that only knows "now" may be labelled with the day."""
     return Window(end_of(day), cutoff(day))
+
+
+def settled_window(days: DayRange, reach_days: int | None = None) -> Window | None:
+    """When an answer about closed days stands for every later one: any time after the last of them is over.
+
+    `reach_days`: how far back one answer of the source reaches; then only as long as it still reaches the first day,
+    and None when no answer holds the whole range.
+    """
+    last = ALWAYS.not_after if reach_days is None else start_of(days.start) + timedelta(days=reach_days)
+    return Window(end_of(days.end), last) if end_of(days.end) <= last else None
+
+
+def configured_vendors(settings: Settings) -> frozenset[str]:
+    """Vendors whose key, or for a node whose address, is set."""
+    node = settings.ethereum_rpc_url or settings.vendor_server or settings.vendors.get("ethereum_node")
+    return frozenset({*settings.configured_keys(), *(("ethereum_node",) if node else ())})
+
+
+def live_vendors(settings: Settings) -> dict[str, VendorSettings]:
+    """Every vendor of a live market with the installation's keys, addresses and limits."""
+    node = settings.ethereum_rpc_url
+    vendors = default_vendors(
+        settings.configured_keys(),
+        coingecko_plan=settings.coingecko_plan,
+        node_url=node.get_secret_value() if node is not None else None,
+    )
+    if settings.vendor_server is not None:
+        vendors = served_by(settings.vendor_server, vendors)
+    return adjusted(vendors, settings.vendors)
+
+
+def _standings(engine: Engine | None, account: Account, now: datetime) -> tuple[Standing, ...]:
+    """How the account's limits stand; untouched where there is no warehouse yet."""
+    if engine is None:
+        return tuple(standing(limit, {}, now) for limit in account.limits)
+    return WarehouseBudgets(engine).standings(account, now)
+
+
+def vendor_standings(settings: Settings, engine: Engine | None, now: datetime) -> dict[str, tuple[Standing, ...]]:
+    """How the limits of every vendor of a live market stand, by vendor."""
+    return {
+        vendor: _standings(engine, account_of(of_vendor), now) for vendor, of_vendor in live_vendors(settings).items()
+    }
+
+
+def _network(vendors: Mapping[str, VendorSettings]) -> httpx.AsyncHTTPTransport:
+    """The real network: no proxy of the environment, no more connections than the vendors allow together."""
+    most = sum(settings.concurrency for settings in vendors.values())
+    limits = httpx.Limits(max_connections=most, max_keepalive_connections=most, keepalive_expiry=30.0)
+    return httpx.AsyncHTTPTransport(retries=0, trust_env=False, limits=limits)
 
 
 class MarketResource(dg.ConfigurableResource[Any]):
@@ -136,33 +215,132 @@ class MarketResource(dg.ConfigurableResource[Any]):
 
     def _transport(self, day: date) -> httpx.AsyncBaseTransport:
         simulation = self.simulation
-        return httpx.AsyncHTTPTransport(retries=0) if simulation is None else simulation.transport(day)
+        if simulation is None:
+            return _network(self.vendors())
+        transport, faults = simulation.transport(day), load_settings().simulated_faults
+        if faults is None:
+            return transport
+        from defiyield_assets.simulator.faults import FaultyTransport, parse_fault_rules
+
+        return FaultyTransport(transport, parse_fault_rules(faults))
+
+    def wall_clock(self) -> datetime:
+        """The real present; what a live market goes by, and budgets always."""
+        return datetime.now(UTC)
 
     def stamp(self, day: date) -> datetime:
-        """The present as the market sees it: the wall clock when live, D+1 00:30 UTC otherwise."""
-        return datetime.now(UTC) if self.market == "live" else market_stamp(day)
+        """The present as the market sees it: the wall clock when live (or that of the server that speaks for the
+        vendors), D+1 00:30 UTC otherwise.
+        """
+        if self.market != "live":
+            return market_stamp(day)
+        return served_present(load_settings().vendor_server) or self.wall_clock()
+
+    def vendors(self) -> dict[str, VendorSettings]:
+        """Every vendor's address, key and limits: the real ones when live, without limits in a closed loop."""
+        if self.market != "live":
+            return without_pacing(default_vendors({}))
+        return live_vendors(load_settings())
 
     def has_key(self, vendor: str) -> bool:
-        """Whether the vendor may be asked: always in a closed loop, with a key when live."""
-        return self.market != "live" or vendor in load_settings().configured_keys()
+        """Whether the vendor may be asked: always in a closed loop, with a key (or a node's address) when live."""
+        return self.market != "live" or vendor in configured_vendors(load_settings())
 
-    def ask(self, engine: Engine, day: date, question: Callable[[Gateway], Awaitable[T]]) -> T:
-        """Open the gateway for partition `day`, ask, close it."""
-        keys = load_settings().configured_keys() if self.market == "live" else {}
-        vendors = default_vendors(keys)
+    def ask(
+        self,
+        engine: Engine,
+        day: date,
+        question: Callable[[Gateway], Awaitable[T]],
+        calls: Mapping[str, int | Need] | None = None,
+    ) -> T:
+        """Open the gateway for partition `day`, ask, close it.
+
+        `calls` says how many calls (or calls and credits) each vendor is going to get, at most: it is logged with what
+        the budgets leave, and when they cannot carry it nothing is sent (VendorPlanLimit with the numbers).
+        """
+        if calls is not None:
+            statement = self.state(engine, calls)
+            logger.info("%s: %s", day, statement)
+            statement.require()
 
         async def run() -> T:
-            gateway = Gateway(
-                self._transport(day),
-                WarehouseArchive(engine),
-                vendors if self.market == "live" else without_pacing(vendors),
-                day,
-                now=lambda: self.stamp(day),
-            )
-            async with gateway:
+            async with self._gateway(engine, day) as gateway:
                 return await question(gateway)
 
         return asyncio.run(run())
+
+    def state(self, engine: Engine | None, calls: Mapping[str, int | Need]) -> Statement:
+        """What is going to be asked of whom, and what the budgets leave; its `metadata` is for the materialisation."""
+        vendors, now = self.vendors(), self.wall_clock()
+        unknown = sorted(set(calls) - set(vendors))
+        if unknown:
+            raise ConfigurationError(f"no vendor {', '.join(unknown)}; there are {', '.join(sorted(vendors))}")
+        plans = []
+        for vendor, need in calls.items():
+            account = account_of(vendors[vendor])
+            stands = _standings(engine, account, now) if self.market == "live" else ()
+            plans.append(VendorPlan(account, Need(need) if isinstance(need, int) else need, stands))
+        return Statement(tuple(plan for plan in plans if plan.need.calls))
+
+    def _gateway(self, engine: Engine, day: date) -> Gateway:
+        return Gateway(
+            self._transport(day),
+            WarehouseArchive(engine),
+            self.vendors(),
+            day,
+            now=lambda: self.stamp(day),
+            budgets=WarehouseBudgets(engine) if self.market == "live" else None,
+        )
+
+
+class ArchivedMarket(MarketResource):
+    """The market of a day that is rebuilt: the archive answers everything, no socket is opened, nothing is recorded.
+
+    Every question gets what partition `day` was told when it ran (sources/recall.py, `replayed`). `url` is the
+    warehouse's, as in `WarehouseResource`. Hand it to `build_defs(settings, market=ArchivedMarket(...))`.
+    """
+
+    day: str
+    url: str | None = None
+
+    @property
+    def _archive(self) -> WarehouseArchive:
+        return WarehouseArchive(_open_warehouse(self.url or load_settings().warehouse_url, self.market))
+
+    def _transport(self, day: date) -> httpx.AsyncBaseTransport:
+        def refuse(request: httpx.Request) -> httpx.Response:
+            raise ConfigurationError(f"a rebuild of {day} asks nobody, but was to send {request.method} {request.url}")
+
+        return httpx.MockTransport(refuse)
+
+    def state(self, engine: Engine | None, calls: Mapping[str, int | Need]) -> Statement:  # noqa: ARG002 - as in MarketResource
+        """Nothing: nobody is asked."""
+        return Statement(())
+
+    def stamp(self, day: date) -> datetime:
+        """When the partition was answered last; a live day that never asked has its cutoff."""
+        if self.market != "live":
+            return market_stamp(day)
+        return self._archive.newest_stamp(day) or cutoff(day)
+
+    def has_key(self, vendor: str) -> bool:
+        """Whether the rebuilt day could ask the vendor: it did, or it found the vendor's answer when it ran."""
+        if self.market != "live":
+            return True
+        day, archive = date.fromisoformat(self.day), self._archive
+        last = archive.newest_stamp(day)
+        return archive.asked(vendor, day) or (last is not None and archive.answered(vendor, end_of(day), last))
+
+    def _gateway(self, engine: Engine, day: date) -> Gateway:
+        vendors = without_pacing(default_vendors({}))
+        return Gateway(
+            self._transport(day),
+            WarehouseArchive(engine),
+            vendors,
+            day,
+            now=lambda: self.stamp(day),
+            archive_only=True,
+        )
 
 
 class PolicyResource(dg.ConfigurableResource[Any]):
@@ -178,7 +356,9 @@ class PolicyResource(dg.ConfigurableResource[Any]):
         if simulation is None:
             return loaded
         contracts = (*loaded.policy.pool_contracts, *simulation.pool_contracts())
-        return LoadedPolicy(replace(loaded.policy, pool_contracts=contracts), loaded.warnings)
+        known = tuple(alias for alias in simulation.pool_aliases() if alias.since <= day)
+        aliases = (*loaded.policy.pool_aliases, *known)
+        return LoadedPolicy(replace(loaded.policy, pool_contracts=contracts, pool_aliases=aliases), loaded.warnings)
 
 
 class NotifierResource(dg.ConfigurableResource[Any]):
@@ -264,7 +444,8 @@ def undo_executions(warehouse: WarehouseResource, market: MarketResource, first:
     for table in UNDONE_TABLES:
         empty = pd.DataFrame(columns=[column.name for column in table.columns])
         writes.replace_slice(warehouse.engine, table, empty, after)
-    read_before = reads.read_all(warehouse.engine, schema.account_cursors)
-    if len(read_before):
-        writes.delete_where(warehouse.engine, schema.account_cursors, {"wallet": sorted(set(read_before["wallet"]))})
+    read = reads.read_all(warehouse.engine, schema.account_cursors)["read_through"]
+    later = sorted({day for day in read if day > first})
+    if later:
+        writes.delete_where(warehouse.engine, schema.account_cursors, {"read_through": later})
     return undone

@@ -5,12 +5,17 @@ Lives here: reading Dagster's records and requesting runs. Not here: which days 
 
 from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
+from itertools import chain
 
 import dagster as dg
+import pandas as pd
 
+from defiyield_assets import errors
 from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.outcomes import DERIVED
+from defiyield_assets.errors import TransientError
 from defiyield_assets.orchestration.jobs import plan_the_day
-from defiyield_assets.orchestration.repair import Attempts, plan_repairs
+from defiyield_assets.orchestration.repair import Attempts, plan_repairs, with_degraded_sources
 from defiyield_assets.orchestration.resources import MarketResource, NotifierResource, WarehouseResource
 from defiyield_assets.settings import load_settings
 from defiyield_assets.store import reads, schema
@@ -20,6 +25,8 @@ ATTEMPT_TAG = "defiyield/repair_attempt"
 PARTITION_TAG = "dagster/partition"
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
+PLAN = "allocation_runs"
+"""The table that says whether a day has a plan."""
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -74,19 +81,29 @@ def _attempts(instance: dg.DagsterInstance, days: list[date]) -> dict[date, Atte
     return attempts
 
 
-def _beyond_repair(
-    warehouse: WarehouseResource, repository: dg.RepositoryDefinition, days: list[date]
-) -> dict[date, frozenset[str]]:
+def _with_downstream(repository: dg.RepositoryDefinition, asset: str) -> frozenset[str]:
+    """The asset and everything that depends on it."""
+    hit = dg.AssetSelection.assets(asset).downstream().resolve(repository.asset_graph)
+    return frozenset(key.to_user_string() for key in hit)
+
+
+def _beyond_repair(outcomes: pd.DataFrame, repository: dg.RepositoryDefinition) -> dict[date, frozenset[str]]:
     """Assets that cannot be recovered, with everything that depends on them, by day."""
-    outcomes = reads.read_days(warehouse.engine, schema.asset_outcomes, DayRange(min(days), max(days)))
     lost: dict[date, set[str]] = defaultdict(set)
-    for day, asset, is_recoverable in zip(
-        *(outcomes[name] for name in ("date", "asset", "is_recoverable")), strict=True
-    ):
-        if not is_recoverable:
-            hit = dg.AssetSelection.assets(asset).downstream().resolve(repository.asset_graph)
-            lost[day] |= {key.to_user_string() for key in hit}
+    roots = outcomes[~outcomes["is_recoverable"].astype(bool) & ~outcomes["error_class"].isin(DERIVED)]
+    for day, asset in zip(roots["date"], roots["asset"], strict=True):
+        lost[day] |= _with_downstream(repository, asset)
     return {day: frozenset(names) for day, names in lost.items()}
+
+
+def _degraded_sources(outcomes: pd.DataFrame, sources: set[str]) -> dict[date, list[str]]:
+    """Sources whose answer was replaced by a substitute because of an error that may heal, by day."""
+    kinds = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, TransientError)}
+    healing = outcomes[(outcomes["status"] == "degraded") & outcomes["error_class"].isin(kinds)]
+    found: dict[date, list[str]] = defaultdict(list)
+    for day, asset in zip(healing["date"], healing["asset"], strict=True):
+        found[day] += [asset] if asset in sources else []
+    return found
 
 
 @dg.sensor(
@@ -107,14 +124,18 @@ def repair_recent_gaps(context: dg.SensorEvaluationContext, warehouse: Warehouse
         return dg.SensorResult(skip_reason="the sensor was evaluated without its repository")
     repository, last = context.repository_def, now.date() - timedelta(days=1)
     days = [last - timedelta(days=offset) for offset in range(settings.repair_lookback_days)]
-    missing = _missing(context.instance, _daily_keys(repository), days)
+    keys = _daily_keys(repository)
+    missing = _missing(context.instance, keys, days)
     if not missing:
         return dg.SensorResult(skip_reason=f"nothing is missing from {days[-1]} to {last}")
+    told = reads.read_days(warehouse.engine, schema.asset_outcomes, DayRange(min(days), max(days)))
+    degraded = _degraded_sources(told, set(keys))
+    resting = {name: _with_downstream(repository, name) for name in {*chain.from_iterable(degraded.values())}}
     repairs = plan_repairs(
-        missing,
+        with_degraded_sources(missing, degraded, resting, PLAN),
         _in_flight(context.instance, days),
         _attempts(context.instance, days),
-        beyond_repair=_beyond_repair(warehouse, repository, days),
+        beyond_repair=_beyond_repair(told, repository),
         now=now,
         max_requests=settings.repair_max_requests,
         first_delay=timedelta(seconds=settings.repair_first_delay_seconds),

@@ -1,28 +1,28 @@
 """The generated market: thousands of pools, prices, gas and a treasury from one seed, answered as the vendors would.
 
-Lives here: what the parts make together. Not here: the parts (generated_catalogue.py, generated_pools.py,
-generated_prices.py, generated_genesis.py), what both markets share (market.py) or HTTP (wire.py).
+Lives here: what the parts make together. Not here: the parts (generated_catalogue.py, generated_crowd.py,
+generated_pools.py, generated_prices.py, generated_gas.py, generated_genesis.py), what both markets share (market.py) or
+HTTP (wire.py). How believable it is: docs/simulated-market.md.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from defiyield_assets.domain.policy import GasUnits, PoolOverride, Token, Wallet
+from defiyield_assets.domain.policy import GasUnits, PoolAlias, PoolOverride, Token, Wallet
 from defiyield_assets.simulator.chain import SimulatedChain
 from defiyield_assets.simulator.chain_records import ChainPool, ChainWorld
-from defiyield_assets.simulator.generated_catalogue import (
-    Catalogue,
-    CatalogueBuilder,
-    PoolCharacter,
-    unapproved_protocol,
-)
+from defiyield_assets.simulator.generated_catalogue import CatalogueBuilder, unapproved_protocol
+from defiyield_assets.simulator.generated_character import Catalogue, PoolCharacter
+from defiyield_assets.simulator.generated_gas import GeneratedGas
 from defiyield_assets.simulator.generated_genesis import HELD, generated_genesis
 from defiyield_assets.simulator.generated_pools import GeneratedPools
 from defiyield_assets.simulator.generated_prices import GeneratedPrices
 from defiyield_assets.simulator.market import Market, at_hour, ethereum_tokens
+from defiyield_assets.simulator.pendle_records import PendleMarket
 from defiyield_assets.simulator.vendor_answers import CloseSeries, Coin, GasHour, Observation
 
 DEMO_DAY = date(2025, 6, 3)
@@ -73,6 +73,10 @@ class GeneratedMarket(Market):
         return GeneratedPrices(self._seed, tokens, self.demo_day, _HISTORY_FROM, self.last_day)
 
     @cached_property
+    def _gas(self) -> GeneratedGas:
+        return GeneratedGas(self._seed, _HISTORY_FROM, (self.last_day - _HISTORY_FROM).days + 3)
+
+    @cached_property
     def chain(self) -> SimulatedChain:
         """The chain in `chain_path`, with the treasury's history before the demo day."""
         pools = {pool.pool_id: pool for pool in self._chain_pools()}
@@ -92,8 +96,26 @@ class GeneratedMarket(Market):
     # --- the policy's side -----------------------------------------------------------------------------------------
     def pool_overrides(self) -> tuple[PoolOverride, ...]:
         """Roles of the designed pools, and maturity, access or exit days where the demo shows them."""
-        found = [pool.override for pool in self._catalogue.pools if pool.override is not None]
+        found = []
+        for pool in self._catalogue.pools:
+            if pool.override is not None:
+                ids = [one for one in (pool.facts.pool_id, pool.facts.id_before) if one is not None]
+                found += [replace(pool.override, pool_id=one) for one in ids]
         return tuple(sorted(found, key=lambda override: override.pool_id))
+
+    def pool_aliases(self) -> tuple[PoolAlias, ...]:
+        """Every pool that goes on under another id, with the day from which it does."""
+        facts = [pool.facts for pool in self._catalogue.pools]
+        found = [
+            PoolAlias(fact.id_before, fact.pool_id, fact.moved_since, source=f"{self.name} market")
+            for fact in facts
+            if fact.id_before is not None and fact.moved_since is not None
+        ]
+        return tuple(sorted(found, key=lambda alias: alias.old_id))
+
+    def pendle_markets(self, day: date) -> tuple[PendleMarket, ...]:
+        """Markets that were open by the day, matured ones included."""
+        return tuple(market for market in self._catalogue.pendle if market.opened <= day)
 
     def held_pools(self) -> dict[str, PoolCharacter]:
         """The pools that the treasury holds at the demo day, by the names of the genesis."""
@@ -122,6 +144,10 @@ class GeneratedMarket(Market):
         """Supply and borrow of the lending pools."""
         return self._pools.panel(day).lend_borrow_rows(day)
 
+    def lend_borrow_points(self, pool_id: str, day: date) -> list[dict[str, Any]] | None:
+        """Supply, borrow and both rates of the pool up to the day."""
+        return self._pools.panel(day).lend_borrow_points(pool_id, day)
+
     def close_series(self, address: str, day: date) -> CloseSeries | None:
         """Closes of an approved token."""
         return self._prices.close_series(address, day)
@@ -132,11 +158,11 @@ class GeneratedMarket(Market):
 
     def gas_hours(self, hours: Sequence[datetime], day: date) -> list[GasHour]:
         """Base fee and effective prices by the hour."""
-        return self._prices.gas_hours(hours, day)
+        return self._gas.gas_hours(hours, day)
 
     def observations(self, series_id: str, day: date) -> list[Observation] | None:
         """One of the generated rates; None for every other series."""
         return self._prices.observations(series_id, day)
 
     def _gas_price_wei(self, day: date) -> int:
-        return self._prices.gas_price_wei(at_hour(day, 1))
+        return self._gas.gas_price_wei(at_hour(day, 1))

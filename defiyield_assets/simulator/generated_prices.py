@@ -1,22 +1,20 @@
-"""Token prices, gas and the macro series of the generated market, from a seed.
+"""Token prices and the macro series of the generated market, from a seed.
 
-Lives here: closes and bars of approved tokens (one loses its peg around the demo day), ETH, hourly gas, a bill
-rate. Not here: pools (generated_pools.py) or the wire format (vendor_answers.py). USD, gwei, percent for the rate.
+Lives here: closes and bars of approved tokens (one loses its peg around the demo day, others slip now and then), a bill
+rate. Not here: gas and ETH (generated_gas.py), pools (generated_pools.py) or the wire format (vendor_answers.py). USD,
+percent for the rate.
 """
 
-import zlib
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 import numpy as np
-import numpy.typing as npt
 
-from defiyield_assets.domain.days import start_of, utc_day
 from defiyield_assets.domain.policy import Token
-from defiyield_assets.simulator.generated_pools import wander
-from defiyield_assets.simulator.vendor_answers import Bar, CloseSeries, Coin, GasHour, Observation
+from defiyield_assets.simulator.generated_paths import Vector, fading, heavy_tailed, stream, wander
+from defiyield_assets.simulator.pool_panel import Matrix
+from defiyield_assets.simulator.vendor_answers import Bar, CloseSeries, Coin, Observation
 
-Vector = npt.NDArray[np.float64]
 DEPEG_SYMBOLS = ("USD0", "GUSD", "USDP", "LUSD")
 """The first approved one loses its peg."""
 DEPEG_DEPTHS = (0.985, 0.955, 0.935, 0.93, 0.931, 0.934, 0.94, 0.946, 0.955, 0.965, 0.975, 0.984, 0.991, 0.996)
@@ -27,11 +25,15 @@ RATE_SPREADS = {"DGS3MO": 0.0, "DGS10": -0.2, "T10Y3M": -4.6}
 _SMALL_CAPS = {"GUSD": 21e6, "LUSD": 27e6}
 _CAPS = {"USDT": 150e9, "USDC": 60e9, "DAI": 4.5e9, "USDe": 5.5e9, "PYUSD": 9e8, "GHO": 2.5e8, "USDP": 7e7}
 _DIGITS = 8
-
-
-def _rng(seed: int, name: str) -> np.random.Generator:
-    """A stream that depends on the seed and the name only."""
-    return np.random.default_rng([seed, 4, zlib.crc32(name.encode())])
+_DEVIATION, _DRIFT_MEMORY = 0.0004, 0.98
+"""Standard deviation of a close from par on quiet days (the median token), and the memory of its slow part."""
+_SLIP_CHANCE, _SLIP_DEPTH, _DEEPEST_SLIP, _SLIP_KEEP, _UPWARD_SHARE = 1.5 / 365, 0.006, 0.05, 0.35, 0.25
+"""Slips from par: chance a day, mean and greatest depth, what is left of one the next day, and how many go up."""
+_CALM_DAYS = 45
+"""Days up to the demo day without slips, so that the token that loses its peg is the only one in the icebox."""
+_WICK, _WICK_SPREAD = 0.0005, 0.8
+"""High above, and low below, open and close: median share, and spread of its logarithm."""
+_LEAST_PRICE = 0.01
 
 
 class GeneratedPrices:
@@ -44,39 +46,49 @@ class GeneratedPrices:
         self._tokens = {token.address.lower(): token for token in tokens}
         self.depegged = next((t for s in DEPEG_SYMBOLS for t in tokens if t.symbol == s), None)
         self._depeg_row = (demo_day - timedelta(days=DEPEG_LEAD) - first).days
-        noise = self._noise(0.7, *(f"close {token.symbol}" for token in self._tokens.values()))
+        self._calm_rows = slice(max((demo_day - first).days - _CALM_DAYS, 0), max((demo_day - first).days + 1, 0))
+        deviations = self._deviations()
         self._closes = {
-            address: self._close_path(token, noise[:, i]) for i, (address, token) in enumerate(self._tokens.items())
+            address: self._close_path(token, deviations[:, i])
+            for i, (address, token) in enumerate(self._tokens.items())
         }
         self._by_cmc_id = {token.cmc_id: token for token in self._tokens.values() if token.cmc_id is not None}
-        self._eth = self._eth_path()
-        self._base_fee, self._tip = self._gas_paths()
         self._rate = self._rate_path()
 
     def _row(self, day: date) -> int:
         return min((day - self._first).days, self._days - 1)
 
-    def _noise(self, memory: float, *names: str) -> npt.NDArray[np.float64]:
-        """AR(1) noise of unit variance, shape (days, names); each column depends on its own name only."""
-        shocks = np.column_stack([_rng(self._seed, name).standard_normal(self._days) for name in names])
-        return wander(shocks, memory, np.zeros(len(names)))
+    def _deviations(self) -> Matrix:
+        """How far closes are from what the tokens stand for, shape (days, tokens): slow drifts, daily noise and rare
+        slips that heal. Each column depends on its token's name only.
+        """
+        count, days = len(self._tokens), self._days
+        drift, noise, slips = (np.empty((days, count)) for _ in range(3))
+        scale = np.empty(count)
+        for i, token in enumerate(self._tokens.values()):
+            rng = stream(self._seed, f"close {token.symbol}")
+            scale[i] = rng.lognormal(np.log(_DEVIATION), 0.4)
+            drift[:, i] = rng.standard_normal(days)
+            noise[:, i] = heavy_tailed(rng, (days,), 3)
+            depths = np.minimum(rng.exponential(_SLIP_DEPTH, days), _DEEPEST_SLIP)
+            begins, is_up = rng.random(days) < _SLIP_CHANCE, rng.random(days) < _UPWARD_SHARE
+            begins[self._calm_rows] = False
+            slips[:, i] = np.where(begins, np.where(is_up, 0.3 * depths, -depths), 0.0)
+        nothing = np.zeros(count)
+        path: Matrix = scale * (0.7 * wander(drift, _DRIFT_MEMORY, nothing) + 0.8 * noise)
+        return path + fading(slips, np.full(count, _SLIP_KEEP), nothing)
 
-    def _hourly_noise(self, name: str, memory: float) -> Vector:
-        """Noise by the hour that remembers the hours before it within its day."""
-        shocks = _rng(self._seed, name).standard_normal((24, self._days))
-        return wander(shocks, memory, np.zeros(self._days)).T.ravel()
-
-    def _close_path(self, token: Token, noise: Vector) -> Vector:
-        rng = _rng(self._seed, f"growth {token.symbol}")
+    def _close_path(self, token: Token, deviation: Vector) -> Vector:
+        rng = stream(self._seed, f"growth {token.symbol}")
         if token.peg == "accruing":
             start, growth = rng.uniform(1.0, 1.12), rng.uniform(0.04, 0.08)
-            path = start * (1 + growth) ** (np.arange(self._days) / 365) * (1 + 0.0002 * noise)
+            path = start * (1 + growth) ** (np.arange(self._days) / 365) * (1 + deviation)
         else:
-            path = 1 + (0.0004 if token.peg == "usd" else 0.01) * np.clip(noise, -4, 4)
+            path = 1 + deviation * (1.0 if token.peg == "usd" else 20.0)
         if self.depegged is not None and token.address == self.depegged.address and self._depeg_row >= 0:
             rows = slice(self._depeg_row, self._depeg_row + len(DEPEG_DEPTHS))
-            path[rows] = np.array(DEPEG_DEPTHS)[: len(path[rows])] + 0.0005 * np.clip(noise[rows], -3, 3)
-        return np.round(path, _DIGITS)
+            path[rows] = np.array(DEPEG_DEPTHS)[: len(path[rows])] + np.clip(deviation[rows], -0.001, 0.001)
+        return np.round(path.clip(min=_LEAST_PRICE), _DIGITS)
 
     def close_series(self, address: str, day: date) -> CloseSeries | None:
         """Closes of an approved token up to the day."""
@@ -92,8 +104,9 @@ class GeneratedPrices:
         if token is None:
             return None
         close = self._closes[token.address.lower()]
-        rng = _rng(self._seed, f"bars {token.symbol}")
-        up, down, turnover, drift = (np.abs(rng.standard_normal(self._days)) for _ in range(4))
+        rng = stream(self._seed, f"bars {token.symbol}")
+        up, down = (np.exp(_WICK_SPREAD * rng.standard_normal(self._days)) for _ in range(2))
+        turnover, drift = (np.abs(rng.standard_normal(self._days)) for _ in range(2))
         cap = _SMALL_CAPS.get(token.symbol, _CAPS.get(token.symbol, 4e8))
         rows = range(max((first - self._first).days, 1), min((last - self._first).days, self._days - 1) + 1)
         bars = []
@@ -102,8 +115,8 @@ class GeneratedPrices:
             opened, closed = float(close[i - 1]), float(close[i])
             figures = (
                 opened,
-                round(max(opened, closed) * (1 + 0.0004 * float(up[i])), _DIGITS),
-                round(min(opened, closed) * (1 - 0.0004 * float(down[i])), _DIGITS),
+                round(max(opened, closed) * (1 + _WICK * float(up[i])), _DIGITS),
+                round(min(opened, closed) * (1 - _WICK * float(down[i])), _DIGITS),
                 closed,
                 round(cap * (0.02 + 0.05 * float(turnover[i])), 2),
                 round(cap * (1 + 0.002 * float(drift[i])), 2),
@@ -112,52 +125,12 @@ class GeneratedPrices:
             bars.append(Bar(day, f"{stamp}T15:04:00.000Z", f"{stamp}T07:21:00.000Z", *figures))
         return Coin(cmc_id, token.symbol, token.symbol, bars)
 
-    # --- ETH and gas -----------------------------------------------------------------------------------------------
-    def _eth_path(self) -> Vector:
-        return np.round(2_600 * np.exp(0.35 * self._noise(0.99, "eth")[:, 0]), 4)
-
-    def _gas_paths(self) -> tuple[Vector, Vector]:
-        """Base fee and tip by the hour: daily regimes, quiet nights (UTC mornings) and week-ends, hourly noise."""
-        hours = 24 * self._days
-        regime = np.repeat(np.exp(0.8 * self._noise(0.93, "gas regime")[:, 0]), 24)
-        hour = np.arange(hours) % 24
-        weekday = (np.arange(hours) // 24 + self._first.weekday()) % 7
-        shape = (1 + 0.35 * np.cos(2 * np.pi * (hour - 15) / 24)) * np.where(weekday >= 5, 0.75, 1.0)
-        base: Vector = 3.0 * regime * shape * np.exp(0.15 * self._hourly_noise("gas hour", 0.5))
-        tip: Vector = 0.1 + 0.1 * np.abs(self._hourly_noise("gas tip", 0.3))
-        return base.clip(min=0.05).round(6), tip.round(6)
-
-    def gas_hours(self, hours: Sequence[datetime], day: date) -> list[GasHour]:
-        """Fees of the asked hours; the ETH price is interpolated between the day's closes, never beyond the day."""
-        rows = []
-        for hour in hours:
-            at = int((hour - start_of(self._first)).total_seconds()) // 3600
-            if at < 0 or at >= len(self._base_fee):
-                continue
-            today, share = divmod(at, 24)
-            closed = min(today, self._row(day))
-            eth = self._eth[max(today - 1, 0)] * (1 - share / 24) + self._eth[closed] * share / 24
-            base, tip = float(self._base_fee[at]), float(self._tip[at])
-            rows.append(
-                GasHour(
-                    hour,
-                    base,
-                    round(base * 0.9 + tip, 6),
-                    round(base * 1.6 + 3 * tip, 6),
-                    round(base + tip, 6),
-                    round(float(eth), 4),
-                )
-            )
-        return rows
-
-    def gas_price_wei(self, at: datetime) -> int:
-        """Median effective price of the hour, in wei."""
-        (fees,) = self.gas_hours([at], utc_day(at))
-        return round(fees.median * 10**9)
-
     # --- macro -----------------------------------------------------------------------------------------------------
     def _rate_path(self) -> Vector:
-        return np.round(4.4 + 0.5 * self._noise(0.995, "bill rate")[:, 0], 2)
+        shocks = stream(self._seed, "bill rate").standard_normal((self._days, 1))
+        path: Vector = 4.4 + 0.5 * wander(shocks, 0.995, np.zeros(1))[:, 0]
+        rate: Vector = np.round(path, 2)
+        return rate
 
     def observations(self, series_id: str, day: date) -> list[Observation] | None:
         """A rate of RATE_SPREADS (None: unknown series) on business days, released on the next one; no value on 1

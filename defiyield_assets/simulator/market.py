@@ -11,10 +11,11 @@ import httpx
 import pandas as pd
 
 from defiyield_assets.domain.days import start_of
-from defiyield_assets.domain.policy import PoolContract, PoolOverride, Token, Wallet
+from defiyield_assets.domain.policy import PoolAlias, PoolContract, PoolOverride, Token, Wallet
 from defiyield_assets.errors import ConfigurationError
 from defiyield_assets.simulator.chain_plan import read_steps
 from defiyield_assets.simulator.chain_records import CHAIN_ID, ChainPool, ExecutionReceipt, PlanRejected
+from defiyield_assets.simulator.pendle_records import PendleMarket
 from defiyield_assets.simulator.vendor_answers import MarketFacts
 from defiyield_assets.simulator.wire import MarketTransport
 
@@ -65,6 +66,8 @@ class Market(MarketFacts):
     def execute_plan(self, day: date, run_id: str, steps: pd.DataFrame) -> ExecutionReceipt:
         """Execute the plan of partition `day` on day + 1 at that day's gas price; see SimulatedChain.execute_plan."""
         self._refuse_free_lunch(day, steps)
+        own_ids = {alias.old_id: alias.new_id for alias in self.pool_aliases()}
+        steps = steps.assign(pool_id=steps["pool_id"].replace(own_ids)) if own_ids else steps
         return self.chain.execute_plan(day, run_id, steps, gas_price_wei=self._gas_price_wei(day + timedelta(days=1)))
 
     def pool_contracts(self) -> tuple[PoolContract, ...]:
@@ -73,6 +76,14 @@ class Market(MarketFacts):
             PoolContract(pool.pool_id, CHAIN_ID, pool.contract, pool.share_token, source=f"{self.name} market")
             for pool in sorted(self._chain_pools(), key=lambda pool: pool.pool_id)
         )
+
+    def pool_aliases(self) -> tuple[PoolAlias, ...]:
+        """Pools that the vendor goes on with under another id, each with its day; the recorded market knows none."""
+        return ()
+
+    def pendle_markets(self, day: date) -> tuple[PendleMarket, ...]:  # noqa: ARG002 - the recorded market has none
+        """What Pendle's market list holds on the day; the recorded market has none."""
+        return ()
 
     @abstractmethod
     def pool_overrides(self) -> tuple[PoolOverride, ...]:

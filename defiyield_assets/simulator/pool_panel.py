@@ -1,12 +1,13 @@
 """Daily APY and TVL of many pools as matrices, and the answers that DeFiLlama yields would give about them.
 
-Lives here: rows of `/pools`, points of `/chart`, legs of `/lendBorrow` as of a day. Not here: where the numbers come
-from (recorded_files.py, generated_pools.py) or HTTP (wire.py). Vendor units: APY in percent, TVL in whole USD.
+Lives here: rows of `/pools`, points of `/chart` and `/chartLendBorrow`, legs of `/lendBorrow` as of a day. Not here:
+where the numbers come from (recorded_files.py, generated_pools.py) or HTTP (wire.py). Vendor units: APY in percent, TVL
+in whole USD.
 """
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
@@ -25,7 +26,10 @@ SPREAD_DAYS = 90
 
 @dataclass(frozen=True)
 class PoolFacts:
-    """What does not change from day to day (but for a renamed symbol, which does once)."""
+    """What does not change from day to day (but for a renamed symbol or a new pool id, which come once).
+
+    From `moved_since` on the vendor knows the pool as `pool_id`, before only as `id_before`.
+    """
 
     pool_id: str
     chain: str
@@ -39,12 +43,30 @@ class PoolFacts:
     exposure: str = "single"
     renamed_since: date | None = None
     symbol_before: str | None = None
+    moved_since: date | None = None
+    id_before: str | None = None
 
     def symbol_on(self, day: date) -> str:
         """The symbol that the vendor showed on a day."""
         if self.renamed_since is not None and self.symbol_before is not None and day < self.renamed_since:
             return self.symbol_before
         return self.symbol
+
+    def id_on(self, day: date) -> str:
+        """The id under which the vendor listed the pool on a day."""
+        if self.moved_since is not None and self.id_before is not None and day < self.moved_since:
+            return self.id_before
+        return self.pool_id
+
+
+@dataclass(frozen=True)
+class PastEdit:
+    """A point that the vendor tells differently from a later day on; rows of the panel, APYs in percent."""
+
+    row: int
+    known_from: int
+    apy: float
+    apy_base: float
 
 
 @dataclass(frozen=True)
@@ -94,11 +116,16 @@ class PoolPanel:
         legs: LendingLegs | None = None,
         stale_days: int = 0,
         has_row_stamps: bool = False,
+        edits: Mapping[int, Sequence[PastEdit]] | None = None,
     ) -> None:
-        """`stale_days`: how long a pool without points stays in `/pools` with its last ones."""
+        """`stale_days`: how long a pool without points stays in `/pools` with its last ones; `edits` by column, known
+        after the pool has left that list.
+        """
         self.facts = tuple(facts)
         self.start = start
         self.column = {fact.pool_id: index for index, fact in enumerate(self.facts)}
+        self.column |= {fact.id_before: index for index, fact in enumerate(self.facts) if fact.id_before is not None}
+        self._edits = dict(edits or {})
         self._apy, self._apy_base, self._apy_reward, self._tvl = apy, apy_base, apy_reward, tvl
         self._legs = legs
         self._stale_days = stale_days
@@ -183,7 +210,7 @@ class PoolPanel:
             "apyReward": figures["apyReward"][k],
             "apy": figures["apy"][k],
             "rewardTokens": list(fact.reward_tokens) if fact.reward_tokens and figures["apyReward"][k] else None,
-            "pool": fact.pool_id,
+            "pool": fact.id_on(day),
             "apyPct1D": figures["apyPct1D"][k],
             "apyPct7D": figures["apyPct7D"][k],
             "apyPct30D": figures["apyPct30D"][k],
@@ -209,14 +236,16 @@ class PoolPanel:
         return answer
 
     def chart_points(self, pool_id: str, day: date) -> list[dict[str, Any]] | None:
-        """`/chart` of a pool: every point up to the day, ascending; None for a pool that never was."""
-        column, row = self.column.get(pool_id), self._row(day)
-        if column is None:
+        """`/chart` of a pool: every point up to the day, ascending; None for an id that was not known by then.
+
+        A pool that moved to a new id carries on there with its whole history; the old id keeps the points it had.
+        """
+        place = self._place(pool_id, day)
+        if place is None:
             return None
+        column, row = place
         rows = np.flatnonzero(~np.isnan(self._tvl[: max(row + 1, 0), column])).tolist()
-        apy, base, reward = (
-            matrix[: row + 1, column].tolist() for matrix in (self._apy, self._apy_base, self._apy_reward)
-        )
+        apy, base, reward = self._told_rates(column, row)
         tvl = self._tvl[: row + 1, column].tolist()
         first = self.start.toordinal()
         return [
@@ -232,6 +261,59 @@ class PoolPanel:
             for i in rows
         ]
 
+    def _place(self, pool_id: str, day: date) -> tuple[int, int] | None:
+        """Column of an id, and row of the last day that is told under it; None for one not known by the day."""
+        column, row = self.column.get(pool_id), self._row(day)
+        if column is None:
+            return None
+        moved = self.facts[column].moved_since
+        if moved is not None and pool_id == self.facts[column].id_before:
+            row = min(row, (moved - self.start).days - 1)
+        elif moved is not None and day < moved:
+            return None
+        return column, row
+
+    def _told_rates(self, column: int, row: int) -> tuple[list[float], list[float], list[float]]:
+        """Total, base and reward APY up to a row, as the vendor tells them by then."""
+        apy, base, reward = (
+            matrix[: row + 1, column].tolist() for matrix in (self._apy, self._apy_base, self._apy_reward)
+        )
+        for edit in self._edits.get(column, ()):
+            if edit.known_from <= row:
+                apy[edit.row], base[edit.row] = edit.apy, edit.apy_base
+        return apy, base, reward
+
+    def lend_borrow_points(self, pool_id: str, day: date) -> list[dict[str, Any]] | None:
+        """`/chartLendBorrow` of a pool: its points as in `chart_points`, sizes null where no legs are known."""
+        place = self._place(pool_id, day)
+        if place is None:
+            return None
+        column, row = place
+        legs = self._legs
+        k = -1 if legs is None else next(iter(np.flatnonzero(legs.columns == column).tolist()), -1)
+        _, base, reward = self._told_rates(column, row)
+        first = self.start.toordinal()
+        points = []
+        for i in np.flatnonzero(~np.isnan(self._tvl[: max(row + 1, 0), column])).tolist():
+            supply, borrow, rate = (
+                (math.nan,) * 3
+                if legs is None or k < 0
+                else (legs.supply_usd[i, k], legs.borrow_usd[i, k], legs.apy_borrow[i, k])
+            )
+            points.append(
+                {
+                    "timestamp": point_stamp(date.fromordinal(first + i), column),
+                    "totalSupplyUsd": None if math.isnan(supply) else int(supply),
+                    "totalBorrowUsd": None if math.isnan(borrow) else int(borrow),
+                    "debtCeilingUsd": None,
+                    "apyBase": _number(base[i]),
+                    "apyReward": _number(reward[i]),
+                    "apyBaseBorrow": _number(rate),
+                    "apyRewardBorrow": None,
+                }
+            )
+        return points
+
     def lend_borrow_rows(self, day: date) -> list[dict[str, Any]]:
         """`/lendBorrow` as of a day: the legs of every lending pool that `/pools` lists and whose legs are known."""
         row = self._row(day)
@@ -246,7 +328,7 @@ class PoolPanel:
             fact = self.facts[column]
             answers.append(
                 {
-                    "pool": fact.pool_id,
+                    "pool": fact.id_on(day),
                     "apyBaseBorrow": _number(legs.apy_borrow[at, k]),
                     "apyRewardBorrow": None,
                     "totalSupplyUsd": int(legs.supply_usd[at, k]),

@@ -125,6 +125,10 @@ class RecordedMarket(Market):
         """Nothing: the panel was recorded without supply and borrow."""
         return self._panel.lend_borrow_rows(day)
 
+    def lend_borrow_points(self, pool_id: str, day: date) -> list[dict[str, Any]] | None:
+        """The recorded rates up to the day, without supply and borrow."""
+        return self._panel.lend_borrow_points(pool_id, day)
+
     def close_series(self, address: str, day: date) -> CloseSeries | None:
         """Recorded closes where there are bars, else 1.00 with confidence 0; None for tokens off the approved list."""
         token = self._by_address.get(address)

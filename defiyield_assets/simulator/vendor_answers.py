@@ -17,9 +17,13 @@ import numpy.typing as npt
 
 from defiyield_assets.domain.days import end_of, market_stamp, utc_day
 from defiyield_assets.simulator.chain import SimulatedChain
+from defiyield_assets.simulator.pendle_records import PendleMarket
 
 DAY_SECONDS = 86_400
 GAS_HOURS = 169
+WETH = "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2"
+"""Wrapped ether on Ethereum: what DeFiLlama knows ETH's price by."""
+ETHER_DAYS = 400
 _UNIT_SECONDS = {"m": 60, "h": 3_600, "d": DAY_SECONDS, "w": 7 * DAY_SECONDS}
 _PERIOD = re.compile(r"(\d+)([mhdw])")
 _JITTER_SECONDS = 240
@@ -103,6 +107,14 @@ class MarketFacts(ABC):
         """Rows of `/lendBorrow`."""
 
     @abstractmethod
+    def lend_borrow_points(self, pool_id: str, day: date) -> list[dict[str, Any]] | None:
+        """Points of `/chartLendBorrow` up to the day; None: no such pool."""
+
+    def pendle_markets(self, day: date) -> Sequence[PendleMarket]:  # noqa: ARG002 - a market may have none
+        """What Pendle's market list holds on the day."""
+        return ()
+
+    @abstractmethod
     def close_series(self, address: str, day: date) -> CloseSeries | None:
         """Closes of an Ethereum token (lower-case address) up to the day; None: unknown coin."""
 
@@ -137,7 +149,22 @@ def _told_at(seconds: float, day: date, coin: str) -> int:
 
 def _ethereum_series(market: MarketFacts, coin: str, day: date) -> CloseSeries | None:
     chain, _, address = coin.partition(":")
-    return market.close_series(address.lower(), day) if chain.lower() == "ethereum" else None
+    if chain.lower() != "ethereum":
+        return None
+    return _ether_series(market, day) if address.lower() == WETH else market.close_series(address.lower(), day)
+
+
+def _ether_series(market: MarketFacts, day: date) -> CloseSeries | None:
+    """Closes of wrapped ether over `ETHER_DAYS`: the ETH price that the gas vendor tells, at the end of each day."""
+    closes: list[float] = []
+    for back in range(ETHER_DAYS):
+        known = day - timedelta(days=back)
+        hours = market.gas_hours([end_of(known)], known)
+        if not hours or hours[0].eth_price is None:
+            break
+        closes.append(hours[0].eth_price)
+    first = day - timedelta(days=len(closes) - 1)
+    return CloseSeries("WETH", 18, 0.99, first, np.array(closes[::-1])) if closes else None
 
 
 def coin_prices(market: MarketFacts, day: date, coins: Sequence[str], seconds: float | None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The vendors' front doors: an httpx transport that answers every vendor's endpoint from one market and partition.
 
 Lives here: routing by host and path, the `Date` stamp (D+1 00:30 UTC), JSON bodies, 404 for what is not there. Not
-here: the answers (pool_panel.py, vendor_answers.py, chain_answers.py) or the markets (recorded.py, generated.py).
+here: the answers (pool_panel.py and the modules named …_answers.py) or the markets (recorded.py, generated.py).
 """
 
 import json
@@ -15,7 +15,13 @@ from typing import Any
 import httpx
 
 from defiyield_assets.domain.days import end_of, market_stamp
-from defiyield_assets.simulator import chain_answers, vendor_answers
+from defiyield_assets.simulator import (
+    chain_answers,
+    coingecko_answers,
+    node_answers,
+    pendle_answers,
+    vendor_answers,
+)
 from defiyield_assets.simulator.vendor_answers import MarketFacts
 
 
@@ -27,6 +33,7 @@ class _Question:
     day: date
     path_parts: tuple[str, ...]
     params: Mapping[str, str]
+    posted: object = None
 
     @property
     def coins(self) -> list[str]:
@@ -51,6 +58,11 @@ def _lend_borrow(ask: _Question) -> _Answer:
     return 200, ask.market.lend_borrow_rows(ask.day)
 
 
+def _chart_lend_borrow(ask: _Question) -> _Answer:
+    points = ask.market.lend_borrow_points(ask.path_parts[0], ask.day)
+    return NOT_FOUND if points is None else (200, {"status": "success", "data": points})
+
+
 def _prices_current(ask: _Question) -> _Answer:
     return 200, vendor_answers.coin_prices(ask.market, ask.day, ask.coins, None)
 
@@ -65,6 +77,30 @@ def _coin_chart(ask: _Question) -> _Answer:
 
 def _ohlcv(ask: _Question) -> _Answer:
     return 200, vendor_answers.ohlcv_historical(ask.market, ask.day, ask.params)
+
+
+def _gecko_markets(ask: _Question) -> _Answer:
+    return 200, coingecko_answers.markets(ask.market, ask.day, ask.params)
+
+
+def _gecko_ohlc(ask: _Question) -> _Answer:
+    return coingecko_answers.ohlc(ask.market, ask.day, ask.path_parts[0], ask.params)
+
+
+def _gecko_chart(ask: _Question) -> _Answer:
+    return coingecko_answers.market_chart(ask.market, ask.day, ask.path_parts[0], ask.params)
+
+
+def _pendle(ask: _Question) -> _Answer:
+    return 200, pendle_answers.all_markets(ask.market, ask.day, ask.params)
+
+
+def _pendle_page(ask: _Question) -> _Answer:
+    return 200, pendle_answers.page(ask.market, ask.day, ask.params)
+
+
+def _node(ask: _Question) -> _Answer:
+    return 200, node_answers.json_rpc(ask.market, ask.day, ask.posted)
 
 
 def _gas_average(ask: _Question) -> _Answer:
@@ -108,11 +144,17 @@ def _tx_info(ask: _Question) -> _Answer:
     return (404, {"error": {"code": 404, "message": "Transaction not found"}}) if answer is None else (200, answer)
 
 
+_COINGECKO: list[tuple[str, Callable[[_Question], _Answer]]] = [
+    (r"/api/v3/coins/markets", _gecko_markets),
+    (r"/api/v3/coins/([^/]+)/ohlc", _gecko_ohlc),
+    (r"/api/v3/coins/([^/]+)/market_chart", _gecko_chart),
+]
 _ROUTES: dict[str, list[tuple[str, Callable[[_Question], _Answer]]]] = {
     "yields.llama.fi": [
         (r"/pools", _pools),
         (r"/chart/([^/]+)", _chart),
         (r"/lendBorrow", _lend_borrow),
+        (r"/chartLendBorrow/([^/]+)", _chart_lend_borrow),
     ],
     "coins.llama.fi": [
         (r"/prices/current/([^/]+)", _prices_current),
@@ -120,6 +162,12 @@ _ROUTES: dict[str, list[tuple[str, Callable[[_Question], _Answer]]]] = {
         (r"/chart/([^/]+)", _coin_chart),
     ],
     "pro-api.coinmarketcap.com": [(r"/v2/cryptocurrency/ohlcv/historical", _ohlcv)],
+    "api.coingecko.com": _COINGECKO,
+    "pro-api.coingecko.com": _COINGECKO,
+    "api-v2.pendle.finance": [
+        (r"/core/v1/markets/all", _pendle),
+        (r"/core/v2/markets/all", _pendle_page),
+    ],
     "www.ethgastracker.com": [(r"/api/gas/average", _gas_average)],
     "api.stlouisfed.org": [(r"/fred/series/observations", _fred)],
     "api.etherscan.io": [(r"/v2/api", _etherscan)],
@@ -132,6 +180,15 @@ _ROUTES: dict[str, list[tuple[str, Callable[[_Question], _Answer]]]] = {
 }
 
 
+_POSTED: dict[str, Callable[[_Question], _Answer]] = {"ethereum-rpc.simulated": _node}
+"""Hosts that are asked by POST, whatever the path."""
+
+
+def vendor_hosts() -> list[str]:
+    """The hosts that are answered for."""
+    return sorted({*_ROUTES, *_POSTED})
+
+
 class MarketTransport(httpx.AsyncBaseTransport):
     """Answers like the vendors, for one market and one partition; keys are neither needed nor looked at."""
 
@@ -141,7 +198,7 @@ class MarketTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """The vendor's answer: JSON, stamped D+1 00:30:00 GMT; 404 for hosts and paths that no vendor has."""
-        status, answer = self._answer(request)
+        status, answer = self._answer(request, await request.aread())
         return httpx.Response(
             status,
             headers={
@@ -152,10 +209,17 @@ class MarketTransport(httpx.AsyncBaseTransport):
             request=request,
         )
 
-    def _answer(self, request: httpx.Request) -> _Answer:
+    def _answer(self, request: httpx.Request, body: bytes) -> _Answer:
+        params = dict(request.url.params)
+        if request.method == "POST" and request.url.host in _POSTED:
+            try:
+                posted = json.loads(body)
+            except ValueError:
+                posted = None
+            return _POSTED[request.url.host](_Question(self._market, self._day, (), params, posted))
         path = request.url.path.rstrip("/")
         for pattern, answer in _ROUTES.get(request.url.host, []):
             match = re.fullmatch(pattern, path)
             if match and request.method == "GET":
-                return answer(_Question(self._market, self._day, match.groups(), dict(request.url.params)))
+                return answer(_Question(self._market, self._day, match.groups(), params))
         return NOT_FOUND

@@ -4,6 +4,7 @@ Lives here: requests, typed rows and error codes of `https://pro-api.coinmarketc
 bar wins (domain/prices).
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
@@ -22,9 +23,12 @@ from defiyield_assets.errors import (
 )
 from defiyield_assets.sources import fields
 from defiyield_assets.sources.transport import Fetched, Gateway, Window, all_of
+from defiyield_assets.sources.wire import require_some
 
 VENDOR = "coinmarketcap"
 IDS_PER_CALL = 50
+BARS_PER_CREDIT = 100
+"""Bars that one credit of the plan buys."""
 _ERRORS: dict[int, type[VendorError]] = {
     400: VendorNotFound,
     401: VendorAuthError,
@@ -44,15 +48,15 @@ class CoinMarketCap:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    async def ohlcv(self, cmc_ids: Sequence[int], days: DayRange) -> Fetched[pd.DataFrame]:
+    async def ohlcv(self, cmc_ids: Sequence[int], days: DayRange, reuse: Window | None = None) -> Fetched[pd.DataFrame]:
         """Daily bars of the days of the range, sorted by id and day (columns: `parse_ohlcv`).
 
         `missing` names the ids without any bar in the range.
         """
-        parts = await all_of(self._ohlcv(part, days) for part in _parts(cmc_ids))
+        parts = await all_of(self._ohlcv(part, days, reuse) for part in _parts(cmc_ids))
         return _together(parts, cmc_ids, self._gateway, parse_ohlcv({"data": {}}))
 
-    async def _ohlcv(self, cmc_ids: Sequence[int], days: DayRange) -> Fetched[pd.DataFrame]:
+    async def _ohlcv(self, cmc_ids: Sequence[int], days: DayRange, reuse: Window | None) -> Fetched[pd.DataFrame]:
         fetched = await self._gateway.get(
             VENDOR,
             "/v2/cryptocurrency/ohlcv/historical",
@@ -66,11 +70,13 @@ class CoinMarketCap:
                 "convert": "USD",
                 "skip_invalid": "true",
             },
-            parse_ohlcv,
+            lambda answer: require_some(parse_ohlcv(answer), len(cmc_ids)),
+            reuse=reuse,
+            credits_used=math.ceil(len(cmc_ids) * (len(days) + 1) / BARS_PER_CREDIT),
             refuse=refuse_error_code,
         )
         inside = fetched.rows["date"].map(lambda day: day in days).astype(bool)
-        return Fetched(fetched.rows[inside], fetched.fetched_at)
+        return Fetched(fetched.rows[inside], fetched.fetched_at, from_archive=fetched.from_archive)
 
     async def quotes(self, cmc_ids: Sequence[int], window: Window | None = None) -> Fetched[pd.DataFrame]:
         """Current quotes, sorted by id (columns: `parse_quotes`); `missing` names the ids without one."""

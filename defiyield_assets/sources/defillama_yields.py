@@ -4,17 +4,20 @@ Lives here: requests and typed rows of `https://yields.llama.fi`. Not here: tabl
 (defillama_coins.py). Percent becomes a fraction here and nowhere else.
 """
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import pandas as pd
 
 from defiyield_assets.errors import VendorEmpty, VendorError, VendorMalformed, VendorUnavailable
 from defiyield_assets.sources import fields
+from defiyield_assets.sources.fan_out import answers_as_they_come
 from defiyield_assets.sources.transport import Fetched, Gateway, Window
+from defiyield_assets.sources.wire import require_some
 
 VENDOR = "defillama_yields"
+Lives = AsyncIterator[tuple[str, Fetched[pd.DataFrame] | VendorError]]
+"""Pool ids with their lives, or with the error that stands for one."""
 
 
 class DefiLlamaYields:
@@ -23,39 +26,81 @@ class DefiLlamaYields:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    async def pools(self, window: Window | None = None) -> Fetched[pd.DataFrame]:
-        """Every pool of all chains now, one row per pool (columns: `parse_pools`). No pool at all is `VendorEmpty`."""
-        return await self._gateway.get(VENDOR, "/pools", {}, {}, parse_pools, window=window)
+    async def pools(
+        self,
+        window: Window | None = None,
+        reuse: Window | None = None,
+        accept: Callable[[pd.DataFrame], None] | None = None,
+    ) -> Fetched[pd.DataFrame]:
+        """Every pool of all chains now, one row per pool (columns: `parse_pools`). No pool at all is `VendorEmpty`.
 
-    async def lend_borrow(self, window: Window | None = None) -> Fetched[pd.DataFrame]:
-        """Supplied and borrowed value of every lending pool now (columns: `parse_lend_borrow`); may be empty."""
-        return await self._gateway.get(VENDOR, "/lendBorrow", {}, {}, parse_lend_borrow, window=window)
+        `accept` raises when the rows as a whole cannot be believed; then the answer is archived with that error and
+        never stands for another one.
+        """
 
-    async def chart(self, pool_id: str) -> Fetched[pd.DataFrame]:
+        def parse(answer: object) -> pd.DataFrame:
+            rows = parse_pools(answer)
+            if accept is not None:
+                accept(rows)
+            return rows
+
+        return await self._gateway.get(VENDOR, "/pools", {}, {}, parse, window=window, reuse=reuse)
+
+    async def lend_borrow(
+        self, window: Window | None = None, reuse: Window | None = None, *, n_before: int = 0
+    ) -> Fetched[pd.DataFrame]:
+        """Supplied and borrowed value of every lending pool now (columns: `parse_lend_borrow`).
+
+        No pool at all is `VendorEmpty` when there were `n_before` the day before.
+        """
+
+        def parse(answer: object) -> pd.DataFrame:
+            return require_some(parse_lend_borrow(answer), n_before)
+
+        return await self._gateway.get(VENDOR, "/lendBorrow", {}, {}, parse, window=window, reuse=reuse)
+
+    async def chart(self, pool_id: str, reuse: Window | None = None) -> Fetched[pd.DataFrame]:
         """The whole life of one pool (columns: `parse_chart`); an unknown pool has no points and is in `missing`."""
-        fetched = await self._gateway.get(VENDOR, "/chart/{pool}", {"pool": pool_id}, {}, parse_chart)
+        return await self._life("/chart/{pool}", pool_id, parse_chart, reuse)
+
+    async def chart_lend_borrow(self, pool_id: str, reuse: Window | None = None) -> Fetched[pd.DataFrame]:
+        """The whole life of one lending pool (columns: `parse_chart_lend_borrow`), `missing` as in `chart`.
+
+        Without a paid key the vendor may answer 402 here: `VendorPlanLimit`.
+        """
+        return await self._life("/chartLendBorrow/{pool}", pool_id, parse_chart_lend_borrow, reuse)
+
+    async def _life(
+        self, endpoint: str, pool_id: str, parse: Callable[[object], pd.DataFrame], reuse: Window | None
+    ) -> Fetched[pd.DataFrame]:
+        fetched = await self._gateway.get(VENDOR, endpoint, {"pool": pool_id}, {}, parse, reuse=reuse)
         missing = (pool_id,) if fetched.rows.empty else ()
         return Fetched(fetched.rows, fetched.fetched_at, missing, fetched.from_archive)
 
-    async def charts(
-        self, pool_ids: Sequence[str], progress: Callable[[str], None] | None = None
-    ) -> dict[str, Fetched[pd.DataFrame] | VendorError]:
-        """`chart` of many pools side by side; a pool that fails has its error as value and costs no other pool its own.
+    def charts(self, pool_ids: Iterable[str], reuse: Window | None = None) -> Lives:
+        """`chart` of many listed pools side by side, as they come; a pool that fails has its error and costs no other.
 
-        `progress`, when given, is called with each pool id as it is done.
+        A listed pool has a point: a chart without any is `VendorEmpty`, and never stands for a later answer.
         """
+        parse = _some_points(parse_chart)
+        return answers_as_they_come(pool_ids, lambda pool_id: self._life("/chart/{pool}", pool_id, parse, reuse))
 
-        async def one(pool_id: str) -> Fetched[pd.DataFrame] | VendorError:
-            try:
-                return await self.chart(pool_id)
-            except VendorError as error:
-                return error
-            finally:
-                if progress is not None:
-                    progress(pool_id)
+    def charts_lend_borrow(self, pool_ids: Iterable[str], reuse: Window | None = None) -> Lives:
+        """`chart_lend_borrow` of many listed pools, like `charts`."""
+        endpoint, parse = "/chartLendBorrow/{pool}", _some_points(parse_chart_lend_borrow)
+        return answers_as_they_come(pool_ids, lambda pool_id: self._life(endpoint, pool_id, parse, reuse))
 
-        asked = list(dict.fromkeys(pool_ids))
-        return dict(zip(asked, await asyncio.gather(*(one(pool_id) for pool_id in asked)), strict=True))
+
+def _some_points(parse: Callable[[object], pd.DataFrame]) -> Callable[[object], pd.DataFrame]:
+    """The same parser, to which a chart without a point is `VendorEmpty`."""
+
+    def parse_some(answer: object) -> pd.DataFrame:
+        points = parse(answer)
+        if points.empty:
+            raise VendorEmpty("the answer holds no point")
+        return points
+
+    return parse_some
 
 
 def _data(answer: object, *, bare_list: bool = False) -> list[dict[str, Any]]:
@@ -143,16 +188,51 @@ def parse_chart(answer: object) -> pd.DataFrame:
     Several points of one day stay (the caller keeps the last); of points with the same `ts` the last stays.
     """
     rows = _data(answer)
-    stamps = fields.column(rows, "timestamp", fields.instant)
+    stamps = fields.stamps(rows, "timestamp")
     frame = pd.DataFrame(
         {
             "ts": fields.instants(stamps),
             "date": fields.objects([stamp.date() for stamp in stamps]),
-            "tvl_usd": fields.floats(fields.column(rows, "tvlUsd", fields.maybe_size)),
-            "apy": fields.floats(fields.column(rows, "apy", fields.maybe_fraction)),
-            "apy_base": fields.floats(fields.column(rows, "apyBase", fields.maybe_fraction, optional=True)),
-            "apy_reward": fields.floats(fields.column(rows, "apyReward", fields.maybe_fraction, optional=True)),
-            "il_7d": fields.floats(fields.column(rows, "il7d", fields.maybe_fraction, optional=True)),
+            "tvl_usd": fields.sizes(rows, "tvlUsd"),
+            "apy": fields.fractions(rows, "apy"),
+            "apy_base": fields.fractions(rows, "apyBase", optional=True),
+            "apy_reward": fields.fractions(rows, "apyReward", optional=True),
+            "il_7d": fields.fractions(rows, "il7d", optional=True),
         }
     )
-    return frame.drop_duplicates("ts", keep="last").sort_values("ts", ignore_index=True)
+    return _ascending(frame)
+
+
+def parse_chart_lend_borrow(answer: object) -> pd.DataFrame:
+    """Points of `/chartLendBorrow/{pool}`, ascending.
+
+    Columns: ts, date (UTC day of ts), total_supply_usd, total_borrow_usd, apy_base, apy_reward, apy_base_borrow,
+    apy_reward_borrow (fractions). Points of days on which the pool told no size have nulls. Of points with the same
+    `ts` the last stays.
+    """
+    rows = _data(answer)
+    stamps = fields.stamps(rows, "timestamp")
+    rates = {
+        "apy_base": "apyBase",
+        "apy_reward": "apyReward",
+        "apy_base_borrow": "apyBaseBorrow",
+        "apy_reward_borrow": "apyRewardBorrow",
+    }
+    frame = pd.DataFrame(
+        {
+            "ts": fields.instants(stamps),
+            "date": fields.objects([stamp.date() for stamp in stamps]),
+            "total_supply_usd": fields.sizes(rows, "totalSupplyUsd"),
+            "total_borrow_usd": fields.sizes(rows, "totalBorrowUsd"),
+            **{name: fields.fractions(rows, field, optional=True) for name, field in rates.items()},
+        }
+    )
+    return _ascending(frame)
+
+
+def _ascending(points: pd.DataFrame) -> pd.DataFrame:
+    """The points by `ts`; of those with the same one the last stays. Vendors send them so: then nothing is copied."""
+    order = points["ts"]
+    if order.is_monotonic_increasing and order.is_unique:
+        return points
+    return points.drop_duplicates("ts", keep="last").sort_values("ts", ignore_index=True)

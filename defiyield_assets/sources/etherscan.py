@@ -5,6 +5,7 @@ postings (domain/ledger).
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -159,7 +160,30 @@ def _result(answer: object) -> list[dict[str, Any]]:
             f"field 'status' of the answer is {fields.shown(body.get('status'))}, expected '0' or '1'"
         )
     refuse_error(body)
-    return [] if status == "0" else fields.records(body.get("result"), "result")
+    if status == "0":
+        return []
+    rows = fields.records(body.get("result"), "result")
+    if not rows:
+        raise VendorMalformed("the answer says that it found something, but 'result' is empty")
+    return _undoubled(rows)
+
+
+def _undoubled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of an answer in which everything stands several times, once each.
+
+    Nothing tells two equal transfers of one transaction apart, so a row that repeats is kept as a transfer of its own
+    unless every one of several rows repeats as often: that is the vendor's doing.
+    """
+    times = Counter(map(repr, rows))
+    is_doubled = min(times.values()) > 1 and len(set(times.values())) == 1
+    if not is_doubled or len(times) == 1:
+        return rows
+    return list({repr(row): row for row in rows}.values())
+
+
+def _once(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of internal calls without exact repeats, where each names its place in the trace."""
+    return list({repr(row): row for row in rows}.values()) if all(row.get("traceId") for row in rows) else rows
 
 
 def parse_balance(answer: object) -> int:
@@ -205,8 +229,8 @@ def _bases(rows: list[dict[str, Any]], chain_id: int) -> list[Row]:
 
 
 def parse_transactions(answer: object, chain_id: int, wallet: str) -> Page:
-    """Native and gas rows of `action=txlist` for one wallet (lower case)."""
-    raw = _result(answer)
+    """Native and gas rows of `action=txlist` for one wallet (lower case); a repeated transaction counts once."""
+    raw = fields.distinct(_result(answer), "hash")
     bases = _bases(raw, chain_id)
     used = fields.column(raw, "gasUsed", fields.integer)
     prices = fields.column(raw, "gasPrice", fields.integer)
@@ -225,7 +249,7 @@ def parse_transactions(answer: object, chain_id: int, wallet: str) -> Page:
 
 def parse_internal(answer: object, chain_id: int) -> Page:
     """ETH moved by contracts, of `action=txlistinternal`; failed and empty calls moved nothing and leave no row."""
-    raw = _result(answer)
+    raw = _once(_result(answer))
     bases = _bases(raw, chain_id)
     failures = fields.column(raw, "isError", _failed)
     rows = [

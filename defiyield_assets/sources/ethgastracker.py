@@ -18,9 +18,9 @@ class EthGasTracker:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    async def hourly(self, window: Window | None = None) -> Fetched[pd.DataFrame]:
+    async def hourly(self, window: Window | None = None, reuse: Window | None = None) -> Fetched[pd.DataFrame]:
         """The past seven days by the hour, the running one included (columns: `parse_hourly`); never empty."""
-        return await self._gateway.get(VENDOR, "/api/gas/average", {}, {}, parse_hourly, window=window)
+        return await self._gateway.get(VENDOR, "/api/gas/average", {}, {}, parse_hourly, window=window, reuse=reuse)
 
 
 def parse_hourly(answer: object) -> pd.DataFrame:

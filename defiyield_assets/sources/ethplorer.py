@@ -4,6 +4,7 @@ Lives here: requests and typed rows of `https://api.ethplorer.io`. Not here: ord
 native transfers and gas (etherscan.py).
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -20,7 +21,7 @@ from defiyield_assets.errors import (
     VendorUnavailable,
 )
 from defiyield_assets.sources import fields
-from defiyield_assets.sources.account_rows import NATIVE, Row, account_frame, account_row
+from defiyield_assets.sources.account_rows import NATIVE, NATIVE_DECIMALS, Row, account_frame, account_row
 from defiyield_assets.sources.transport import Fetched, Gateway, Window
 from defiyield_assets.sources.vendors import ETHPLORER_FREE_KEY
 
@@ -47,6 +48,22 @@ class Operations:
         return self.n_operations
 
 
+@dataclass(frozen=True)
+class TransactionInfo:
+    """One transaction as `getTxInfo` tells it; its value in wei is exact where `is_exact`."""
+
+    tx_hash: str
+    block_number: int
+    block_time: datetime
+    is_success: bool
+    from_address: str
+    to_address: str
+    value: int
+    is_exact: bool
+    gas_used: int
+    transfers: list[Row]
+
+
 class Ethplorer:
     """Client of Ethplorer."""
 
@@ -65,6 +82,29 @@ class Ethplorer:
             refuse=refuse_error,
         )
 
+    async def frequent_tokens(
+        self, address: str, limit: int = FREE_PAGE_SIZE, window: Window | None = None
+    ) -> Fetched[pd.DataFrame]:
+        """Which tokens an address's newest operations (at most `limit`) moved, most frequent first.
+
+        Columns: as `token_shares`. For "the most frequent token of a pool's address"; empty when nothing moved.
+        """
+        return await self._gateway.get(
+            VENDOR,
+            "/getAddressHistory/{address}",
+            {"address": address.lower()},
+            {"limit": min(limit, self._page_size())},
+            lambda answer: token_shares(parse_operations(answer).transfers, address),
+            window=window,
+            refuse=refuse_error,
+        )
+
+    async def tx_info(self, tx_hash: str) -> Fetched[TransactionInfo]:
+        """One transaction; a hash that the vendor does not know is `VendorNotFound`."""
+        return await self._gateway.get(
+            VENDOR, "/getTxInfo/{hash}", {"hash": tx_hash.lower()}, {}, parse_tx_info, refuse=refuse_error
+        )
+
     async def address_history(self, address: str, since: datetime) -> Fetched[pd.DataFrame]:
         """Token transfers of an address from `since` on, with the columns of `account_transactions`.
 
@@ -72,8 +112,7 @@ class Ethplorer:
         `is_success` is true (a reverted transfer is none). The free key sees about 30 days: older rows are not reported
         as missing, they are unknown. Pages run backwards in time.
         """
-        settings = self._gateway.settings(VENDOR)
-        size = FREE_PAGE_SIZE if settings.api_key in (None, ETHPLORER_FREE_KEY) else PAGE_SIZE
+        size = self._page_size()
         params: dict[str, str | int] = {"limit": size}
         rows: list[Row] = []
         newest: datetime | None = None
@@ -102,6 +141,11 @@ class Ethplorer:
             params = {"limit": size, "timestamp": int(following.timestamp())}
         frame = account_frame([row for row in rows if row["block_time"] >= since])
         return Fetched(frame, fetched.fetched_at)
+
+    def _page_size(self) -> int:
+        """Operations that the key is given in one answer."""
+        is_free = self._gateway.settings(VENDOR).api_key in (None, ETHPLORER_FREE_KEY)
+        return FREE_PAGE_SIZE if is_free else PAGE_SIZE
 
 
 def refuse_error(answer: object) -> None:
@@ -153,7 +197,10 @@ def parse_address_info(answer: object) -> pd.DataFrame:
 
 def parse_operations(answer: object) -> Operations:
     """Token transfers of `/getAddressHistory/{address}`; operations of other types (approve, …) move nothing."""
-    operations = fields.records(fields.record(answer, "the answer").get("operations"), "operations")
+    return _operations(fields.records(fields.record(answer, "the answer").get("operations"), "operations"))
+
+
+def _operations(operations: list[dict[str, Any]]) -> Operations:
     stamps = fields.column(operations, "timestamp", fields.epoch_seconds)
     moves = [(row, stamp) for row, stamp in zip(operations, stamps, strict=True) if row.get("type") == "transfer"]
     transfers = [row for row, _ in moves]
@@ -187,3 +234,44 @@ def parse_operations(answer: object) -> Operations:
         for stamp, tx_hash, sender, receiver, value, token, decimals, symbol in columns
     ]
     return Operations(rows, min(stamps, default=None), len(operations))
+
+
+def token_shares(transfers: list[Row], address: str) -> pd.DataFrame:
+    """How often each token was moved by transfers, most frequent first (ties by address), the address's own token out.
+
+    Columns: token_address, symbol_claimed (as its contract claims, newest), n_transfers, share (of all counted).
+    """
+    counted = [row for row in transfers if row["token_address"] != address.lower()]
+    counts = Counter(row["token_address"] for row in counted)
+    claims = {row["token_address"]: row["symbol_claimed"] for row in reversed(counted)}
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return pd.DataFrame(
+        {
+            "token_address": fields.objects([token for token, _ in ranked]),
+            "symbol_claimed": fields.objects([claims[token] for token, _ in ranked]),
+            "n_transfers": pd.Series([count for _, count in ranked], dtype="int64"),
+            "share": fields.floats([count / len(counted) for _, count in ranked]),
+        }
+    )
+
+
+def parse_tx_info(answer: object) -> TransactionInfo:
+    """The transaction of `/getTxInfo/{hash}`; its value comes as a floating-point number of ETH."""
+    body = fields.record(answer, "the answer")
+    where = "the transaction"
+    is_success = fields.single(body, "success", fields.flag, where)
+    if is_success is None:
+        raise VendorMalformed("field 'success' of the transaction is null")
+    value, is_exact = _balance({"balance": body.get("value")}, where, NATIVE_DECIMALS)
+    return TransactionInfo(
+        tx_hash=fields.single(body, "hash", fields.transaction_hash, where),
+        block_number=fields.single(body, "blockNumber", fields.small_integer, where),
+        block_time=fields.single(body, "timestamp", fields.epoch_seconds, where),
+        is_success=is_success,
+        from_address=fields.single(body, "from", fields.address, where),
+        to_address=fields.single({"to": body.get("to")}, "to", fields.address_or_none, where),
+        value=value,
+        is_exact=is_exact,
+        gas_used=fields.single(body, "gasUsed", fields.small_integer, where),
+        transfers=_operations(fields.records(body.get("operations", []), "operations")).transfers,
+    )

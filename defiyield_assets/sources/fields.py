@@ -27,6 +27,7 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?
 _DIGITS = re.compile(r"[0-9]{1,90}")
 _ADDRESS = re.compile(r"0x[0-9a-f]{40}")
 _HASH = re.compile(r"0x[0-9a-f]{64}")
+_QUANTITY = re.compile(r"0x(?:0|[1-9a-f][0-9a-f]{0,63})")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 """NUL and lone surrogates: legal in JSON, refused by PostgreSQL."""
 _FIRST_YEAR, _LAST_YEAR = 1971, 2199
@@ -112,6 +113,13 @@ def small_integer(value: object) -> int:
     if result >= 2**63:
         raise ValueError("expected a whole number below 2**63, got a larger one")
     return result
+
+
+def hex_quantity(value: object) -> int:
+    """A JSON-RPC quantity: `0x` and the fewest lower-case hexadecimal digits of a number from 0 to 2**256-1."""
+    if type(value) is not str or len(value) > 66 or not _QUANTITY.fullmatch(value):
+        raise ValueError(f"expected a hexadecimal quantity, got {shown(value)}")
+    return int(value, 16)
 
 
 def maybe_integer(value: object) -> int | None:
@@ -245,6 +253,50 @@ def column(
         faults = ((row, _fault(item, field, read, optional=optional)) for row, item in enumerate(rows))
         row, fault = next((row, fault) for row, fault in faults if fault)
     raise VendorMalformed(f"field {field!r} of row {row}{fault}")
+
+
+def fractions(rows: Sequence[Mapping[str, Any]], field: str, *, optional: bool = False) -> npt.NDArray[np.float64]:
+    """`column` of `maybe_fraction` as floats, null as NaN; plain numbers, the usual case, are read all at once."""
+    plain = _plain_numbers(rows, field)
+    return floats(column(rows, field, maybe_fraction, optional=optional)) if plain is None else plain / 100
+
+
+def sizes(rows: Sequence[Mapping[str, Any]], field: str, *, optional: bool = False) -> npt.NDArray[np.float64]:
+    """`column` of `maybe_size` as floats, unknown as NaN; plain numbers are read all at once."""
+    plain = _plain_numbers(rows, field)
+    if plain is None:
+        return floats(column(rows, field, maybe_size, optional=optional))
+    return np.where(plain < 0, np.nan, plain)
+
+
+def stamps(rows: Sequence[Mapping[str, Any]], field: str) -> list[datetime]:
+    """`column` of `instant`; texts that all say UTC are read all at once."""
+    try:
+        texts = [item[field] for item in rows]
+        found = list(map(datetime.fromisoformat, texts)) if set(map(type, texts)) == {str} else []
+    except (KeyError, ValueError):
+        found = []
+    is_plain = (
+        len(found) > 0
+        and max(map(len, texts)) <= 40
+        and {stamp.tzinfo for stamp in found} == {UTC}
+        and min(found).year >= _FIRST_YEAR
+        and max(found).year <= _LAST_YEAR
+    )
+    return found if is_plain else column(rows, field, instant)
+
+
+def _plain_numbers(rows: Sequence[Mapping[str, Any]], field: str) -> npt.NDArray[np.float64] | None:
+    """The field of every row where all have it as a finite JSON number or null; None where `column` must look."""
+    try:
+        cells = [item[field] for item in rows]
+        if not set(map(type, cells)) <= {float, int, type(None)}:
+            return None
+        plain = np.array(cells, dtype=np.float64)
+    except (KeyError, OverflowError):
+        return None
+    is_finite = not np.isinf(plain).any() and int(np.isnan(plain).sum()) == cells.count(None)
+    return plain if is_finite else None
 
 
 def _fault(item: Mapping[str, Any], field: str, read: Callable[[Any], Any], *, optional: bool) -> str:

@@ -5,13 +5,13 @@ Lives here: requests and typed rows of `https://api.stlouisfed.org/fred`. Not he
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 import pandas as pd
 
 from defiyield_assets.errors import VendorAuthError, VendorNotFound
 from defiyield_assets.sources import fields
-from defiyield_assets.sources.transport import Fetched, Gateway
+from defiyield_assets.sources.transport import Fetched, Gateway, Window
 
 VENDOR = "fred"
 FIRST_VINTAGE, LAST_VINTAGE = "1776-07-04", "9999-12-31"
@@ -38,7 +38,14 @@ class Fred:
         self._gateway = gateway
 
     async def observations(
-        self, series_id: str, start: date, end: date, *, frequency: str = "unknown", publication_lag_days: int = 1
+        self,
+        series_id: str,
+        start: date,
+        end: date,
+        *,
+        frequency: str = "unknown",
+        publication_lag_days: int = 1,
+        reuse: Window | None = None,
     ) -> Fetched[pd.DataFrame]:
         """Every vintage of the observations from `start` to `end`, sorted by (date, vintage).
 
@@ -47,14 +54,14 @@ class Fred:
         the observation date plus `publication_lag_days`, flagged. A series without observations is in `missing`.
         """
         try:
-            parts = [await self._pages(series_id, start, end, FIRST_VINTAGE, LAST_VINTAGE)]
-            frame = parts[0][0]
+            parts = [await self._pages((series_id, start, end), FIRST_VINTAGE, LAST_VINTAGE, reuse)]
+            frame = parts[0].rows
         except VendorNotFound as error:
             if "vintage dates" not in str(error):
                 raise
             spans = vintage_spans(start, self._gateway.present().date())
-            parts = [await self._pages(series_id, start, end, since, until) for since, until in spans]
-            frame = without_repeated_values(pd.concat([rows for rows, _ in parts], ignore_index=True))
+            parts = [await self._pages((series_id, start, end), since, until, reuse) for since, until in spans]
+            frame = without_repeated_values(pd.concat([part.rows for part in parts], ignore_index=True))
         lag = timedelta(days=publication_lag_days)
         assumed = zip(frame["date"], frame["vintage"], frame["is_vintage_assumed"], strict=True)
         frame = frame.assign(
@@ -65,12 +72,14 @@ class Fred:
         columns = ["series_id", "date", "vintage", "value", "unit", "frequency", "is_vintage_assumed"]
         frame = frame[columns].drop_duplicates(["date", "vintage"], keep="last")
         frame = frame.sort_values(["date", "vintage"], ignore_index=True)
-        return Fetched(frame, max(stamp for _, stamp in parts), (series_id,) if frame.empty else ())
+        stamp, from_archive = max(part.fetched_at for part in parts), any(part.from_archive for part in parts)
+        return Fetched(frame, stamp, (series_id,) if frame.empty else (), from_archive)
 
     async def _pages(
-        self, series_id: str, start: date, end: date, since: str, until: str
-    ) -> tuple[pd.DataFrame, datetime]:
-        """All pages of one span of vintages and the stamp of the last."""
+        self, asked: tuple[str, date, date], since: str, until: str, reuse: Window | None
+    ) -> Fetched[pd.DataFrame]:
+        """All pages of one span of vintages of a series and range, stamped with the last."""
+        series_id, start, end = asked
         pages: list[pd.DataFrame] = []
         while True:
             read = sum(map(len, pages))
@@ -88,11 +97,13 @@ class Fred:
                     **({"offset": read} if read else {}),
                 },
                 parse_observations,
+                reuse=reuse,
                 refuse=refuse_error,
             )
             pages.append(fetched.rows.observations)
             if not len(fetched.rows) or read + len(fetched.rows) >= fetched.rows.total:
-                return pd.concat(pages, ignore_index=True), fetched.fetched_at
+                rows = pd.concat(pages, ignore_index=True)
+                return Fetched(rows, fetched.fetched_at, from_archive=fetched.from_archive)
 
 
 def vintage_spans(start: date, present: date) -> Iterator[tuple[str, str]]:

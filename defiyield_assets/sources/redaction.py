@@ -20,7 +20,8 @@ _MIN_LENGTH_IN_BODIES = 6
 class VendorSettings:
     """Where a vendor is, who we are to it, and how fast and how broad we may ask.
 
-    At most `max_calls` requests in `per_seconds` seconds, `concurrency` of them at the same time. The key, if any, goes
+    At most `max_calls` requests in `per_seconds` seconds, `concurrency` of them at the same time; `per_hour` in any
+    hour, `per_day` and `per_month` of the UTC calendar, these two in credits where `has_credits`. The key, if any, goes
     into the header `key_header` or the query parameter `key_param`.
     """
 
@@ -32,6 +33,12 @@ class VendorSettings:
     concurrency: int = 4
     key_header: str | None = None
     key_param: str | None = None
+    per_hour: int | None = None
+    per_day: int | None = None
+    per_month: int | None = None
+    has_credits: bool = False
+    secret_url: str | None = field(default=None, repr=False)
+    """The address of the vendor where that is a secret itself; used instead of `base_url`, below the client only."""
 
 
 class Redactor:

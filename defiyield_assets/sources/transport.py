@@ -1,7 +1,8 @@
-"""The gateway to all vendors: pacing, retries, classification, archive.
+"""The gateway to all vendors: retries, classification, archive before parse.
 
 Lives here: everything between a client's question and its typed rows. Not here: what an answer looks like (a module per
-vendor), base URLs and limits (vendors.py), what a status or header means (wire.py), hiding keys (redaction.py).
+vendor), base URLs and limits (vendors.py), keeping to them (pacing.py), what a status or header means (wire.py),
+answers that are already there (recall.py), hiding keys (redaction.py).
 """
 
 import asyncio
@@ -9,68 +10,49 @@ import hashlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sized
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 import httpx
-from aiolimiter import AsyncLimiter
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
+from defiyield_assets.domain.budgets import Budgets
+from defiyield_assets.domain.days import cutoff
 from defiyield_assets.domain.provenance import Archive, FetchRecord
 from defiyield_assets.errors import (
     ConfigurationError,
-    NotRecoverable,
     TransientError,
     VendorError,
     VendorMalformed,
     VendorThrottled,
     VendorUnavailable,
 )
+from defiyield_assets.sources.pacing import LONGEST_PAUSE_SECONDS, BudgetedLane, Lane
+from defiyield_assets.sources.recall import Fetched, Reader, Refusal, Window, recalled, replayed, reusable
 from defiyield_assets.sources.redaction import KeyedTransport, Redactor, VendorSettings
-from defiyield_assets.sources.wire import Question, decode_json, error_of_status, retry_after_seconds, stamp_of
+from defiyield_assets.sources.wire import Question, decode_json, require_right_clock, retry_after_seconds, stamp_of
 
 __all__ = ["Fetched", "Gateway", "VendorSettings", "Window", "all_of"]
 
 T = TypeVar("T")
-Refusal = Callable[[object], None]
-"""Looks at a decoded body of any status and raises the vendor's own error when it carries one."""
+P = ParamSpec("P")
 
 ATTEMPTS = 5
 BACKOFF_SECONDS = 1.0
 MAX_BACKOFF_SECONDS = 60.0
-MAX_RETRY_AFTER_SECONDS = 120.0
-"""A vendor that asks for a longer pause is given up for this request; a later run asks again."""
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 60.0
+"""How long a vendor may be silent, before and inside an answer."""
 ATTEMPT_SECONDS = 300.0
 """One attempt from first byte to last: a body that trickles in is a time-out too."""
+SHORTEST_KEY = 16
+"""A shorter path, such as `/eth`, is no secret and an innocent part of other texts."""
 MAX_BODY_BYTES = 256 * 1024 * 1024
-PACE_SHARE = 0.98
-"""Share of a vendor's limit that we use, so that jitter on the way never makes two windows' calls meet in one."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Window:
-    """The instants (both inclusive) between which an answer about "now" may be labelled with the partition."""
-
-    not_before: datetime
-    not_after: datetime
-
-    def holds(self, instant: datetime) -> bool:
-        """Whether the instant lies in the window."""
-        return self.not_before <= instant <= self.not_after
-
-
-@dataclass(frozen=True)
-class Fetched(Generic[T]):
-    """Typed rows with the stamp under which they were fetched and the requested ids that did not come back."""
-
-    rows: T
-    fetched_at: datetime
-    missing: tuple[str, ...] = ()
-    from_archive: bool = False
 
 
 @dataclass
@@ -82,26 +64,12 @@ class _Trace:
     status: int | None = None
     fetched_at: datetime | None = None
     body: bytes | None = None
+    sha256: str | None = None
+    earlier: tuple[str, ...] = ()
     retry_after: float = 0.0
-
-
-class _Lane:
-    """The queue in front of one (vendor, key): a token bucket of one, a semaphore, and a pause after a 429."""
-
-    def __init__(self, settings: VendorSettings) -> None:
-        # A bucket of one spaces requests evenly: with a burst of n, n + rate x window calls can meet in one window.
-        self._bucket = AsyncLimiter(1, settings.per_seconds / (settings.max_calls * PACE_SHARE))
-        self.slots = asyncio.Semaphore(settings.concurrency)
-        self.closed_until = 0.0
-
-    async def turn(self, sleep: Callable[[float], Awaitable[None]]) -> float:
-        """Wait for permission to send; returns the seconds waited."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        if self.closed_until > began:
-            await sleep(self.closed_until - began)
-        await self._bucket.acquire()
-        return loop.time() - began
+    sent_at: float = 0.0
+    fetch_id: int | None = None
+    is_archivable: bool = True
 
 
 class Gateway:
@@ -109,6 +77,9 @@ class Gateway:
 
     `transport` is the market (live, recorded or simulated), `now` its clock: the stamp of answers without `Date`
     header and the instant that windows are probed with. `partition_date` is written beside every archived request.
+    With `budgets` every call is reserved there first, so that all processes together keep to the vendors' limits.
+    With `archive_only` nothing is sent and nothing recorded: every question gets what the partition was told
+    (recall.py, `replayed`).
     """
 
     def __init__(
@@ -121,20 +92,28 @@ class Gateway:
         now: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         seed: int = 0,
+        archive_only: bool = False,
+        budgets: Budgets | None = None,
     ) -> None:
         self._vendors = dict(vendors)
         self._archive = archive
         self._partition_date = partition_date
+        self._replayed_day = partition_date if archive_only else None
+        if archive_only and partition_date is None:
+            raise ValueError("only a partition can be answered from the archive alone")
         self._now = now
         self._sleep = sleep
         self._random = random.Random(seed)  # noqa: S311 - jitter, not secrecy
-        self._lanes: dict[tuple[str, str | None], _Lane] = {}
+        self._budgets = budgets
+        self._lanes: dict[tuple[str, str | None], Lane] = {}
+        # Hashing, compressing and committing happen beside the event loop, in order.
+        self._archivist = ThreadPoolExecutor(1, "archive")
         self._redactor = Redactor()
         for settings in self._vendors.values():
             self._redactor.learn(settings.api_key)
         self._client = httpx.AsyncClient(
             transport=KeyedTransport(transport, self._vendors),
-            timeout=httpx.Timeout(60.0, connect=10.0, pool=None),
+            timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, pool=None),
             headers={"user-agent": "defiyield-assets", "accept": "application/json"},
             trust_env=False,
             follow_redirects=False,
@@ -146,7 +125,12 @@ class Gateway:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._client.aclose()
+        try:
+            await self._client.aclose()
+            for lane in self._lanes.values():
+                await lane.leave()
+        finally:
+            self._archivist.shutdown()
 
     def settings(self, vendor: str) -> VendorSettings:
         """The settings of a vendor; an unknown name is a `ConfigurationError`."""
@@ -155,7 +139,9 @@ class Gateway:
         return self._vendors[vendor]
 
     def present(self) -> datetime:
-        """The market's present instant."""
+        """The market's present instant; in a rebuild the last one that the partition saw."""
+        if self._replayed_day is not None:
+            return self._archive.newest_stamp(self._replayed_day) or cutoff(self._replayed_day)
         return self._now().astimezone(UTC)
 
     async def get(
@@ -177,29 +163,24 @@ class Gateway:
         `endpoint` is a path template such as `/chart/{pool}`. With a `window` the answer must carry a stamp inside it;
         outside it the archive is asked instead, and when that holds nothing the error is `NotRecoverable`. With
         `reuse` the earliest archived answer whose stamp lies inside that window is as good as a new one, and nothing is
-        sent. `credits_used` is what the call costs of the vendor's budgets. Errors: `VendorError` of the right class
-        after all attempts.
+        sent; one that cannot be read is passed over. `credits_used` is what the call costs of the vendor's budgets.
+        Errors: `VendorError` of the right class after all attempts; what `parse` raises of our other errors is recorded
+        and raised as it is.
         """
         question = Question(vendor, endpoint, path_args, params)
-        if reuse is not None:
-            found = self._archive.find(
-                question.vendor, question.endpoint, question.params_hash, reuse.not_before, reuse.not_after
+
+        def request() -> httpx.Request:
+            return self._client.build_request(
+                "GET",
+                self.settings(vendor).base_url + question.path,
+                params=dict(params) or None,
+                headers=dict(headers or {}),
+                extensions={"vendor": vendor},
             )
-            if found is not None:
-                return Fetched(parse(decode_json(found.body)), found.fetched_at, from_archive=True)
-        if window is not None and not window.holds(self.present()):
-            return self._recall(question, parse, window)
-        request = self._client.build_request(
-            "GET",
-            self.settings(vendor).base_url + question.path,
-            params=dict(params) or None,
-            headers=dict(headers or {}),
-            extensions={"vendor": vendor},
+
+        return await self._answer(
+            question, request, Reader(parse, refuse, decode_json), window=window, reuse=reuse, credits_used=credits_used
         )
-        fetched = await self._ask(question, request, parse, refuse, decode_json)
-        if window is not None and not window.holds(fetched.fetched_at):
-            return self._recall(question, parse, window)
-        return fetched
 
     async def post_json(
         self,
@@ -208,48 +189,84 @@ class Gateway:
         payload: object,
         parse: Callable[[object], T],
         *,
+        window: Window | None = None,
+        reuse: Window | None = None,
+        credits_used: int = 1,
         secret_url: str | None = None,
         refuse: Refusal | None = None,
         decode: Callable[[bytes], object] = decode_json,
     ) -> Fetched[T]:
         """POST a JSON payload to an endpoint and parse the answer; retried like `get`, so delivered at least once.
 
-        `secret_url` replaces the address where the address itself is the secret (webhooks): it is used below the client
-        only and redacted everywhere.
+        `secret_url` (by default the one of the vendor's settings) replaces the address where the address itself is the
+        secret (webhooks, nodes): it is used below the client only and redacted everywhere. `window`, `reuse` and
+        `credits_used` are those of `get`.
         """
         question = Question(vendor, endpoint, payload=payload)
-        if secret_url is not None:
-            self._redactor.learn(secret_url)
-            self._redactor.learn(httpx.URL(secret_url).path.strip("/"))
-        request = self._client.build_request(
-            "POST",
-            self.settings(vendor).base_url + question.path,
-            json=payload,
-            extensions={"vendor": vendor, "secret_url": secret_url},
-        )
-        return await self._ask(question, request, parse, refuse, decode)
+        address = secret_url or self.settings(vendor).secret_url
+        self._learn_address(address)
 
-    def _recall(self, question: Question, parse: Callable[[object], T], window: Window) -> Fetched[T]:
-        """The archive's newest answer inside the window, parsed; `NotRecoverable` when there is none."""
-        found = self._archive.find(
-            question.vendor, question.endpoint, question.params_hash, window.not_before, window.not_after
-        )
-        if found is None:
-            day = (window.not_before - timedelta(seconds=1)).date()
-            raise NotRecoverable(f"{question.vendor} {question.endpoint}", [day])
-        try:
-            return Fetched(parse(decode_json(found.body)), found.fetched_at, from_archive=True)
-        except VendorError as error:
-            failure = self._named(error, question, found.status)
-        raise failure
+        def request() -> httpx.Request:
+            return self._client.build_request(
+                "POST",
+                self.settings(vendor).base_url + question.path,
+                json=payload,
+                extensions={"vendor": vendor, "secret_url": address},
+            )
 
-    async def _ask(
+        return await self._answer(
+            question, request, Reader(parse, refuse, decode), window=window, reuse=reuse, credits_used=credits_used
+        )
+
+    def _learn_address(self, address: str | None) -> None:
+        """Keep a secret address, and its parts that are long enough to be a key, out of everything."""
+        if address is not None:
+            url = httpx.URL(address)
+            parts = (url.path.strip("/"), url.query.decode(), url.userinfo.decode())
+            for secret in (address, *(part for part in parts if len(part) >= SHORTEST_KEY)):
+                self._redactor.learn(secret)
+
+    async def _answer(
         self,
         question: Question,
-        request: httpx.Request,
-        parse: Callable[[object], T],
-        refuse: Refusal | None,
-        decode: Callable[[bytes], object],
+        request: Callable[[], httpx.Request],
+        reader: Reader[T],
+        *,
+        window: Window | None,
+        reuse: Window | None,
+        credits_used: int,
+    ) -> Fetched[T]:
+        """From the archive where that is as good, else from the vendor."""
+        try:
+            if self._replayed_day is not None:
+                return await self._beside(
+                    replayed, self._archive, question, reader, self._replayed_day, window=window, reuse=reuse
+                )
+            if reuse is not None:
+                found = await self._beside(reusable, self._archive, question, reader, reuse)
+                if found is not None:
+                    return found
+            if window is not None and not window.holds(self.present()):
+                return await self._beside(recalled, self._archive, question, reader, window)
+        except VendorError as error:
+            failure = self._named(error, question, error.status)
+        else:
+            fetched = await self._ask(question, request(), reader, credits_used)
+            if window is None or window.holds(fetched.fetched_at):
+                return fetched
+            try:
+                return await self._beside(recalled, self._archive, question, reader, window)
+            except VendorError as error:
+                failure = self._named(error, question, error.status)
+        raise failure
+
+    async def _beside(self, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        """Run a piece of work on the archive's thread, one after the other."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._archivist, lambda: work(*args, **options))
+
+    async def _ask(
+        self, question: Question, request: httpx.Request, reader: Reader[T], credits_used: int
     ) -> Fetched[T]:
         """All attempts of one request; whatever becomes of it, it leaves one row in the archive."""
         lane = self._lane(self.settings(question.vendor))
@@ -257,21 +274,45 @@ class Gateway:
 
         async def attempt() -> T:
             trace.attempts += 1
-            failure = await self._exchange(request, lane, trace)
+            failure = await self._exchange(request, lane, trace, credits_used)
+            if trace.body is not None:
+                # Committed before anybody reads it: killed from here on, the answer is there for the next run.
+                await self._keep(question, trace)
             if failure is None:
                 try:
-                    return self._read(trace, parse, refuse, decode)
+                    return reader.read(trace.status or 0, trace.body or b"")
                 except VendorError as error:
                     failure = error
+            if isinstance(failure, VendorThrottled) and trace.status is not None:
+                await lane.throttled(trace.retry_after, trace.sent_at)
             # Raised outside the handler: the original, which nobody redacted, must not travel along as context.
             raise self._named(failure, question, trace.status)
+
+        rows: object = None
+        answer: T
+        error: BaseException | None = None
+        try:
+            rows = answer = await self._retrying(lane, trace)(attempt)
+            return Fetched(answer, trace.fetched_at or self.present())
+        except BaseException as failure:
+            error = failure
+            raise
+        finally:
+            if trace.is_archivable:
+                await self._keep(question, trace, rows, error, is_end=True)
+
+    def _retrying(self, lane: Lane, trace: _Trace) -> AsyncRetrying:
+        """Exponential back-off with full jitter, never less than `Retry-After`; only what a vendor may heal."""
 
         async def pause(seconds: float) -> None:
             trace.waited_seconds += seconds
             await self._sleep(seconds)
 
         def patience_ends(state: RetryCallState) -> bool:
-            return stop_after_attempt(ATTEMPTS)(state) or trace.retry_after > MAX_RETRY_AFTER_SECONDS
+            return (
+                stop_after_attempt(ATTEMPTS)(state)
+                or max(trace.retry_after, lane.pause_seconds()) > LONGEST_PAUSE_SECONDS
+            )
 
         def delay(state: RetryCallState) -> float:
             ceiling = min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 2 ** (state.attempt_number - 1))
@@ -281,86 +322,75 @@ class Gateway:
             error = state.outcome.exception() if state.outcome else None
             seconds = state.upcoming_sleep
             if isinstance(error, VendorThrottled):
-                # The limit is the key's, not the request's: whoever else waits in this lane pauses too.
-                lane.closed_until = asyncio.get_running_loop().time() + seconds
+                lane.close_for(seconds)
             logger.warning("attempt %d of %d failed, next in %.1f s: %s", trace.attempts, ATTEMPTS, seconds, error)
 
-        retrying = AsyncRetrying(
+        return AsyncRetrying(
             sleep=pause,
             stop=patience_ends,
             wait=delay,
             before_sleep=tell,
-            retry=retry_if_exception_type(TransientError),
+            retry=retry_if_exception(_may_heal),
             reraise=True,
         )
-        rows: object = None
-        answer: T
-        error: BaseException | None = None
-        try:
-            rows = answer = await retrying(attempt)
-            return Fetched(answer, trace.fetched_at or self.present())
-        except BaseException as failure:
-            error = failure
-            raise
-        finally:
-            self._keep(question, trace, rows, error)
 
-    async def _exchange(self, request: httpx.Request, lane: _Lane, trace: _Trace) -> VendorError | None:
+    async def _exchange(
+        self, request: httpx.Request, lane: Lane, trace: _Trace, credits_used: int
+    ) -> VendorError | None:
         """One request and its whole body into the trace, or the error that stands for what went wrong on the way."""
-        trace.status, trace.body, trace.fetched_at, trace.retry_after = None, None, None, 0.0
+        trace.earlier += (trace.sha256,) if trace.sha256 is not None else ()
+        trace.status, trace.body, trace.sha256, trace.fetched_at, trace.retry_after = None, None, None, None, 0.0
         try:
-            async with lane.slots:
-                trace.waited_seconds += await lane.turn(self._sleep)
+            async with lane.places:
+                trace.waited_seconds += await lane.turn(credits_used)
+                trace.sent_at = asyncio.get_running_loop().time()
                 async with asyncio.timeout(ATTEMPT_SECONDS):
                     response = await self._client.send(request, stream=True)
                     trace.status = response.status_code
-                    trace.fetched_at = stamp_of(response.headers) or self.present()
-                    trace.retry_after = retry_after_seconds(response.headers, trace.fetched_at)
-                    trace.body = self._redactor.body(await _read_body(response))
+                    stamp = stamp_of(response.headers) or self.present()
+                    trace.retry_after = retry_after_seconds(response.headers, stamp)
+                    body = self._redactor.body(await _read_body(response))
+                    require_right_clock(stamp, response.headers, self.present())
+                    trace.fetched_at, trace.body = stamp, body
         except (httpx.DecodingError, httpx.RemoteProtocolError) as error:
             if trace.status is None:
                 return VendorUnavailable(f"no answer: {type(error).__name__}: {error}")
             return VendorMalformed(f"the body broke off or cannot be decompressed: {error}")
         except (httpx.HTTPError, httpx.StreamError, OSError) as error:  # TimeoutError is an OSError
             return VendorUnavailable(f"no complete answer: {type(error).__name__}: {error}")
-        except VendorMalformed as error:
+        except VendorError as error:
             return error
         return None
 
-    @staticmethod
-    def _read(
-        trace: _Trace, parse: Callable[[object], T], refuse: Refusal | None, decode: Callable[[bytes], object]
-    ) -> T:
-        """The parsed answer. The vendor's own words for an error win over its status, and both over a bad body."""
-        status, body = trace.status or 0, trace.body or b""
-        refused = error_of_status(status, body)
-        try:
-            document = decode(body)
-        except VendorMalformed:
-            if refused is not None:
-                raise refused from None
-            raise
-        if refuse is not None:
-            refuse(document)
-        if refused is not None:
-            raise refused
-        return parse(document)
-
-    def _lane(self, settings: VendorSettings) -> _Lane:
+    def _lane(self, settings: VendorSettings) -> Lane:
         key = (settings.name, settings.api_key)
         if key not in self._lanes:
-            self._lanes[key] = _Lane(settings)
+            self._lanes[key] = (
+                Lane(settings, self._sleep)
+                if self._budgets is None
+                else BudgetedLane(settings, self._sleep, self._budgets, self.present())
+            )
         return self._lanes[key]
 
     def _named(self, error: VendorError, question: Question, status: int | None) -> VendorError:
         """The same error with vendor, endpoint and status, and without secrets."""
-        message = self._redactor.text(f"{question.vendor} {question.endpoint}: {error}")
-        return type(error)(message, vendor=question.vendor, endpoint=question.endpoint, status=status)
+        message, name = self._redactor.text(str(error)), f"{question.vendor} {question.endpoint}: "
+        named = message if message.startswith(name) else name + message
+        return type(error)(named, vendor=question.vendor, endpoint=question.endpoint, status=status)
 
-    def _keep(self, question: Question, trace: _Trace, rows: object, error: BaseException | None) -> None:
-        """Hand the request, however it ended, to the archive."""
-        body = trace.body
-        record = FetchRecord(
+    async def _keep(
+        self,
+        question: Question,
+        trace: _Trace,
+        rows: object = None,
+        error: BaseException | None = None,
+        *,
+        is_end: bool = False,
+    ) -> None:
+        """Hand the request as it stands to the archive: its body as soon as it is there, its end when it has ended."""
+        if trace.body is not None and trace.sha256 is None:
+            trace.sha256 = hashlib.sha256(trace.body).hexdigest()
+        fetch = FetchRecord(
             vendor=question.vendor,
             endpoint=question.endpoint,
             params_hash=question.params_hash,
@@ -370,13 +400,26 @@ class Gateway:
             status=trace.status,
             attempts=max(trace.attempts, 1),
             waited_seconds=trace.waited_seconds,
-            bytes=len(body or b""),
+            bytes=len(trace.body or b""),
             rows=len(rows) if isinstance(rows, Sized) else None,
             error_class=type(error).__name__ if error is not None else None,
             error_message=self._redactor.text(str(error)) if error is not None else None,
-            sha256=hashlib.sha256(body).hexdigest() if body is not None else None,
+            sha256=trace.sha256,
+            earlier_sha256=" ".join(trace.earlier) or None,
         )
-        self._archive.record(record, body)
+        try:
+            if is_end and trace.fetch_id is not None:
+                await self._beside(self._archive.settle, trace.fetch_id, fetch)
+            else:
+                trace.fetch_id = await self._beside(self._archive.record, fetch, trace.body, trace.fetch_id)
+        except Exception:
+            trace.is_archivable = False
+            raise
+
+
+def _may_heal(error: BaseException) -> bool:
+    """Whether asking the vendor again may help; our own disk that is full is no reason to."""
+    return isinstance(error, VendorError) and isinstance(error, TransientError)
 
 
 async def all_of(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -1,46 +1,133 @@
 """Addresses, key places and published limits of every vendor (vendors.md).
 
-Lives here: the default settings of each vendor. Not here: where keys come from (settings) or how the limits are kept
-(transport.py).
+Lives here: the settings of each vendor, and what an installation changes of them. Not here: where keys come from
+(settings) or how the limits are kept (pacing.py, store/budgets.py).
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 
+import httpx
+
+from defiyield_assets.errors import ConfigurationError
+from defiyield_assets.settings import VendorOverride
 from defiyield_assets.sources.redaction import VendorSettings
 
 ETHPLORER_FREE_KEY = "freekey"
-"""Ethplorer's public key: 20 calls a minute, 100 operations an answer, about 30 days back."""
+"""Ethplorer's public key: 100 operations an answer, about 30 days back."""
+COINGECKO_PRO_URL = "https://pro-api.coingecko.com/api/v3"
 
 _MINUTE = 60.0
 _DEFAULTS = (
-    # Without a key about 300 a minute are tolerated (third-party figure).
+    # Without a key about 300 a minute are tolerated (third-party figure): a 429 slows us down (pacing.py).
     VendorSettings("defillama_yields", "https://yields.llama.fi", None, 300, _MINUTE, 8),
     VendorSettings("defillama_coins", "https://coins.llama.fi", None, 300, _MINUTE, 4),
     VendorSettings(
-        "coinmarketcap", "https://pro-api.coinmarketcap.com", None, 30, _MINUTE, 2, key_header="X-CMC_PRO_API_KEY"
+        "coinmarketcap",
+        "https://pro-api.coinmarketcap.com",
+        None,
+        30,
+        _MINUTE,
+        2,
+        per_month=15_000,
+        has_credits=True,
+        key_header="X-CMC_PRO_API_KEY",
+    ),
+    VendorSettings(
+        "coingecko",
+        "https://api.coingecko.com/api/v3",
+        None,
+        30,
+        _MINUTE,
+        2,
+        per_month=10_000,
+        key_header="x-cg-demo-api-key",
     ),
     VendorSettings("ethgastracker", "https://www.ethgastracker.com", None, 30, _MINUTE, 1, key_param="apiKey"),
     VendorSettings("ethplorer", "https://api.ethplorer.io", None, 10, 1.0, 4, key_param="apiKey"),
-    VendorSettings("etherscan", "https://api.etherscan.io/v2", None, 3, 1.0, 3, key_param="apikey"),
+    VendorSettings("etherscan", "https://api.etherscan.io/v2", None, 3, 1.0, 3, per_day=100_000, key_param="apikey"),
+    # Neither Pendle nor public nodes publish a figure: a pace that nobody minds.
+    VendorSettings("pendle", "https://api-v2.pendle.finance/core", None, 60, _MINUTE, 2),
+    VendorSettings("ethereum_node", "https://ethereum-rpc.simulated", None, 5, 1.0, 4),
     VendorSettings("fred", "https://api.stlouisfed.org/fred", None, 120, _MINUTE, 2, key_param="api_key"),
     VendorSettings("slack", "https://hooks.slack.com", None, 1, 1.0, 1),
 )
 
 
-def default_vendors(keys: Mapping[str, str]) -> dict[str, VendorSettings]:
+def default_vendors(
+    keys: Mapping[str, str], *, coingecko_plan: str = "demo", node_url: str | None = None
+) -> dict[str, VendorSettings]:
     """Settings of every vendor by name; `keys` maps vendor names to keys (absent or empty: asked without a key).
 
-    Ethplorer without a key of its own is asked with the public one, at its pace. Unknown names in `keys` are ignored.
+    Ethplorer without a key of its own is asked with the public one, at its pace: 20 a minute evenly spaced are never 2
+    in one second. `node_url` is the secret address of an Ethereum node. Unknown names in `keys` are ignored.
     """
     vendors = {settings.name: replace(settings, api_key=keys.get(settings.name) or None) for settings in _DEFAULTS}
     if vendors["ethplorer"].api_key in (None, ETHPLORER_FREE_KEY):
         vendors["ethplorer"] = replace(
-            vendors["ethplorer"], api_key=ETHPLORER_FREE_KEY, max_calls=20, per_seconds=_MINUTE, concurrency=1
+            vendors["ethplorer"],
+            api_key=ETHPLORER_FREE_KEY,
+            max_calls=20,
+            per_seconds=_MINUTE,
+            concurrency=1,
+            per_hour=100,
+            per_day=1_000,
         )
+    if coingecko_plan == "pro":
+        # The month of a paid plan is the contract's: DEFIYIELD_VENDORS tells it.
+        vendors["coingecko"] = replace(
+            vendors["coingecko"],
+            base_url=COINGECKO_PRO_URL,
+            key_header="x-cg-pro-api-key",
+            max_calls=500,
+            concurrency=4,
+            per_month=None,
+        )
+    vendors["ethereum_node"] = replace(vendors["ethereum_node"], secret_url=node_url)
     return vendors
+
+
+def adjusted(
+    vendors: Mapping[str, VendorSettings], overrides: Mapping[str, VendorOverride]
+) -> dict[str, VendorSettings]:
+    """The vendors with an installation's own addresses and limits; ConfigurationError for a vendor that is none.
+
+    An own `per_minute` takes the place of the published pace.
+    """
+    unknown = sorted(set(overrides) - set(vendors))
+    if unknown:
+        raise ConfigurationError(
+            f"DEFIYIELD_VENDORS names {', '.join(unknown)}; the vendors are {', '.join(sorted(vendors))}"
+        )
+    return {
+        name: _adjusted(settings, overrides[name]) if name in overrides else settings
+        for name, settings in vendors.items()
+    }
+
+
+def _adjusted(settings: VendorSettings, override: VendorOverride) -> VendorSettings:
+    changes = override.model_dump(exclude_none=True, exclude={"per_minute"})
+    if override.per_minute is not None:
+        changes |= {"max_calls": override.per_minute, "per_seconds": _MINUTE}
+    if override.base_url is not None:
+        changes |= {"base_url": override.base_url.rstrip("/"), "secret_url": None}
+    return replace(settings, **changes)
+
+
+def served_by(server: str, vendors: Mapping[str, VendorSettings]) -> dict[str, VendorSettings]:
+    """The vendors as one server speaks for them: below `<server>/<host>/<path of the real address>`, the node too."""
+    root = server.rstrip("/")
+
+    def address(settings: VendorSettings) -> str:
+        real = httpx.URL(settings.base_url)
+        return f"{root}/{real.host}{real.path.rstrip('/')}"
+
+    return {name: replace(settings, base_url=address(settings), secret_url=None) for name, settings in vendors.items()}
 
 
 def without_pacing(vendors: Mapping[str, VendorSettings]) -> dict[str, VendorSettings]:
     """The same vendors with no limit worth waiting for: recorded and simulated markets do not mind."""
-    return {name: replace(settings, max_calls=1_000_000, per_seconds=1.0) for name, settings in vendors.items()}
+    return {
+        name: replace(settings, max_calls=1_000_000, per_seconds=1.0, per_hour=None, per_day=None, per_month=None)
+        for name, settings in vendors.items()
+    }

@@ -5,11 +5,12 @@ Not here: sending and retrying (transport.py), errors inside a 200 (the vendor's
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, NoReturn
+from functools import cached_property
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -17,6 +18,7 @@ import httpx
 from defiyield_assets.domain.canonical import canonical_json, content_hash
 from defiyield_assets.errors import (
     VendorAuthError,
+    VendorEmpty,
     VendorError,
     VendorMalformed,
     VendorNotFound,
@@ -25,6 +27,10 @@ from defiyield_assets.errors import (
     VendorUnavailable,
 )
 
+SomeRows = TypeVar("SomeRows", bound=Sized)
+MAX_CLOCK_ERROR = timedelta(minutes=15)
+"""How far a vendor's clock may be from ours; far more than an answer takes, far less than a partition's window."""
+A_FEW = 3
 _RETRIED_CLIENT_ERRORS = (408, 425)
 
 
@@ -49,10 +55,15 @@ class Question:
         """The arguments as canonical JSON."""
         return canonical_json(self.arguments)
 
-    @property
+    @cached_property
     def params_hash(self) -> str:
         """SHA-256 of `params_json`."""
         return content_hash(self.arguments)
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """Vendor, endpoint and `params_hash`: what the archive finds answers by."""
+        return self.vendor, self.endpoint, self.params_hash
 
     @property
     def path(self) -> str:
@@ -84,6 +95,28 @@ def decode_text(body: bytes) -> object:
 def stamp_of(headers: httpx.Headers) -> datetime | None:
     """The answer's `Date` header as UTC, or None when there is none that can be read."""
     return _http_date(headers.get("date", ""))
+
+
+def require_right_clock(stamp: datetime, headers: httpx.Headers, present: datetime) -> None:
+    """Refuse an answer whose `Date` cannot be right: facts would be known since a time that never was.
+
+    `Age` is how long a cache has kept the answer. Raises VendorMalformed: the next server may have a better clock.
+    """
+    said = headers.get("age", "").strip()
+    age = timedelta(seconds=int(said) if said.isascii() and said.isdigit() and len(said) <= 9 else 0)
+    if stamp > present + MAX_CLOCK_ERROR or stamp + age < present - MAX_CLOCK_ERROR:
+        said_and_is = f"{stamp:%Y-%m-%d %H:%M:%S} UTC, but it is {present:%Y-%m-%d %H:%M:%S}"
+        raise VendorMalformed(f"the answer is stamped {said_and_is}")
+
+
+def require_some(rows: SomeRows, n_asked: int) -> SomeRows:
+    """The rows; VendorEmpty when many things were asked for and not one is there, however well-formed the answer is.
+
+    A few may all be unknown to the vendor, or have nothing in the span.
+    """
+    if len(rows) == 0 and n_asked > A_FEW:
+        raise VendorEmpty(f"of {n_asked} that were asked for the answer holds none")
+    return rows
 
 
 def _http_date(said: str) -> datetime | None:

@@ -4,7 +4,7 @@ Lives here: SQL that reads tables. Not here: SQL that changes them (writes.py); 
 to read raises; an empty frame always means that there is nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import date, datetime
 from typing import Any
 
@@ -67,24 +67,34 @@ def newest_day(
     return newest
 
 
+def days_with_rows(engine: sa.Engine, table: sa.Table) -> DayRange | None:
+    """From the first to the last partition date that has rows; None when there is none."""
+    day = day_column(table)
+    with read_transaction(engine, table.name) as connection:
+        first, last = connection.execute(sa.select(sa.func.min(day), sa.func.max(day))).one()
+    return None if first is None else DayRange(first, last)
+
+
 def pool_histories(
-    engine: sa.Engine, days: DayRange, known_at: datetime, pool_ids: Sequence[str] | None = None
+    engine: sa.Engine,
+    days: DayRange,
+    known_at: datetime,
+    pool_ids: Collection[str] | None = None,
+    aliases: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """One point per pool and day as it was known at `known_at`, with the extra column is_hindsight (bool).
 
     The highest revision with seen_at <= known_at; where none was seen by then, the lowest one, flagged as hindsight.
-    So a day rerun after a later backfill sees what it saw before.
+    So a day rerun after a later backfill sees what it saw before. `pool_ids` and `aliases` as in
+    `pool_history_revisions`.
     """
-    table = schema.pool_histories
-    known = table.c.seen_at <= sa.literal(known_at, UtcDateTime)
-    preference = sa.case((known, -table.c.revision), else_=table.c.revision)
+    table, told = schema.pool_histories, _told_histories(days, pool_ids, aliases)
+    known = told.c.seen_at <= sa.literal(known_at, UtcDateTime)
+    preference = sa.case((known, -told.c.revision), else_=told.c.revision)
     rank = sa.func.row_number().over(
-        partition_by=(table.c.pool_id, table.c.date), order_by=(sa.case((known, 0), else_=1), preference)
+        partition_by=(told.c.pool_id, told.c.date), order_by=(sa.case((known, 0), else_=1), preference)
     )
-    ranked = sa.select(table, sa.not_(known).label("is_hindsight"), rank.label("rank")).where(
-        *_history_conditions(days, pool_ids)
-    )
-    view = ranked.subquery()
+    view = sa.select(told, sa.not_(known).label("is_hindsight"), rank.label("rank")).subquery()
     wanted = [view.c[column.name] for column in table.columns]
     query = sa.select(*wanted, view.c.is_hindsight).where(view.c.rank == 1).order_by(*_by_key(engine, table, view))
     with read_transaction(engine, table.name) as connection:
@@ -93,15 +103,93 @@ def pool_histories(
     return to_frame([*table.columns, flag], rows)
 
 
-def pool_history_revisions(engine: sa.Engine, days: DayRange, pool_ids: Sequence[str] | None = None) -> pd.DataFrame:
-    """Every revision of every point in `days`, ordered by pool, date and revision."""
-    return _read(engine, schema.pool_histories, *_history_conditions(days, pool_ids))
+def pool_history_revisions(
+    engine: sa.Engine,
+    days: DayRange,
+    pool_ids: Collection[str] | None = None,
+    aliases: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """Every revision of every point in `days`, ordered by pool, date and revision.
+
+    `aliases` (old id -> today's) join histories: what is stored under an old id is read as today's, and `pool_ids`
+    are today's. Where both ids tell of a day, revisions are counted through, today's id behind the old one.
+    """
+    table, told = schema.pool_histories, _told_histories(days, pool_ids, aliases)
+    query = sa.select(*[told.c[column.name] for column in table.columns]).order_by(*_by_key(engine, table, told))
+    with read_transaction(engine, table.name) as connection:
+        rows = [tuple(row) for row in connection.execute(query)]
+    return to_frame(list(table.columns), rows)
 
 
-def _history_conditions(days: DayRange, pool_ids: Sequence[str] | None) -> list[sa.ColumnElement[bool]]:
+def first_points(engine: sa.Engine, through: date, aliases: Mapping[str, str] | None = None) -> dict[str, date]:
+    """First day of each pool in `pool_histories`, over points up to and including `through`, joined by `aliases`."""
     table = schema.pool_histories
-    in_range = table.c.date.between(days.start, days.end)
-    return [in_range] if pool_ids is None else [in_range, table.c.pool_id.in_(list(pool_ids))]
+    query = (
+        sa.select(table.c.pool_id, sa.func.min(table.c.date)).where(table.c.date <= through).group_by(table.c.pool_id)
+    )
+    first: dict[str, date] = {}
+    with read_transaction(engine, table.name) as connection:
+        for stored, day in connection.execute(query):
+            pool_id = (aliases or {}).get(stored, stored)
+            first[pool_id] = min(day, first.get(pool_id, day))
+    return first
+
+
+def revised_histories(
+    engine: sa.Engine, since: datetime, through: datetime, aliases: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """All revisions, joined by `aliases`, of the pools and days among which something was revised in (since, through].
+
+    Of pools with an old id every point seen then counts, since their first revision may stand under that id.
+    """
+    table, renamed = schema.pool_histories, set((aliases or {}).values())
+    query = sa.select(table.c.pool_id, sa.func.min(table.c.date), sa.func.max(table.c.date)).where(
+        table.c.seen_at > sa.literal(since, UtcDateTime),
+        table.c.seen_at <= sa.literal(through, UtcDateTime),
+        sa.or_(table.c.revision > 0, table.c.pool_id.in_(sorted(renamed))),
+    )
+    with read_transaction(engine, table.name) as connection:
+        found = [tuple(row) for row in connection.execute(query.group_by(table.c.pool_id))]
+    if not found:
+        return to_frame(list(table.columns), [])
+    pool_ids = {(aliases or {}).get(pool_id, pool_id) for pool_id, _, _ in found}
+    days = DayRange(min(first for _, first, _ in found), max(last for _, _, last in found))
+    return pool_history_revisions(engine, days, pool_ids, aliases)
+
+
+def answered(engine: sa.Engine, vendor: str, endpoint: str, not_before: datetime, not_after: datetime) -> set[str]:
+    """`params_hash` of the questions to an endpoint that the archive has an answer to from inside that window."""
+    table = schema.raw_fetches
+    query = (
+        sa.select(table.c.params_hash)
+        .distinct()
+        .where(table.c.vendor == vendor, table.c.endpoint == endpoint)
+        .where(table.c.fetched_at.between(not_before, not_after), table.c.status.between(200, 299))
+        .where(table.c.error_class.is_(None), table.c.sha256.is_not(None))
+    )
+    with read_transaction(engine, table.name) as connection:
+        return set(connection.execute(query).scalars())
+
+
+def _told_histories(days: DayRange, pool_ids: Collection[str] | None, aliases: Mapping[str, str] | None) -> sa.Subquery:
+    """The rows of `pool_histories` in `days` under today's ids; without an alias they are the table's own."""
+    table = schema.pool_histories
+    limits = [table.c.date.between(days.start, days.end)]
+    wanted = None if pool_ids is None else set(pool_ids)
+    old = {stored: today for stored, today in (aliases or {}).items() if wanted is None or today in wanted}
+    if wanted is not None:
+        limits.append(table.c.pool_id.in_(sorted(wanted | set(old))))
+    if not old:
+        return sa.select(table).where(*limits).subquery()
+    today = sa.case(old, value=table.c.pool_id, else_=table.c.pool_id)
+    is_own = sa.case((table.c.pool_id.in_(sorted(old)), 0), else_=1)
+    count = sa.func.row_number().over(
+        partition_by=(today, table.c.date), order_by=(table.c.revision, is_own, table.c.seen_at, table.c.pool_id)
+    )
+    is_joined = today.in_(sorted(set(old.values())))
+    revision = sa.case((is_joined, count - 1), else_=table.c.revision)
+    replaced = {"pool_id": today.label("pool_id"), "revision": revision.label("revision")}
+    return sa.select(*[replaced.get(column.name, column) for column in table.columns]).where(*limits).subquery()
 
 
 def _read(engine: sa.Engine, table: sa.Table, *limits: sa.ColumnElement[bool]) -> pd.DataFrame:
@@ -119,13 +207,3 @@ def _by_key(engine: sa.Engine, table: sa.Table, source: sa.FromClause) -> list[s
         is_text = isinstance(key.type, sa.Text) and engine.dialect.name == "postgresql"
         order.append(sa.collate(column, "C") if is_text else column)
     return order
-
-
-def first_points(engine: sa.Engine, through: date) -> dict[str, date]:
-    """First day of each pool in `pool_histories`, over points dated up to and including `through`."""
-    table = schema.pool_histories
-    query = (
-        sa.select(table.c.pool_id, sa.func.min(table.c.date)).where(table.c.date <= through).group_by(table.c.pool_id)
-    )
-    with read_transaction(engine, f"read {table.name}") as connection:
-        return {row[0]: row[1] for row in connection.execute(query)}

@@ -4,12 +4,15 @@ Lives here: conversion of cells and the hash of rows. Not here: which frames are
 (writes.py, reads.py).
 """
 
+import gc
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,18 @@ Row = tuple[Any, ...]
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 """NUL and lone surrogates: PostgreSQL cannot hold them in text. A token's name may contain them on purpose."""
 REPLACEMENT = "\ufffd"
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """No garbage collection meanwhile: rows are tuples without cycles, and looking through them takes a third more."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def storable(text: str) -> str:
@@ -48,13 +63,20 @@ def to_rows(table: sa.Table, frame: pd.DataFrame) -> list[Row]:
     names = [column.name for column in table.columns]
     columns = [_python_cells(column, frame[column.name]) for column in table.columns]
     keys = [names.index(column.name) for column in table.primary_key.columns]
-    return sorted(zip(*columns, strict=True), key=lambda row: tuple(row[key] for key in keys))
+    return sorted(zip(*columns, strict=True), key=itemgetter(*keys))
 
 
 def _python_cells(column: sa.Column[Any], cells: "pd.Series[Any]") -> list[Any]:
     kind = column_type(column)
     if kind == "timestamp":
         return _utc_cells(cells)
+    if kind == "float" and cells.dtype == np.float64:
+        numbers = cells.to_numpy() + 0.0  # -0.0 becomes 0.0, as SQLite stores it
+        cells_or_none = numbers.astype(object)
+        cells_or_none[np.isnan(numbers)] = None
+        return list(cells_or_none)
+    if kind in ("int", "bool") and cells.dtype.kind == kind[0]:
+        return list(cells.to_numpy().tolist())
     # astype(object) turns numpy scalars into Python ones, which psycopg insists on; object columns may still hold some.
     values = cells.astype(object).tolist()
     is_null = cells.isna().tolist()
@@ -64,8 +86,16 @@ def _python_cells(column: sa.Column[Any], cells: "pd.Series[Any]") -> list[Any]:
 
 def _utc_cells(cells: "pd.Series[Any]") -> list[datetime | None]:
     """Python datetimes in UTC, to the microsecond (what both databases hold; pandas' nanoseconds are cut off)."""
-    exact = pd.DatetimeIndex(pd.to_datetime(cells, utc=True)).floor("us").to_pydatetime()
-    return [None if null else stamp.astimezone(UTC) for stamp, null in zip(exact, cells.isna(), strict=True)]
+    known = cells if isinstance(cells.dtype, pd.DatetimeTZDtype) else pd.to_datetime(cells, utc=True)
+    codes, distinct = pd.factorize(pd.DatetimeIndex(known).floor("us"))
+    stamps = [stamp.astimezone(UTC) for stamp in pd.DatetimeIndex(distinct).to_pydatetime()]
+    return [None if code < 0 else stamps[code] for code in codes.tolist()]
+
+
+def each_once(convert: Callable[[Any], Any], cells: Sequence[Any]) -> list[Any]:
+    """`convert` of every cell (None stays), called once per distinct value: columns of dates and stamps hold few."""
+    known = {cell: None if cell is None else convert(cell) for cell in set(cells)}
+    return [known[cell] for cell in cells]
 
 
 def _unchanged(value: Any) -> Any:
@@ -83,13 +113,26 @@ _TO_PYTHON: dict[str, Callable[[Any], Any]] = {
 # --- fingerprint ---------------------------------------------------------------------------------------------------
 def rows_hash(table: sa.Table, rows: Sequence[Row]) -> str:
     """SHA-256 (hex) over rows in key order, each cell in one spelling: equal content, equal hash, on every database."""
+    return hashlib.sha256(_json(_spelled_columns(table, rows)).encode()).hexdigest()
+
+
+def row_digests(table: sa.Table, rows: Sequence[Row]) -> list[str]:
+    """A fingerprint (32 hexadecimal digits) of each row, with the same property."""
+    spelled = zip(*_spelled_columns(table, rows), strict=True)
+    return [hashlib.blake2b(_json(row).encode(), digest_size=16).hexdigest() for row in spelled]
+
+
+def _spelled_columns(table: sa.Table, rows: Sequence[Row]) -> list[Sequence[Any]]:
+    """The cells column by column, in the one spelling that JSON can hold."""
     spellings = [_SPELLING.get(column_type(column)) for column in table.columns]
-    columns = [
-        cells if spell is None else [None if cell is None else spell(cell) for cell in cells]
+    return [
+        cells if spell is None else each_once(spell, cells)
         for spell, cells in zip(spellings, zip(*rows, strict=True), strict=False)
     ]
-    text = json.dumps(list(zip(*columns, strict=True)), separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 def _plain_decimal(value: Decimal) -> str:

@@ -65,6 +65,7 @@ raw_fetches = table(
     may("error_class", Text, "Class of the error, null on success"),
     may("error_message", Text, "The error in words, secrets removed"),
     may("sha256", Text, "Body in raw_bodies"),
+    may("earlier_sha256", Text, "Bodies of attempts before the last one, separated by spaces"),
     Index(None, "vendor", "endpoint", "params_hash", "fetched_at"),
     day=None,
 )

@@ -99,9 +99,21 @@ def _cell_check(kind: str) -> Callable[[pd.Series], pd.Series]:
             return pd.Series(True, index=cells.index)
         if kind == "timestamp" and isinstance(dtype, pd.DatetimeTZDtype):
             return cells.between(EARLIEST, LATEST, inclusive="left")
+        if kind == "int" and dtype.kind == "i":
+            return cells.between(-MAX_INTEGER, MAX_INTEGER)
+        if kind in ("text", "date"):
+            return pd.Series(_judged_by_type(cells, rule), index=cells.index, dtype=bool)
         return pd.Series([rule(cell) for cell in cells], index=cells.index, dtype=bool)
 
     return check
+
+
+def _judged_by_type(cells: pd.Series, rule: Callable[[Any], bool]) -> list[bool]:
+    """The verdict on each cell where its type decides: one cell of each type is asked for."""
+    types = [type(cell) for cell in cells]
+    examples = dict(zip(types, cells, strict=True))
+    verdicts = {kind: rule(example) for kind, example in examples.items()}
+    return [verdicts[kind] for kind in types]
 
 
 def _bound_check(holds: Callable[[pd.Series], pd.Series]) -> Callable[[pd.Series], pd.Series]:

@@ -4,6 +4,7 @@ Lives here: SQL that changes tables. Not here: what rows may look like (validati
 (archive.py).
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -16,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.store.engine import write_transaction
 from defiyield_assets.store.reads import conditions
-from defiyield_assets.store.rows import Row, rows_hash, storable_text, to_rows
+from defiyield_assets.store.rows import Row, each_once, rows_hash, storable_text, to_rows, without_collector
 from defiyield_assets.store.validation import day_column, require_valid
 
 STAGING = "defiyield_staging"
@@ -36,6 +37,14 @@ class WriteReceipt:
     sha256: str
 
 
+def together(table: sa.Table, receipts: Sequence[WriteReceipt]) -> WriteReceipt:
+    """One receipt for writes made in batches: rows in sum, days of the longest, a fingerprint of theirs in order."""
+    digest = hashlib.sha256("".join(receipt.sha256 for receipt in receipts if receipt.rows).encode()).hexdigest()
+    return WriteReceipt(
+        table.name, sum(part.rows for part in receipts), max((part.days for part in receipts), default=0), digest
+    )
+
+
 def replace_slice(
     engine: sa.Engine, table: sa.Table, frame: pd.DataFrame, days: DayRange, where: Mapping[str, Any] | None = None
 ) -> WriteReceipt:
@@ -44,27 +53,30 @@ def replace_slice(
     An empty frame empties the slice. Raises SuspiciousDataError for rows that break the table's rules or lie outside
     the slice.
     """
-    rows, receipt = _checked_rows(table, frame, days, where)
     day = day_column(table)
-    with write_transaction(engine, table.name) as connection:
-        connection.execute(sa.delete(table).where(day.between(days.start, days.end), *conditions(table, where)))
-        _insert(connection, table, rows)
+    with without_collector():
+        rows, receipt = _checked_rows(table, frame, days, where)
+        with write_transaction(engine, table.name) as connection:
+            connection.execute(sa.delete(table).where(day.between(days.start, days.end), *conditions(table, where)))
+            _insert(connection, table, rows)
     return receipt
 
 
 def upsert(engine: sa.Engine, table: sa.Table, frame: pd.DataFrame) -> WriteReceipt:
     """Insert the rows, replacing those with the same primary key. Raises SuspiciousDataError for repeated keys."""
-    rows, receipt = _checked_rows(table, frame)
-    with write_transaction(engine, table.name) as connection:
-        _merge(connection, table, rows, is_replacing=True)
+    with without_collector():
+        rows, receipt = _checked_rows(table, frame)
+        with write_transaction(engine, table.name) as connection:
+            _merge(connection, table, rows, is_replacing=True)
     return receipt
 
 
 def insert_missing(engine: sa.Engine, table: sa.Table, frame: pd.DataFrame) -> WriteReceipt:
     """Insert the rows whose primary key is new and leave the others as they are; the receipt counts all rows given."""
-    rows, receipt = _checked_rows(table, frame)
-    with write_transaction(engine, table.name) as connection:
-        _merge(connection, table, rows, is_replacing=False)
+    with without_collector():
+        rows, receipt = _checked_rows(table, frame)
+        with write_transaction(engine, table.name) as connection:
+            _merge(connection, table, rows, is_replacing=False)
     return receipt
 
 
@@ -118,7 +130,7 @@ def _execute_many(connection: sa.Connection, table: sa.Table, statement: sa.Inse
     compiled = statement.compile(dialect=dialect, column_keys=[column.name for column in table.columns])
     processors = [column.type.dialect_impl(dialect).bind_processor(dialect) for column in table.columns]
     columns = [
-        cells if bind is None else [bind(cell) for cell in cells]
+        cells if bind is None else each_once(bind, cells)
         for bind, cells in zip(processors, zip(*rows, strict=True), strict=True)
     ]
     connection.exec_driver_sql(str(compiled), list(zip(*columns, strict=True)))

@@ -289,6 +289,14 @@ def test_the_summary_names_failed_skipped_and_degraded_assets() -> None:
     assert "macro_series degraded no KEY" in text
 
 
+def test_the_summary_tells_what_rests_on_a_degraded_source_in_one_line() -> None:
+    degraded = {"daily_bars": "rests on closes", "closes": "down", "icebox": "rests on closes"}
+    text = printed(DayOutcome(FIRST, 1.0, {}, [], degraded))
+    assert "closes degraded down" in text
+    assert "2 assets degraded rests on closes: daily_bars, icebox" in text
+    assert "complete" in text
+
+
 def test_a_clean_day_is_one_line() -> None:
     assert printed(DayOutcome(FIRST, 1.0, {}, [], {})) == f"{FIRST}: complete in 1.0 s"
 

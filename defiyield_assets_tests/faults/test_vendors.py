@@ -1,6 +1,7 @@
 """One vendor fails: its branch stops with a reason, the others go on, tables keep what they had, the next run heals.
 
-Not here: how a single request is retried and classified (sources/test_transport.py), crashes of the store (store/).
+The vendors here have no substitute. Not here: those that have one (orchestration/test_degradation.py), how a single
+request is retried and classified (sources/test_transport.py), crashes of the store (store/).
 """
 
 import json
@@ -20,6 +21,7 @@ from defiyield_assets_tests.installations import (
     Meddler,
     day_after,
     failed_steps,
+    failing,
     instead_of,
     materialised,
     meddle,
@@ -28,26 +30,11 @@ from defiyield_assets_tests.installations import (
 NEXT = day_after(FIRST)
 VENDORS = {
     "yields.llama.fi": "pools",
-    "coins.llama.fi": "closes_defillama",
-    "pro-api.coinmarketcap.com": "ohlcv_coinmarketcap",
-    "www.ethgastracker.com": "gas_fees_hourly",
     "api.ethplorer.io": "chain_balances",
     "api.etherscan.io": "account_transactions",
     "api.stlouisfed.org": "macro_series",
 }
 """Host -> the asset that is lost when it fails."""
-
-
-def failing(host: str, status: int, body: bytes | None = None, path: str = "") -> Meddler:
-    """The host answers so, on paths that end so; a body of None is the first half of the true one."""
-
-    def answer(day: date, request: httpx.Request, response: httpx.Response) -> httpx.Response:
-        if request.url.host != host or not request.url.path.endswith(path):
-            return response
-        true = response.read()
-        return instead_of(response, status, true[: len(true) // 2] if body is None else body)
-
-    return answer
 
 
 def halved_pools(day: date, request: httpx.Request, response: httpx.Response) -> httpx.Response:

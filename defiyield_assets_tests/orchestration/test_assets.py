@@ -102,8 +102,8 @@ def test_a_source_that_only_knows_now_is_not_recoverable_after_the_window(
     result = after_first.run(NEXT, ["policy_snapshot", asset], raise_on_error=False)
     assert failed_steps(result) == {asset}
     assert not any(event.is_step_up_for_retry for event in result.all_events), "nothing asks for it again"
-    outcome = after_first.rows(schema.asset_outcomes, NEXT).iloc[0]
-    assert (outcome["asset"], outcome["status"], outcome["error_class"]) == (asset, "failed", NotRecoverable.__name__)
+    outcome = after_first.rows(schema.asset_outcomes, NEXT).set_index("asset").loc[asset]
+    assert (outcome["status"], outcome["error_class"]) == ("failed", NotRecoverable.__name__)
     assert not outcome["is_recoverable"]
     assert "cannot be recovered" in outcome["reason"]
     assert after_first.rows(schema.metadata.tables[asset], NEXT).empty
@@ -261,12 +261,26 @@ def test_a_clean_run_clears_what_was_said_of_the_day(after_first: Installation) 
     def fail(day: date, request: httpx.Request, response: httpx.Response) -> httpx.Response:
         return httpx.Response(401, headers={"date": response.headers["date"]})
 
+    assets = ["policy_snapshot", "gas_fees_hourly"]
     with pytest.MonkeyPatch.context() as patch:
         meddle(patch, fail)
-        assert not after_first.run(FIRST, ["gas_fees_hourly"], raise_on_error=False).success
-    assert set(reasons(after_first, FIRST)) == {"gas_fees_hourly"}
-    assert after_first.run(FIRST, ["gas_fees_hourly"]).success
-    assert reasons(after_first, FIRST) == {}
+        assert not after_first.run(NEXT, assets, raise_on_error=False).success
+    assert set(reasons(after_first, NEXT)) == {"gas_fees_hourly"}
+    assert after_first.run(NEXT, assets).success
+    assert reasons(after_first, NEXT) == {}
+
+
+def test_a_closed_day_is_answered_by_the_archive_when_it_is_asked_again(after_first: Installation) -> None:
+    def fail(day: date, request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        return httpx.Response(401, headers={"date": response.headers["date"]})
+
+    assets = ["gas_fees_hourly", "ohlcv_coinmarketcap", "ohlcv_coingecko", "closes_defillama", "coin_markets"]
+    before, asked = after_first.fingerprints(FIRST), len(after_first.rows(schema.raw_fetches))
+    with pytest.MonkeyPatch.context() as patch:
+        meddle(patch, fail)
+        assert after_first.run(FIRST, [*assets, "pendle_markets", "macro_series"]).success
+    assert after_first.fingerprints(FIRST) == before
+    assert len(after_first.rows(schema.raw_fetches)) == asked, "nobody was asked"
 
 
 def test_progress_is_told_of_every_asset(after_first: Installation) -> None:

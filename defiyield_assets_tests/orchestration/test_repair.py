@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from defiyield_assets.orchestration.repair import MAX_ATTEMPTS, Attempts, Repair, delay_before, plan_repairs
+from defiyield_assets.orchestration.repair import (
+    MAX_ATTEMPTS,
+    Attempts,
+    Repair,
+    delay_before,
+    plan_repairs,
+    with_degraded_sources,
+)
 
 NOW = datetime(2025, 6, 10, 12, tzinfo=UTC)
 D1, D2, D3 = date(2025, 6, 1), date(2025, 6, 2), date(2025, 6, 3)
@@ -82,6 +89,38 @@ def test_which_days_are_repaired(
     wanted: list[Repair],
 ) -> None:
     assert plan_repairs(missing, in_flight, attempts, beyond_repair=lost, now=NOW, max_requests=limit) == wanted
+
+
+RESTING = {"prices": frozenset({"prices", "bars", "plan", "report"}), "gas": frozenset({"gas", "plan", "report"})}
+"""What depends on each source, itself included."""
+
+
+@pytest.mark.parametrize(
+    ("missing", "degraded", "wanted"),
+    [
+        pytest.param({}, {D1: ["prices"]}, {}, id="nothing is missing: a degraded source alone is left alone"),
+        pytest.param(
+            {D1: ["report"]}, {D1: ["prices"]}, {D1: ["report"]}, id="the plan is made: its inputs stay as they were"
+        ),
+        pytest.param(
+            {D1: ["pools", "plan"]},
+            {D1: ["prices"]},
+            {D1: ["bars", "plan", "pools", "prices", "report"]},
+            id="no plan yet: the source and what rests on it come along",
+        ),
+        pytest.param({D1: ["plan"]}, {D2: ["prices"]}, {D1: ["plan"]}, id="degraded on another day"),
+        pytest.param(
+            {D1: ["plan"], D2: ["plan"]},
+            {D1: ["gas", "prices"], D2: ["gas"]},
+            {D1: ["bars", "gas", "plan", "prices", "report"], D2: ["gas", "plan", "report"]},
+            id="each day for itself",
+        ),
+    ],
+)
+def test_a_degraded_source_is_asked_again_only_where_it_cannot_change_a_plan(
+    missing: dict[date, list[str]], degraded: dict[date, list[str]], wanted: dict[date, list[str]]
+) -> None:
+    assert with_degraded_sources(missing, degraded, RESTING, "plan") == wanted
 
 
 def test_delays_grow_threefold() -> None:

@@ -11,6 +11,8 @@ import dagster as dg
 import pytest
 
 from defiyield_assets.definitions import build_defs
+from defiyield_assets.domain.days import DayRange
+from defiyield_assets.orchestration.failures import Outcome, record_outcomes
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.orchestration.sensors import repair_recent_gaps
 from defiyield_assets.settings import Settings
@@ -100,3 +102,64 @@ def test_a_backfill_of_other_days_holds_nothing_up(settings: Settings, instance:
     instance.add_run(dg.DagsterRun(job_name="__ASSET_JOB", status=dg.DagsterRunStatus.STARTED, tags=dated))
     requests = look(settings, instance).run_requests or []
     assert [request.partition_key for request in requests] == [str(newest_day())]
+
+
+def was_said(warehouse: WarehouseResource, asset: str, error_class: str, *, is_recoverable: bool = True) -> None:
+    """Record an outcome of the newest day."""
+    outcome = Outcome("degraded", error_class, "because", is_recoverable)
+    record_outcomes(warehouse.engine, asset, DayRange.of(newest_day()), {newest_day(): outcome})
+
+
+def all_made(settings: Settings, instance: dg.DagsterInstance, *, but: set[str]) -> None:
+    """Record that everything of the newest day was materialised, except these."""
+    graph = build_defs(settings).resolve_asset_graph()
+    for key in graph.materializable_asset_keys:
+        if key.to_user_string() not in but:
+            was_made(instance, key.to_user_string(), newest_day())
+
+
+def asked_for(settings: Settings, instance: dg.DagsterInstance) -> set[str]:
+    """What one tick asks for of the newest day."""
+    requests = look(settings, instance).run_requests or []
+    return {key.to_user_string() for request in requests for key in request.asset_selection or []}
+
+
+def test_a_degraded_source_of_a_finished_day_is_never_asked_for(
+    settings: Settings, instance: dg.DagsterInstance, warehouse: WarehouseResource
+) -> None:
+    all_made(settings, instance, but=set())
+    was_said(warehouse, "ohlcv_coinmarketcap", "VendorUnavailable")
+    tick = look(settings, instance)
+    assert not tick.run_requests
+    assert "nothing is missing" in str(tick.skip_reason)
+
+
+@pytest.mark.parametrize(
+    ("error_class", "comes_along"),
+    [("VendorUnavailable", True), ("VendorThrottled", True), ("VendorAuthError", False), ("NotConfigured", False)],
+)
+def test_a_source_that_may_heal_comes_along_while_the_day_has_no_plan(
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    warehouse: WarehouseResource,
+    error_class: str,
+    comes_along: bool,
+) -> None:
+    lost = {"gas_forecasts", "allocation_runs", "allocations", "allocation_steps"}
+    all_made(settings, instance, but=lost)
+    was_said(warehouse, "ohlcv_coinmarketcap", error_class)
+    was_said(warehouse, "daily_bars", "DegradedUpstream")
+    asked = asked_for(settings, instance)
+    assert asked >= lost
+    assert ({"ohlcv_coinmarketcap", "daily_bars", "icebox"} <= asked) is comes_along
+    assert "pools" not in asked
+
+
+def test_what_only_rests_on_a_lost_day_is_not_lost_by_itself(
+    settings: Settings, instance: dg.DagsterInstance, warehouse: WarehouseResource
+) -> None:
+    """Once the source has come after all, what was marked behind it is asked for again."""
+    all_made(settings, instance, but={"token_registry"})
+    was_said(warehouse, "token_registry", "UpstreamNotRecoverable", is_recoverable=False)
+    was_said(warehouse, "allocation", "UpstreamNotRecoverable", is_recoverable=False)
+    assert asked_for(settings, instance) == {"token_registry"}

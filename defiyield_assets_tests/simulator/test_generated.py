@@ -142,7 +142,7 @@ def test_one_token_loses_its_peg_around_the_demo_day_and_recovers(generated: Gen
     assert (later.loc[DEMO_DAY + timedelta(days=11) :] > 0.99).all()
     assert any(token.address in (row["underlyingTokens"] or [""])[0].lower() for row in generated.pool_rows(DEMO_DAY))
     for symbol in ("USDC", "USDT", "DAI"):
-        assert (closes(symbol, DEMO_DAY) - 1).abs().max() < 0.005
+        assert (closes(symbol, DEMO_DAY).iloc[-40:] - 1).abs().max() < 0.005
     growth = closes("sUSDS", DEMO_DAY)
     assert 1.03 < growth.iloc[-1] / growth.iloc[-366] < 1.09
 

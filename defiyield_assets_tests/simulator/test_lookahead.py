@@ -8,12 +8,14 @@ import pytest
 
 from defiyield_assets.domain.days import end_of, market_stamp
 from defiyield_assets.domain.policy import Policy
+from defiyield_assets.orchestration.resources import PolicyResource
 from defiyield_assets.simulator.generated import DEMO_DAY, GeneratedMarket
 from defiyield_assets.simulator.market import Market
 from defiyield_assets.simulator.recorded import RecordedMarket
 from defiyield_assets_tests.simulator.asking import ETHPLORER, answer, etherscan, respond
 
 USDC = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48"
+WETH = "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2"
 FIRST = 1_700_000_000
 
 
@@ -25,12 +27,21 @@ def market(request: pytest.FixtureRequest) -> Market:
 
 
 def questions(market: Market, day: date) -> list[tuple[str, dict[str, object]]]:
-    """One question to every endpoint that does not concern the chain."""
+    """One question to every endpoint that does not concern the chain; charts of some pools and of moved ones."""
     pool = market.pool_rows(day)[0]["pool"]
+    moved = [one for alias in market.pool_aliases()[:5] for one in (alias.old_id, alias.new_id)]
+    charts = [row["pool"] for row in market.pool_rows(day)[::150]]
     return [
+        *((f"https://yields.llama.fi/chart/{one}", {}) for one in (*charts, *moved)),
         ("https://yields.llama.fi/pools", {}),
         (f"https://yields.llama.fi/chart/{pool}", {}),
         ("https://yields.llama.fi/lendBorrow", {}),
+        (f"https://yields.llama.fi/chartLendBorrow/{pool}", {}),
+        ("https://api.coingecko.com/api/v3/coins/markets", {"ids": "usd-coin,dai,crvusd"}),
+        ("https://api.coingecko.com/api/v3/coins/usd-coin/ohlc", {"days": 30}),
+        ("https://api.coingecko.com/api/v3/coins/dai/market_chart", {"days": 90, "interval": "daily"}),
+        ("https://api-v2.pendle.finance/core/v1/markets/all", {"chainId": 1}),
+        (f"https://coins.llama.fi/chart/ethereum:{WETH}", {"start": FIRST, "span": 900, "period": "1d"}),
         (f"https://coins.llama.fi/prices/current/ethereum:{USDC}", {}),
         (f"https://coins.llama.fi/prices/historical/{int(end_of(day).timestamp())}/ethereum:{USDC}", {}),
         (f"https://coins.llama.fi/chart/ethereum:{USDC}", {"start": FIRST, "span": 900, "period": "1d"}),
@@ -108,6 +119,52 @@ def test_noise_in_later_records_changes_no_answer(policy: Policy, recorded_data:
     after = "https://yields.llama.fi/pools"
     changed = day + timedelta(days=1)
     assert respond(truth, changed, after).content != respond(noisy, changed, after).content, "the noise is real"
+
+
+def test_charts_only_grow_but_for_points_that_were_edited_meanwhile(generated: GeneratedMarket) -> None:
+    """What is told of the past does not move with the day of the question, unless an edit became known in between."""
+    later = DEMO_DAY + timedelta(days=40)
+    panel = generated._pools.panel(later)
+    first = panel.start.toordinal()
+    known_later = 0
+    for fact in panel.facts[::7]:
+        before = generated.chart_points(fact.pool_id, DEMO_DAY)
+        after = generated.chart_points(fact.pool_id, later)
+        if before is None or after is None:
+            continue
+        column = panel.column[fact.pool_id]
+        edits = [edit for edit in panel._edits.get(column, ()) if edit.known_from > DEMO_DAY.toordinal() - first]
+        edited = {date.fromordinal(first + edit.row).isoformat() for edit in edits}
+        differing = {a["timestamp"][:10] for a, b in zip(before, after, strict=False) if a != b}
+        assert differing <= edited
+        known_later += len(differing)
+    assert known_later >= 5, "there are edits"
+
+
+def test_prices_gas_and_aliases_of_a_day_are_a_beginning_of_later_ones(generated: GeneratedMarket) -> None:
+    later = DEMO_DAY + timedelta(days=300)
+    before, after = (generated.close_series(USDC, day) for day in (DEMO_DAY, later))
+    assert before is not None
+    assert after is not None
+    assert len(before.close) == (DEMO_DAY - before.first_day).days + 1
+    assert (after.close[: len(before.close)] == before.close).all()
+    hours = [end_of(DEMO_DAY) - timedelta(hours=back) for back in range(1, 100)]
+    assert generated.gas_hours(hours, DEMO_DAY) == generated.gas_hours(hours, later)
+    early = DEMO_DAY - timedelta(days=170)
+    assert set(generated.pendle_markets(early)) < set(generated.pendle_markets(DEMO_DAY))
+    assert all(market.opened <= early for market in generated.pendle_markets(early))
+
+
+def test_the_policy_of_a_day_knows_no_later_alias(generated: GeneratedMarket) -> None:
+    resource = PolicyResource()
+    told = {alias.old_id: alias.since for alias in resource.load(DEMO_DAY, generated).policy.pool_aliases}
+    coming = [alias for alias in generated.pool_aliases() if alias.since > DEMO_DAY]
+    assert told
+    assert coming
+    assert all(since <= DEMO_DAY for since in told.values())
+    next_one = min(coming, key=lambda alias: alias.since)
+    aliases = resource.load(next_one.since, generated).policy.pool_aliases
+    assert next_one in aliases
 
 
 def test_the_chain_tells_nothing_after_the_stamp(generated: GeneratedMarket) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from defiyield_assets.domain.provenance import ArchivedAnswer, FetchRecord
+from defiyield_assets.domain.budgets import Budgets
+from defiyield_assets.domain.provenance import ArchivedAnswer, ArchivedFailure, FetchRecord
 from defiyield_assets.sources.transport import Gateway
 from defiyield_assets.sources.vendors import default_vendors, without_pacing
 
@@ -44,33 +45,82 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self.clock
 
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        """Work of other threads is done at once: no virtual second passes meanwhile."""
+        done = self.create_future()
+        try:
+            done.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001 - as an executor does
+            done.set_exception(error)
+        return done
+
 
 @dataclass
 class MemoryArchive:
-    """An archive that keeps everything in lists."""
+    """An archive that keeps everything in lists; `log` tells each write in order."""
 
     fetches: list[FetchRecord] = field(default_factory=list)
     bodies: dict[str, bytes] = field(default_factory=dict)
+    log: list[str] = field(default_factory=list)
 
-    def record(self, fetch: FetchRecord, body: bytes | None) -> None:
-        self.fetches.append(fetch)
+    def record(self, fetch: FetchRecord, body: bytes | None, fetch_id: int | None = None) -> int:
+        self.log.append("record")
         if body is not None and fetch.sha256 is not None:
             self.bodies[fetch.sha256] = body
+        if fetch_id is None:
+            self.fetches.append(fetch)
+            return len(self.fetches) - 1
+        self.fetches[fetch_id] = fetch
+        return fetch_id
 
-    def find(
-        self, vendor: str, endpoint: str, params_hash: str, not_before: datetime, not_after: datetime
-    ) -> ArchivedAnswer | None:
-        found = [
+    def settle(self, fetch_id: int, fetch: FetchRecord) -> None:
+        self.log.append("settle")
+        self.fetches[fetch_id] = fetch
+
+    def _asked(
+        self, vendor: str, endpoint: str, params_hash: str, first: datetime, last: datetime
+    ) -> list[FetchRecord]:
+        return [
             fetch
             for fetch in self.fetches
             if (fetch.vendor, fetch.endpoint, fetch.params_hash) == (vendor, endpoint, params_hash)
-            and not_before <= fetch.fetched_at <= not_after
-            and fetch.error_class is None
+            and first <= fetch.fetched_at <= last
         ]
-        if not found:
+
+    def _answer(self, fetch: FetchRecord) -> ArchivedAnswer:
+        return ArchivedAnswer(fetch.fetched_at, fetch.status or 0, self.bodies[fetch.sha256 or ""])
+
+    def find(
+        self,
+        vendor: str,
+        endpoint: str,
+        params_hash: str,
+        not_before: datetime,
+        not_after: datetime,
+        *,
+        earliest: bool = False,
+        skip: int = 0,
+    ) -> ArchivedAnswer | None:
+        asked = self._asked(vendor, endpoint, params_hash, not_before, not_after)
+        found = [fetch for fetch in asked if fetch.error_class is None and fetch.status in range(200, 300)]
+        ordered = sorted(found, key=lambda fetch: fetch.fetched_at, reverse=not earliest)
+        return self._answer(ordered[skip]) if len(ordered) > skip else None
+
+    def of_partition(
+        self, vendor: str, endpoint: str, params_hash: str, day: date, *, not_before: datetime, not_after: datetime
+    ) -> ArchivedAnswer | ArchivedFailure | None:
+        asked = self._asked(vendor, endpoint, params_hash, not_before, not_after)
+        own = [fetch for fetch in asked if fetch.partition_date == day]
+        answered = [fetch for fetch in own if fetch.error_class is None]
+        if answered:
+            return self._answer(answered[-1])
+        if not own:
             return None
-        newest = max(found, key=lambda fetch: fetch.fetched_at)
-        return ArchivedAnswer(newest.fetched_at, newest.status or 0, self.bodies[newest.sha256 or ""])
+        last = own[-1]
+        return ArchivedFailure(last.fetched_at, last.status, last.error_class or "", last.error_message or "")
+
+    def newest_stamp(self, day: date) -> datetime | None:
+        return max((fetch.fetched_at for fetch in self.fetches if fetch.partition_date == day), default=None)
 
     @property
     def last(self) -> FetchRecord:
@@ -106,6 +156,9 @@ class World:
     settings: Mapping[str, Any] = field(default_factory=dict)
     now: datetime = NOON
     seconds: float = 0.0
+    budgets: Budgets | None = None
+    archive_only: bool = False
+    partition: date = date(2025, 10, 23)
 
     def run(self, question: Callable[[Gateway], Awaitable[Any]]) -> Any:
         """Ask one question through a fresh gateway in virtual time."""
@@ -119,8 +172,10 @@ class World:
                 httpx.MockTransport(self.vendors),
                 self.archive,
                 vendors,
-                date(2025, 10, 23),
+                self.partition,
                 now=lambda: self.now + timedelta(seconds=loop.time()),
+                budgets=self.budgets,
+                archive_only=self.archive_only,
             )
             try:
                 async with gateway:

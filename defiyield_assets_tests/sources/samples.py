@@ -88,6 +88,137 @@ _SAMPLES: dict[str, Any] = {
             },
         ],
     },
+    "chart_lend_borrow": {
+        "status": "success",
+        "data": [
+            {
+                "timestamp": "2025-10-22T23:01:52.000Z",
+                "totalSupplyUsd": 10_000_000,
+                "totalBorrowUsd": 6_000_000.5,
+                "debtCeilingUsd": None,
+                "apyBase": 4.0,
+                "apyReward": None,
+                "apyBaseBorrow": 5.5,
+                "apyRewardBorrow": None,
+            },
+            {
+                "timestamp": "2025-10-23T23:01:52.000Z",
+                "totalSupplyUsd": None,
+                "totalBorrowUsd": None,
+                "debtCeilingUsd": 1e9,
+                "apyBase": "4.5",
+                "apyReward": 1.0,
+                "apyBaseBorrow": 6.0,
+                "apyRewardBorrow": 0.5,
+            },
+        ],
+    },
+    "coin_markets": [
+        {
+            "id": "usd-coin",
+            "symbol": "usdc",
+            "name": "USDC",
+            "current_price": 0.9998,
+            "market_cap": 60_000_000_000,
+            "market_cap_rank": 7,
+            "fully_diluted_valuation": 60_000_000_000,
+            "total_volume": 5_000_000_000.5,
+            "high_24h": 1.001,
+            "low_24h": 0.999,
+            "last_updated": "2025-10-24T00:30:01.123Z",
+        },
+        {
+            "id": "gho",
+            "symbol": "gho",
+            "name": "GHO",
+            "current_price": 0.9996,
+            "market_cap": 0,
+            "total_volume": 0,
+            "high_24h": None,
+            "low_24h": None,
+            "last_updated": None,
+        },
+    ],
+    "candles": [
+        [1761192000000, 1.0, 1.002, 0.999, 1.001],
+        [1761206400000, 1.001, 1.001, 0.98, 0.99],
+        [1761220800000, 0.99, 1, 0.99, 1],
+        [1761235200000, 1, 1.01, 1, 1.005],
+        [1761249600000, 1.005, 1.005, 1.0, 1.0],
+        [1761264000000, 1.0, 1.0, 0.9995, 0.9996],
+    ],
+    "daily_chart": {
+        "prices": [[1761177600000, 1.0], [1761264000000, 0.9996], [1761265800000, 0.9997]],
+        "market_caps": [[1761177600000, 0], [1761264000000, 3.1e8], [1761265800000, 3.2e8]],
+        "total_volumes": [[1761177600000, 1.1e6], [1761264000000, 1.2e6], [1761265800000, 1.3e6]],
+    },
+    "block": {"jsonrpc": "2.0", "id": 1, "result": {"number": "0x7d0", "timestamp": "0x68fac300", "hash": tx(9)}},
+    "fee_history": {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "result": {
+            "oldestBlock": "0x7d0",
+            "baseFeePerGas": ["0x3b9aca00", "0x77359400", "0xb2d05e00"],
+            "gasUsedRatio": [0.5, 0.9],
+            "reward": [["0x0", "0x5f5e100", "0x3b9aca00"], ["0x1", "0xbebc200", "0x77359400"]],
+        },
+    },
+    "pendle": {
+        "markets": [
+            {
+                "name": "USDe",
+                "address": VAULT,
+                "expiry": "2026-03-26T00:00:00.000Z",
+                "pt": f"1-{OTHER}",
+                "yt": f"1-{WALLET}",
+                "sy": f"1-{DAI}",
+                "underlyingAsset": "1-0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48",
+            }
+        ]
+    },
+    "pendle_page": {
+        "total": 1,
+        "limit": 100,
+        "skip": 0,
+        "results": [
+            {
+                "name": "USDe",
+                "address": VAULT,
+                "expiry": "2026-03-26T00:00:00.000Z",
+                "pt": f"1-{OTHER}",
+                "yt": f"1-{WALLET}",
+                "sy": f"1-{DAI}",
+                "underlyingAsset": f"1-{USDC}",
+                "chainId": 1,
+            }
+        ],
+    },
+    "tx_info": {
+        "hash": tx(2),
+        "timestamp": 1761300012,
+        "blockNumber": 101,
+        "confirmations": 12,
+        "success": True,
+        "from": WALLET,
+        "to": VAULT,
+        "value": 0.25,
+        "input": "0x",
+        "gasLimit": 200000,
+        "gasUsed": 180000,
+        "logs": [],
+        "operations": [
+            {
+                "timestamp": 1761300012,
+                "transactionHash": tx(2),
+                "tokenInfo": {"address": USDC, "symbol": "USDC", "decimals": "6"},
+                "type": "transfer",
+                "value": "4000000",
+                "from": WALLET,
+                "to": VAULT,
+                "priority": 12,
+            }
+        ],
+    },
     "closes": {
         "coins": {
             f"ethereum:{USDC}": {

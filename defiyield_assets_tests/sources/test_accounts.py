@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import httpx
+import pandas as pd
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -82,6 +83,35 @@ def test_a_failed_call_without_eth_is_seen_too() -> None:
     answer["result"] = [{**answer["result"][2], "value": "0"}]
     rows = parse_transactions(answer, 1, OTHER).rows
     assert [(row["kind"], row["value"], row["is_success"]) for row in rows] == [("native", 0, False)]
+
+
+def test_an_answer_in_which_everything_stands_twice_counts_once() -> None:
+    answers = {action: sample(action) for action in ("txlist", "txlistinternal", "tokentx")}
+    whole = read_wallet(by_action(**answers)).rows
+    for answer in answers.values():
+        answer["result"] = [row for row in answer["result"] for _ in range(2)]
+    pd.testing.assert_frame_equal(read_wallet(by_action(**answers)).rows, whole)
+
+
+def test_one_internal_call_told_twice_counts_once_where_it_names_its_trace() -> None:
+    answer = sample("txlistinternal")
+    row = {**answer["result"][0], "traceId": "0_1", "isError": "0", "value": "5"}
+    same, other = {**answer, "result": [row, row]}, {**answer, "result": [row, {**row, "traceId": "0_2"}]}
+    assert len(read_wallet(by_action(txlistinternal=same)).rows) == 1
+    assert len(read_wallet(by_action(txlistinternal=other)).rows) == 2
+
+
+def test_two_equal_transfers_of_one_transaction_stay_two() -> None:
+    answer = sample("tokentx")
+    row = answer["result"][0]
+    answer["result"] = [row, row]
+    transfers = read_wallet(by_action(tokentx=answer)).rows
+    assert transfers["ordinal"].tolist() == [0, 1]
+
+
+def test_an_answer_that_found_something_and_lists_nothing_is_malformed() -> None:
+    with pytest.raises(VendorMalformed, match="'result' is empty"):
+        read_wallet(by_action(txlist={"status": "1", "message": "OK", "result": []}))
 
 
 def test_an_address_without_history_has_an_empty_frame() -> None:
@@ -370,3 +400,41 @@ def test_operations_that_move_nothing_are_left_out() -> None:
     answer["operations"][0] = {"timestamp": 1761300012, "type": "approve"}
     page = parse_operations(answer)
     assert (len(page.transfers), len(page)) == (1, 2)
+
+
+def test_the_most_frequent_token_leaves_out_the_addresses_own(world: WorldMaker) -> None:
+    answer = sample("operations")
+    answer["operations"].append({**answer["operations"][0], "transactionHash": tx(5)})
+    answer["operations"].append({**answer["operations"][0], "type": "approve"})
+    here = world(answer)
+    shares = here.run(lambda gateway: Ethplorer(gateway).frequent_tokens(WALLET)).rows
+    assert shares.to_dict("records") == [
+        {"token_address": USDC, "symbol_claimed": "USDC", "n_transfers": 2, "share": 2 / 3},
+        {"token_address": VAULT, "symbol_claimed": "vUSDC", "n_transfers": 1, "share": 1 / 3},
+    ]
+    own = here.run(lambda gateway: Ethplorer(gateway).frequent_tokens(VAULT.upper().replace("X", "x"))).rows
+    assert own[["token_address", "share"]].to_numpy().tolist() == [[USDC, 1.0]]
+    nothing = world({"operations": []}).run(lambda gateway: Ethplorer(gateway).frequent_tokens(VAULT)).rows
+    assert (len(nothing), list(nothing.columns)) == (0, list(shares.columns))
+
+
+def test_tokens_equally_frequent_are_ranked_by_address(world: WorldMaker) -> None:
+    answer = sample("operations")
+    answer["operations"].reverse()
+    shares = world(answer).run(lambda gateway: Ethplorer(gateway).frequent_tokens(OTHER)).rows
+    assert shares["token_address"].tolist() == sorted([USDC, VAULT])
+
+
+def test_one_transaction_with_its_transfers(world: WorldMaker) -> None:
+    here = world(sample("tx_info"))
+    info = here.run(lambda gateway: Ethplorer(gateway).tx_info(tx(2))).rows
+    assert here.vendors.requests[0].url.path == f"/getTxInfo/{tx(2)}"
+    assert (info.tx_hash, info.block_number, info.is_success, info.to_address) == (tx(2), 101, True, VAULT)
+    assert (info.value, info.is_exact) == (25 * 10**16, False), "more than 2**53 wei do not fit a float"
+    assert [(row["token_address"], row["value"]) for row in info.transfers] == [(USDC, 4_000_000)]
+
+
+@pytest.mark.parametrize(("field", "value"), [("success", None), ("success", 1), ("blockNumber", "x"), ("value", None)])
+def test_a_malformed_transaction_is_refused(field: str, value: object) -> None:
+    with pytest.raises(VendorMalformed):
+        ethplorer.parse_tx_info({**sample("tx_info"), field: value})

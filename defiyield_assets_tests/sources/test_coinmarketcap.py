@@ -10,6 +10,7 @@ import pytest
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.errors import (
     VendorAuthError,
+    VendorEmpty,
     VendorError,
     VendorMalformed,
     VendorNotFound,
@@ -114,6 +115,13 @@ def test_days_outside_the_range_and_ids_not_asked_for_are_left_out(world: WorldM
     other_id = here.run(lambda gateway: CoinMarketCap(gateway).ohlcv([1], DAY))
     assert (len(other_id.rows), other_id.missing) == (0, ("1",))
     assert list(other_id.rows.columns) == list(parse_ohlcv(sample("ohlcv")).columns)
+
+
+def test_no_bar_of_many_ids_is_empty_and_never_an_answer(world: WorldMaker) -> None:
+    here = world({"status": {"error_code": 0}, "data": {}})
+    with pytest.raises(VendorEmpty, match="of 4 that were asked for the answer holds none"):
+        here.run(lambda gateway: CoinMarketCap(gateway).ohlcv([1, 2, 3, 4], DAY))
+    assert here.archive.last.error_class == "VendorEmpty"
 
 
 def test_no_ids_ask_nothing(world: WorldMaker) -> None:

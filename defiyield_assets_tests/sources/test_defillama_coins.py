@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from defiyield_assets.domain.days import DayRange, end_of
-from defiyield_assets.errors import VendorMalformed
+from defiyield_assets.errors import VendorEmpty, VendorMalformed
 from defiyield_assets.sources.defillama_coins import DefiLlamaCoins, close_day, parse_closes, parse_prices
 from defiyield_assets_tests.sources.conftest import MemoryArchive, Vendors, World, WorldMaker
 from defiyield_assets_tests.sources.samples import DAI, USDC, sample
@@ -103,6 +103,14 @@ def test_nothing_known_is_an_empty_frame(world: WorldMaker) -> None:
     assert (len(nothing.rows), nothing.missing) == (0, ())
 
 
+def test_no_close_of_many_coins_is_empty_and_never_an_answer(world: WorldMaker) -> None:
+    here = world({"coins": {}})
+    coins = [("Ethereum", f"0x{n:040x}") for n in range(4)]
+    with pytest.raises(VendorEmpty, match="of 4 that were asked for the answer holds none"):
+        here.run(lambda gateway: DefiLlamaCoins(gateway).closes(coins, DAYS))
+    assert here.archive.last.error_class == "VendorEmpty"
+
+
 def test_long_questions_are_split_and_joined() -> None:
     coins = [("Ethereum", f"0x{n:040x}") for n in range(95)]
     days = DayRange(date(2025, 1, 1), date(2025, 2, 9))
@@ -131,3 +139,21 @@ def test_current_and_historical_prices(world: WorldMaker) -> None:
     assert now.rows.equals(then.rows)
     assert now.rows.loc[0, "price_usd"] == 0.9998
     assert list(now.rows.columns) == ["chain", "address", "ts", "price_usd", "confidence", "decimals", "symbol"]
+
+
+def test_hours_take_the_nearest_point(world: WorldMaker) -> None:
+    noon = int(datetime(2025, 10, 23, 12, tzinfo=UTC).timestamp())
+    answer = sample("closes")
+    answer["coins"][f"ethereum:{USDC}"]["prices"] = [
+        {"timestamp": noon - 1500, "price": 5},
+        {"timestamp": noon - 60, "price": 1},
+        {"timestamp": noon + 2000, "price": 2},
+        {"timestamp": noon + 86_400 * 2, "price": 9},
+    ]
+    here = world(answer)
+    fetched = here.run(lambda gateway: DefiLlamaCoins(gateway).hourly([("Ethereum", USDC)], DayRange.of(DAYS.end)))
+    assert dict(here.vendors.requests[0].url.params) == {"start": "1761177600", "span": "25", "period": "1h"}
+    assert fetched.rows.to_dict("records") == [
+        {"chain": "Ethereum", "address": USDC, "hour": pd.Timestamp(hour, tz="UTC"), "price_usd": price}
+        for hour, price in (("2025-10-23T12:00", 1.0), ("2025-10-23T13:00", 2.0))
+    ]

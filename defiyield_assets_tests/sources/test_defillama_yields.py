@@ -1,14 +1,28 @@
 """DeFiLlama yields: percent becomes a fraction once, partial lists never pass, one failing chart costs no other."""
 
 import math
+import re
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import httpx
+import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from defiyield_assets.errors import VendorEmpty, VendorError, VendorMalformed, VendorNotFound, VendorUnavailable
+from defiyield_assets.errors import (
+    VendorEmpty,
+    VendorError,
+    VendorMalformed,
+    VendorNotFound,
+    VendorPlanLimit,
+    VendorUnavailable,
+)
+from defiyield_assets.sources import fields
 from defiyield_assets.sources.defillama_yields import DefiLlamaYields, parse_chart, parse_lend_borrow, parse_pools
+from defiyield_assets.sources.transport import Gateway
 from defiyield_assets_tests.sources.conftest import MemoryArchive, Vendors, World, WorldMaker
 from defiyield_assets_tests.sources.samples import DAI, USDC, sample
 
@@ -155,6 +169,51 @@ def test_chart_points_are_ascending_fractions() -> None:
     assert rows["tvl_usd"].isna().tolist() == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("apy", value) for value in ("high", True, [], float("inf"), "nan", "1_000", 10**400)),
+        *(("apyBase", value) for value in (False, {}, float("-inf"))),
+        *(("tvlUsd", value) for value in ({}, "1e999", float("inf"))),
+        *(("timestamp", value) for value in (None, 7, "yesterday", "2025-10-24T00:01:00", "1960-01-01T00:00:00Z")),
+        *(("timestamp", value) for value in ("2250-01-01T00:00:00Z", f"2025-10-24T00:01:00.{'0' * 40}Z")),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_a_point_with_a_retyped_field_is_malformed_and_named_with_its_row(field: str, value: object) -> None:
+    answer = sample("chart")
+    answer["data"][1][field] = value
+    with pytest.raises(VendorMalformed, match=f"field '{field}' of row 1: "):
+        parse_chart(answer)
+
+
+def test_points_in_other_spellings_are_the_same_points() -> None:
+    plain, other = sample("chart"), sample("chart")
+    for point in other["data"]:
+        point["timestamp"] = (
+            datetime.fromisoformat(point["timestamp"]).astimezone(timezone(timedelta(hours=5))).isoformat()
+        )
+        point["apy"] = str(point["apy"])
+    assert parse_chart(other).equals(parse_chart(plain))
+
+
+cells = st.one_of(
+    st.none(), st.floats(allow_nan=False), st.integers(-(10**320), 10**320), st.sampled_from(["1.5", "x", True])
+)
+
+
+@given(st.lists(st.one_of(st.builds(lambda cell: {"apy": cell}, cells), st.just({})), max_size=4), st.booleans())
+def test_columns_read_at_once_are_those_read_one_by_one(rows: list[dict[str, Any]], optional: bool) -> None:
+    for at_once, read in ((fields.fractions, fields.maybe_fraction), (fields.sizes, fields.maybe_size)):
+        try:
+            wanted = fields.floats(fields.column(rows, "apy", read, optional=optional))
+        except VendorMalformed as error:
+            with pytest.raises(VendorMalformed, match=re.escape(str(error))):
+                at_once(rows, "apy", optional=optional)
+        else:
+            np.testing.assert_array_equal(at_once(rows, "apy", optional=optional), wanted)
+
+
 def test_an_unknown_pool_has_no_points_and_is_missing(world: WorldMaker) -> None:
     here = world({"status": "success", "data": []})
     fetched = here.run(lambda gateway: DefiLlamaYields(gateway).chart("gone"))
@@ -169,11 +228,13 @@ def test_one_failing_chart_loses_no_other() -> None:
         return httpx.Response(codes.get(name, 200), json=sample("chart") if name != "torn" else {"data": [{}]})
 
     here = World(Vendors(reply), MemoryArchive())
-    done: list[str] = []
-    asked = ["a", "bad", "none", "torn", "b", "a"]
-    charts: dict[str, Any] = here.run(lambda gateway: DefiLlamaYields(gateway).charts(asked, done.append))
-    assert list(charts) == ["a", "bad", "none", "torn", "b"]
-    assert sorted(done) == sorted(charts)
+
+    async def all_charts(gateway: Gateway) -> dict[str, Any]:
+        asked = ["a", "bad", "none", "torn", "b", "a"]
+        return {pool: answer async for pool, answer in DefiLlamaYields(gateway).charts(asked)}
+
+    charts: dict[str, Any] = here.run(all_charts)
+    assert sorted(charts) == ["a", "b", "bad", "none", "torn"]
     assert {name: type(value) for name, value in charts.items() if isinstance(value, VendorError)} == {
         "bad": VendorUnavailable,
         "none": VendorNotFound,
@@ -181,3 +242,29 @@ def test_one_failing_chart_loses_no_other() -> None:
     }
     assert len(charts["b"].rows) == 2
     assert len(here.archive.fetches) == 5
+
+
+def test_no_lending_pool_is_an_answer_only_where_there_was_none(world: WorldMaker) -> None:
+    here = world([])
+    assert here.run(lambda gateway: DefiLlamaYields(gateway).lend_borrow()).rows.empty
+    with pytest.raises(VendorEmpty):
+        here.run(lambda gateway: DefiLlamaYields(gateway).lend_borrow(n_before=45))
+
+
+def test_the_life_of_a_lending_pool_has_both_sides(world: WorldMaker) -> None:
+    here = world(sample("chart_lend_borrow"))
+    rows = here.run(lambda gateway: DefiLlamaYields(gateway).chart_lend_borrow("a-pool")).rows
+    assert here.vendors.requests[0].url.path == "/chartLendBorrow/a-pool"
+    assert [str(day) for day in rows["date"]] == ["2025-10-22", "2025-10-23"]
+    assert rows["total_supply_usd"].tolist()[0] == 10_000_000
+    assert rows["total_borrow_usd"].isna().tolist() == [False, True]
+    assert rows["apy_base"].tolist() == [4.0 / 100, 4.5 / 100]
+    assert rows["apy_base_borrow"].tolist() == [5.5 / 100, 6.0 / 100]
+    assert (rows["apy_reward"].tolist()[1], rows["apy_reward_borrow"].tolist()[1]) == (0.01, 0.005)
+
+
+def test_a_paid_endpoint_says_so(world: WorldMaker) -> None:
+    here = world(402)
+    with pytest.raises(VendorPlanLimit):
+        here.run(lambda gateway: DefiLlamaYields(gateway).chart_lend_borrow("a-pool"))
+    assert len(here.vendors.requests) == 1

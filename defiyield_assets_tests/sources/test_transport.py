@@ -17,7 +17,10 @@ from hypothesis import strategies as st
 
 from defiyield_assets.errors import (
     ConfigurationError,
+    DefiYieldError,
     NotRecoverable,
+    SuspiciousDataError,
+    TransientError,
     VendorAuthError,
     VendorError,
     VendorMalformed,
@@ -189,6 +192,23 @@ def test_retry_after_beyond_patience_gives_up(world: WorldMaker) -> None:
     assert here.seconds < 1
 
 
+def test_a_vendor_that_asks_for_a_long_pause_is_left_alone_by_everybody() -> None:
+    """One answer is enough: 400 charts are not refused one by one."""
+
+    async def reply(_: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(1)
+        return httpx.Response(429, headers={"retry-after": "3600"})
+
+    here = World(Vendors(reply), MemoryArchive(), settings={"concurrency": 3})
+
+    async def many(gateway: Gateway) -> list[Any]:
+        return await asyncio.gather(*(ask(gateway) for _ in range(400)), return_exceptions=True)
+
+    assert {type(answer) for answer in here.run(many)} == {VendorThrottled}
+    assert len(here.vendors.requests) == 3, "those that were on their way"
+    assert here.seconds < 10
+
+
 @pytest.mark.parametrize("said", ["-5", "soon", "", "9" * 50, "²"])
 def test_nonsense_in_retry_after_is_ignored(world: WorldMaker, said: str) -> None:
     here = world(httpx.Response(503, headers={"retry-after": said.encode("latin-1")}), {"ok": 1})
@@ -253,15 +273,36 @@ def test_concurrency_is_bounded() -> None:
 
 
 def test_stamp_is_the_date_header_else_the_market_clock(world: WorldMaker) -> None:
-    stamped = world({}, headers={"date": "Fri, 24 Oct 2025 00:30:00 GMT"}).run(ask)
-    assert stamped.fetched_at == datetime(2025, 10, 24, 0, 30, tzinfo=UTC)
+    stamped = world({}, headers={"date": "Fri, 24 Oct 2025 12:05:00 GMT"}).run(ask)
+    assert stamped.fetched_at == datetime(2025, 10, 24, 12, 5, tzinfo=UTC)
     for nonsense in ({}, {"date": "yesterday"}, {"date": "Fri, 24 Oct 9999 99:99:99 GMT"}, {"date": ""}):
         assert world({}, headers=nonsense).run(ask).fetched_at - NOON < timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("said", ["Fri, 24 Oct 2025 12:16:00 GMT", "Fri, 24 Oct 2025 11:44:00 GMT"])
+def test_a_stamp_that_cannot_be_right_is_asked_again_and_never_kept(world: WorldMaker, said: str) -> None:
+    here = world({"a": 1}, headers={"date": said})
+    with pytest.raises(VendorMalformed, match="but it is 2025-10-24 12:00"):
+        here.run(ask)
+    assert here.archive.last.attempts == 5
+    assert here.archive.last.fetched_at - NOON < timedelta(minutes=1), "by our clock"
+    assert here.archive.bodies == {}, "an answer of a wrong clock is never the answer of a day"
+
+
+def test_an_answer_from_a_cache_may_be_as_old_as_it_says(world: WorldMaker) -> None:
+    cached = world({}, headers={"date": "Fri, 24 Oct 2025 11:10:00 GMT", "age": "3000"}).run(ask)
+    assert cached.fetched_at == datetime(2025, 10, 24, 11, 10, tzinfo=UTC)
 
 
 # --- windows -------------------------------------------------------------------------------------------------------
 INSIDE = Window(NOON - timedelta(minutes=30), NOON + timedelta(minutes=30))
 BEFORE = Window(NOON - timedelta(days=3), NOON - timedelta(days=2))
+
+
+def reusing(
+    window: Window, parse: Callable[[Any], Any] = identity, refuse: Callable[[object], None] | None = None
+) -> Callable[[Gateway], Any]:
+    return lambda gateway: gateway.get("etherscan", "/api", {}, {"action": "x"}, parse, reuse=window, refuse=refuse)
 
 
 def windowed(window: Window) -> Callable[[Gateway], Any]:
@@ -292,8 +333,9 @@ def test_outside_the_window_with_nothing_archived_is_not_recoverable(world: Worl
 
 
 def test_an_answer_stamped_outside_the_window_is_not_labelled_with_the_day(world: WorldMaker) -> None:
+    until_now = Window(NOON - timedelta(minutes=30), NOON)
     with pytest.raises(NotRecoverable):
-        world({"a": 1}, headers={"date": "Sun, 26 Oct 2025 00:00:00 GMT"}).run(windowed(INSIDE))
+        world({"a": 1}, headers={"date": "Fri, 24 Oct 2025 12:01:00 GMT"}).run(windowed(until_now))
 
 
 def test_an_archived_answer_that_cannot_be_parsed_is_a_typed_error(world: WorldMaker) -> None:
@@ -308,7 +350,196 @@ def test_an_archived_answer_that_cannot_be_parsed_is_a_typed_error(world: WorldM
         here.run(lambda gateway: gateway.get("etherscan", "/api", {}, {"action": "x"}, refuse, window=BEFORE))
 
 
+# --- reuse -----------------------------------------------------------------------------------------------------------
+def test_an_archived_answer_stands_for_a_new_one_and_the_earliest_does(world: WorldMaker) -> None:
+    here = world({"n": 1}, {"n": 2}, {"n": 3})
+    stamps = [here.run(ask).fetched_at for here.now in (NOON, NOON + timedelta(minutes=1))]
+    here.now = NOON + timedelta(days=9)
+    fetched = here.run(reusing(INSIDE))
+    assert fetched == Fetched({"n": 1}, stamps[0], from_archive=True)
+    assert len(here.archive.fetches) == len(here.vendors.requests) == 2, "nothing is sent, no row is written"
+    assert here.run(reusing(BEFORE)).rows == {"n": 3}, "what was fetched outside the window stands for nothing"
+
+
+def test_an_archived_answer_that_cannot_be_read_is_passed_over(world: WorldMaker) -> None:
+    def parse(answer: Any) -> Any:
+        if answer["n"] < 2:
+            raise SuspiciousDataError("a third of the pools is missing")
+        return answer
+
+    here = world({"n": 1}, {"n": 2}, {"n": 3})
+    here.run(ask)
+    question = reusing(Window(NOON, NOON + timedelta(days=9)), parse)
+    assert here.run(question).rows == {"n": 2}, "asked anew"
+    again = here.run(question)
+    assert (again.rows, again.from_archive) == ({"n": 2}, True), "and never again: the next answer stands"
+    assert len(here.vendors.requests) == 2
+
+
+def test_an_archived_refusal_in_the_vendors_own_words_is_no_answer(world: WorldMaker) -> None:
+    def refuse(answer: Any) -> None:
+        if "error" in answer:
+            raise VendorPlanLimit("credits used up")
+
+    here = world({"error": 1010}, {"n": 1})
+    here.run(ask)  # by a process that was killed before it looked
+    question = reusing(INSIDE, refuse=refuse)
+    assert here.run(question).rows == {"n": 1}
+
+
+def test_a_posted_question_is_reused_and_kept_to_its_window_like_any_other(world: WorldMaker) -> None:
+    def post(gateway: Gateway, payload: object = "0x1", **options: Any) -> Any:
+        return gateway.post_json("fred", "/", {"method": payload}, identity, **options)
+
+    here = world({"n": 1}, {"n": 2})
+    here.run(post)
+    assert here.run(lambda gateway: post(gateway, reuse=INSIDE)).from_archive
+    assert not here.run(lambda gateway: post(gateway, "0x2", reuse=INSIDE)).from_archive
+    here.now = NOON + timedelta(days=9)
+    assert here.run(lambda gateway: post(gateway, window=INSIDE)).rows == {"n": 1}
+    with pytest.raises(NotRecoverable):
+        here.run(lambda gateway: post(gateway, window=BEFORE))
+    assert len(here.vendors.requests) == 2
+
+
+# --- the archive alone -----------------------------------------------------------------------------------------------
+def rebuilt(here: World, question: Callable[[Gateway], Any] = ask) -> Any:
+    """Ask again from the archive alone, much later; nothing may be sent or written."""
+    before = len(here.vendors.requests), list(here.archive.log)
+    here.archive_only, here.now = True, NOON + timedelta(days=300)
+    try:
+        return here.run(question)
+    finally:
+        here.archive_only, here.now = False, NOON
+        assert before == (len(here.vendors.requests), here.archive.log)
+
+
+def test_a_rebuild_is_told_what_the_partition_was_told_last(world: WorldMaker) -> None:
+    here = world({"n": 1}, {"n": 2}, 500)
+    here.run(ask)
+    second = here.run(ask)
+    with pytest.raises(VendorUnavailable):
+        here.run(ask)
+    assert rebuilt(here) == Fetched({"n": 2}, second.fetched_at, from_archive=True)
+    here.partition = date(2025, 10, 24)
+    with pytest.raises(NotRecoverable):
+        rebuilt(here)
+
+
+def test_a_rebuild_of_a_failed_request_fails_again_in_the_same_words(world: WorldMaker) -> None:
+    here = world(429)
+    with pytest.raises(VendorThrottled) as first:
+        here.run(ask)
+    with pytest.raises(VendorThrottled) as again:
+        rebuilt(here)
+    assert (str(again.value), again.value.vendor, again.value.status) == (str(first.value), "etherscan", 429)
+
+    def suspicious(_: object) -> object:
+        raise SuspiciousDataError("a third of the pools is missing")
+
+    def question(gateway: Gateway) -> Any:
+        return gateway.get("fred", "/x", {}, {}, suspicious)
+
+    here = world({})
+    for run in (here.run, lambda asked: rebuilt(here, asked)):
+        with pytest.raises(SuspiciousDataError, match=r"^a third of the pools is missing$"):
+            run(question)
+
+
+def test_a_rebuild_finds_what_the_partition_reused(world: WorldMaker) -> None:
+    here = world({"n": 1}, {"n": 2})
+    for here.partition, here.now in ((date(2025, 10, 21), NOON), (date(2025, 10, 22), NOON + timedelta(minutes=1))):
+        here.run(ask)
+    here.partition = date(2025, 10, 23)
+    assert here.run(reusing(INSIDE)).rows == rebuilt(here, reusing(INSIDE)).rows == {"n": 1}
+    assert rebuilt(here, windowed(INSIDE)).rows == {"n": 2}, "what is recalled for a window is its newest answer"
+
+
+def test_a_rebuild_labels_no_day_with_another_days_answer(world: WorldMaker) -> None:
+    """A range asks the same question for several days in one partition."""
+    here = world({"n": 1}, {"n": 2})
+    here.now = NOON - timedelta(days=2, hours=12)
+    here.run(ask)
+    here.now = NOON
+    here.run(ask)
+    assert rebuilt(here, windowed(BEFORE)).rows == {"n": 1}
+    assert rebuilt(here, windowed(INSIDE)).rows == {"n": 2}
+
+
+def test_the_present_of_a_rebuild_is_what_the_partition_saw_last(world: WorldMaker) -> None:
+    async def present(gateway: Gateway) -> datetime:
+        return gateway.present()
+
+    here = world({})
+    assert rebuilt(here, present) == datetime(2025, 10, 24, 1, 0, tzinfo=UTC), "the day's cutoff, when it never asked"
+    here.run(ask)
+    last = here.run(ask)
+    assert rebuilt(here, present) == last.fetched_at
+
+
 # --- the archive ---------------------------------------------------------------------------------------------------
+def test_an_answer_is_archived_before_anybody_reads_it(world: WorldMaker) -> None:
+    here = world({"a": 1})
+
+    def parse(answer: object) -> object:
+        assert here.archive.log == ["record"]
+        (fetch,) = here.archive.fetches
+        assert (fetch.error_class, fetch.rows, fetch.status) == (None, None, 200)
+        assert here.archive.bodies == {fetch.sha256: b'{"a": 1}'}
+        return answer
+
+    here.run(lambda gateway: gateway.get("fred", "/x", {}, {}, parse))
+    assert here.archive.log == ["record", "settle"]
+    assert here.archive.last.rows == 1
+
+
+def test_a_request_without_any_answer_is_written_down_once(world: WorldMaker) -> None:
+    here = world(httpx.ConnectError("refused"))
+    with pytest.raises(VendorUnavailable):
+        here.run(ask)
+    assert here.archive.log == ["record"]
+
+
+def test_the_body_of_every_attempt_is_kept_under_one_request(world: WorldMaker) -> None:
+    here = world(httpx.Response(503, text="busy"), b'{"torn": ', httpx.ConnectError("refused"), {"a": 1})
+    assert here.run(ask).rows == {"a": 1}
+    (fetch,) = here.archive.fetches
+    assert here.archive.bodies[fetch.sha256 or ""] == b'{"a": 1}'
+    earlier = (fetch.earlier_sha256 or "").split()
+    assert [here.archive.bodies[digest] for digest in earlier] == [b"busy", b'{"torn": ']
+    assert len(here.archive.bodies) == 3
+
+
+class ArchiveFull(MemoryArchive):
+    def record(self, fetch: Any, body: bytes | None, fetch_id: int | None = None) -> int:
+        self.log.append("record")
+        raise TransientError("cannot write raw_fetches: database or disk is full")
+
+
+def test_an_archive_that_is_full_is_not_taken_for_the_vendor(world: WorldMaker) -> None:
+    here = World(Vendors(answers({"a": 1})), ArchiveFull())
+    with pytest.raises(TransientError, match="disk is full"):
+        here.run(ask)
+    assert len(here.vendors.requests) == 1, "asking again would not empty the disk"
+    assert here.archive.log == ["record"], "nor would writing again"
+
+
+@pytest.mark.parametrize("error", [SuspiciousDataError("half of it"), ConfigurationError("no such token")])
+def test_our_own_errors_in_the_parser_are_recorded_and_raised_as_they_are(
+    world: WorldMaker, error: DefiYieldError
+) -> None:
+    def fail(_: object) -> object:
+        raise error
+
+    here = world({"a": 1})
+    with pytest.raises(type(error)) as caught:
+        here.run(lambda gateway: gateway.get("fred", "/x", {}, {}, fail))
+    assert caught.value is error
+    last = here.archive.last
+    assert (last.error_class, last.error_message, last.attempts) == (type(error).__name__, str(error), 1)
+    assert here.run(lambda gateway: gateway.get("fred", "/x", {}, {}, identity, reuse=INSIDE)).from_archive is False
+
+
 def test_every_request_leaves_one_row_with_what_was_asked(world: WorldMaker) -> None:
     here = world([{"a": 1}, {"a": 2}])
     here.run(lambda gateway: gateway.get("fred", "/x/{id}", {"id": "A b"}, {"n": 3}, identity))
@@ -406,6 +637,27 @@ def test_the_key_travels_where_the_vendor_wants_it(world: WorldMaker) -> None:
     assert dict(first.url.params) == {"a": "1,2", "apikey": KEYS["etherscan"]}
     assert second.headers["X-CMC_PRO_API_KEY"] == KEYS["coinmarketcap"]
     assert first.headers["host"] == "api.etherscan.io"
+
+
+@pytest.mark.parametrize(
+    ("address", "kept", "masked"),
+    [
+        ("https://node.example/v3/0123456789abcdef", "node.example", "0123456789abcdef"),
+        ("https://node.example/?key=0123456789abcdef", "node.example", "0123456789abcdef"),
+        ("https://somebody:secret-word@node.example/eth", "ethereum", "secret-word"),
+        ("https://node.example/eth", "ethereum", "https://node.example/eth"),
+    ],
+)
+def test_a_secret_address_is_masked_and_innocent_words_are_not(
+    world: WorldMaker, address: str, kept: str, masked: str
+) -> None:
+    here = world(lambda request: httpx.Response(403, text=f"{request.url} refuses on node.example, ethereum"))
+    with pytest.raises(VendorAuthError) as caught:
+        here.run(lambda gateway: gateway.post_json("fred", "/", {}, identity, secret_url=address))
+    assert here.vendors.requests[0].url.host == "node.example"
+    assert masked not in str(caught.value)
+    assert MASK in str(caught.value)
+    assert kept in str(caught.value)
 
 
 def test_every_spelling_of_a_secret_is_masked() -> None:

@@ -64,6 +64,15 @@ def archive_between_body_and_fetch(url: str) -> None:
     WarehouseArchive(engine).record(fetch_of(b"half"), b"half")
 
 
+def archive_and_die_before_settling(url: str) -> None:
+    """Dies once an answer is archived and before anybody has read it."""
+    engine = make_engine(url)
+    archive = WarehouseArchive(engine)
+    fetch_id = archive.record(fetch_of(b"whole"), b"whole")
+    _die_before(engine, "UPDATE raw_fetches")
+    archive.settle(fetch_id, fetch_of(b"whole", rows=1))
+
+
 def replace_after_delete(url: str) -> None:
     """Dies once the old rows are deleted and half of the new ones are in."""
     engine = make_engine(url)

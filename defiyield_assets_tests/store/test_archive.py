@@ -1,7 +1,7 @@
 """The archive: every request kept, every body once, never a request without its body."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pandas as pd
 import pytest
@@ -10,11 +10,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from defiyield_assets.domain.days import DayRange
-from defiyield_assets.domain.provenance import Archive, ArchivedAnswer
+from defiyield_assets.domain.provenance import Archive, ArchivedAnswer, ArchivedFailure
 from defiyield_assets.errors import SuspiciousDataError
 from defiyield_assets.store import reads, schema
-from defiyield_assets.store.archive import WarehouseArchive, fetches
-from defiyield_assets_tests.store.crashes import archive_between_body_and_fetch, die, fetch_of
+from defiyield_assets.store.archive import WarehouseArchive, fetches, newest_partition
+from defiyield_assets_tests.store.crashes import (
+    archive_and_die_before_settling,
+    archive_between_body_and_fetch,
+    die,
+    fetch_of,
+)
 from defiyield_assets_tests.store.frames import DAYS
 
 AT = datetime(2026, 3, 4, 0, 30, tzinfo=UTC)
@@ -75,14 +80,11 @@ def test_a_body_that_is_there_is_never_rewritten(warehouse: sa.Engine) -> None:
     pd.testing.assert_frame_equal(after[after["sha256"].isin(before["sha256"])].reset_index(drop=True), before)
 
 
-def test_of_two_processes_that_bring_the_same_body_the_first_wins(
-    warehouse: sa.Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_two_processes_that_bring_the_same_body_the_first_wins(warehouse: sa.Engine) -> None:
     archive = WarehouseArchive(warehouse)
     archive.record(fetch_of(b"a"), b"a")
     with warehouse.begin() as connection:
         connection.execute(sa.update(schema.raw_bodies).values(body=b"the first"))
-    monkeypatch.setattr(WarehouseArchive, "_holds", lambda _archive, _digest: False)  # as if it had come meanwhile
     archive.record(fetch_of(b"a"), b"a")
     assert reads.read_all(warehouse, schema.raw_bodies)["body"].tolist() == [b"the first"]
 
@@ -160,6 +162,92 @@ def test_errors_and_other_requests_are_not_found(warehouse: sa.Engine, changes: 
     archive = WarehouseArchive(warehouse)
     archive.record(fetch_of(b"x", **changes), b"x")
     assert archive.find(*REQUEST, AT - HOUR, AT + HOUR) is None
+
+
+def test_the_earliest_is_found_when_asked_for_and_others_can_be_passed_over(warehouse: sa.Engine) -> None:
+    archive = WarehouseArchive(warehouse)
+    for hours, body in ((1, b"second"), (0, b"first"), (2, b"third")):
+        archive.record(fetch_of(body, fetched_at=AT + hours * HOUR), body)
+
+    def found(skip: int, *, earliest: bool) -> bytes | None:
+        answer = archive.find(*REQUEST, AT, AT + 2 * HOUR, earliest=earliest, skip=skip)
+        return None if answer is None else answer.body
+
+    assert [found(n, earliest=True) for n in range(4)] == [b"first", b"second", b"third", None]
+    assert [found(n, earliest=False) for n in range(4)] == [b"third", b"second", b"first", None]
+
+
+# --- requests that end later than they are recorded ------------------------------------------------------------------
+def _rows(engine: sa.Engine) -> list[dict[str, object]]:
+    return [dict(row) for row in reads.read_all(engine, schema.raw_fetches).to_dict("records")]
+
+
+def test_a_request_is_recorded_first_and_settled_when_it_has_ended(warehouse: sa.Engine) -> None:
+    archive = WarehouseArchive(warehouse)
+    fetch_id = archive.record(fetch_of(b"x"), b"x")
+    archive.record(fetch_of(b"other", params_hash="other"), b"other")
+    archive.settle(fetch_id, fetch_of(b"x", rows=7, attempts=2))
+    first, other = _rows(warehouse)
+    assert (first["fetch_id"], first["rows"], first["attempts"]) == (fetch_id, 7, 2)
+    assert (other["rows"], other["attempts"]) == (None, 1)
+    archive.settle(fetch_id, fetch_of(b"x", error_class="SuspiciousDataError", error_message="half of it"))
+    assert archive.find(*REQUEST, AT, AT) is None, "an answer that was refused is never one again"
+
+
+def test_an_answer_that_nobody_settled_counts(warehouse: sa.Engine) -> None:
+    die(archive_and_die_before_settling, warehouse.url.render_as_string(hide_password=False))
+    (row,) = _rows(warehouse)
+    assert (row["error_class"], row["rows"]) == (None, None)
+    answer = WarehouseArchive(warehouse).find(*REQUEST, AT, AT)
+    assert answer is not None
+    assert answer.body == b"whole"
+
+
+def test_a_request_that_is_tried_again_keeps_its_row_and_every_body(warehouse: sa.Engine) -> None:
+    archive = WarehouseArchive(warehouse)
+    fetch_id = archive.record(fetch_of(b"torn"), b"torn")
+    assert archive.record(fetch_of(b"whole", attempts=2), b"whole", fetch_id) == fetch_id
+    assert [row["attempts"] for row in _rows(warehouse)] == [2]
+    answer = archive.find(*REQUEST, AT, AT)
+    assert answer is not None
+    assert answer.body == b"whole"
+    assert _count(warehouse, schema.raw_bodies) == 2
+
+
+# --- what a partition was told ---------------------------------------------------------------------------------------
+def _of(archive: WarehouseArchive, day: date, first: datetime = AT - HOUR, last: datetime = AT + 9 * HOUR) -> object:
+    return archive.of_partition(*REQUEST, day, not_before=first, not_after=last)
+
+
+def test_a_partition_is_told_its_own_last_answer(warehouse: sa.Engine) -> None:
+    archive = WarehouseArchive(warehouse)
+    archive.record(fetch_of(b"old", fetched_at=AT + HOUR), b"old")
+    archive.record(fetch_of(b"new"), b"new")
+    archive.record(fetch_of(None, error_class="VendorThrottled", status=429), None)
+    archive.record(fetch_of(b"later day", partition_date=DAYS.end + timedelta(days=1)), b"later day")
+    assert _of(archive, DAYS.end) == ArchivedAnswer(AT, 200, b"new"), "the last request, whatever its stamp"
+    assert _of(archive, DAYS.end, AT + HOUR) == ArchivedAnswer(AT + HOUR, 200, b"old")
+    assert _of(archive, DAYS.end - timedelta(days=1)) is None
+
+
+def test_a_partition_that_only_failed_is_told_how(warehouse: sa.Engine) -> None:
+    archive = WarehouseArchive(warehouse)
+    for name in ("VendorThrottled", "VendorUnavailable", "CancelledError"):
+        archive.record(fetch_of(b"no", status=503, error_class=name, error_message=f"{name}!"), b"no")
+    assert _of(archive, DAYS.end) == ArchivedFailure(AT, 503, "VendorUnavailable", "VendorUnavailable!")
+    assert WarehouseArchive(warehouse).of_partition("fred", *REQUEST[1:], DAYS.end, not_before=AT, not_after=AT) is None
+
+
+def test_partitions_know_whom_and_when_they_asked(warehouse: sa.Engine) -> None:
+    archive = WarehouseArchive(warehouse)
+    assert (archive.newest_stamp(DAYS.end), newest_partition(warehouse)) == (None, None)
+    archive.record(fetch_of(b"x"), b"x")
+    archive.record(fetch_of(None, fetched_at=AT + HOUR, error_class="VendorThrottled"), None)
+    archive.record(fetch_of(b"x", fetched_at=AT + 9 * HOUR, partition_date=None), b"x")
+    assert (archive.newest_stamp(DAYS.end), newest_partition(warehouse)) == (AT + HOUR, DAYS.end)
+    assert archive.asked("defillama_yields", DAYS.end)
+    assert not archive.asked("fred", DAYS.end)
+    assert not archive.asked("defillama_yields", DAYS.start)
 
 
 @pytest.mark.parametrize("damage", [b"no zlib", b"x\x9c\x03\x00\x00\x00\x00\x01"], ids=["garbage", "other body"])

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from defiyield_assets.domain.days import DayRange, cutoff
 from defiyield_assets.store import reads, schema, writes
+from defiyield_assets.store.archive import WarehouseArchive
 from defiyield_assets.store.validation import column_type
+from defiyield_assets_tests.store.crashes import fetch_of
 from defiyield_assets_tests.store.frames import DAYS, FIRST, WRITABLE, history_frame, pools_frame
 
 SLOWLY = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -190,3 +192,85 @@ def test_the_view_agrees_with_its_definition(
         chosen = max(known_revisions) if known_revisions else 0
         expected.append((pool, FIRST + timedelta(days=offset), chosen, chosen / 8, not known_revisions))
     assert _view(warehouse, SEEN + timedelta(hours=known)) == expected
+
+
+# --- aliases join histories ----------------------------------------------------------------------------------------
+RENAMED = {"old": "new", "older": "new"}
+
+
+def _write_renamed(engine: sa.Engine) -> None:
+    day = [FIRST + timedelta(days=offset) for offset in range(4)]
+    rows = [
+        ("older", day[0], 0, SEEN, 0.01),
+        ("old", day[1], 0, SEEN + timedelta(days=1), 0.02),
+        ("old", day[2], 0, SEEN + timedelta(days=2), 0.03),
+        ("new", day[2], 0, SEEN + timedelta(days=3), 0.04),  # both were followed on that day
+        ("new", day[1], 1, SEEN + timedelta(days=3), 0.05),  # a change seen under the new id
+        ("new", day[3], 0, SEEN + timedelta(days=3), 0.06),
+        ("other", day[3], 0, SEEN + timedelta(days=3), 0.07),
+    ]
+    writes.upsert(engine, schema.pool_histories, history_frame(rows))
+
+
+def test_aliases_join_histories_and_count_revisions_through(warehouse: sa.Engine) -> None:
+    _write_renamed(warehouse)
+    days = DayRange(FIRST, FIRST + timedelta(days=3))
+    joined = reads.pool_history_revisions(warehouse, days, ["new"], RENAMED)
+    assert set(joined["pool_id"]) == {"new"}
+    found = list(zip(joined["date"], joined["revision"], joined["apy"], strict=True))
+    day = list(days)
+    expected = [(day[0], 0, 0.01), (day[1], 0, 0.02), (day[1], 1, 0.05), (day[2], 0, 0.03), (day[2], 1, 0.04)]
+    assert found == [*expected, (day[3], 0, 0.06)]
+    everything = reads.pool_history_revisions(warehouse, days, aliases=RENAMED)
+    assert set(everything["pool_id"]) == {"new", "other"}
+    assert reads.pool_history_revisions(warehouse, days, ["old"], RENAMED)["apy"].tolist() == [0.02, 0.03], "as stored"
+
+
+def test_without_an_alias_in_force_histories_are_as_they_are_stored(warehouse: sa.Engine) -> None:
+    _write_renamed(warehouse)
+    days = DayRange(FIRST, FIRST + timedelta(days=3))
+    stored = reads.read_all(warehouse, schema.pool_histories)
+    for aliases in (None, {}, {"unknown": "never seen"}):
+        assert reads.pool_history_revisions(warehouse, days, aliases=aliases).equals(stored)
+    assert set(stored["pool_id"]) == {"old", "older", "new", "other"}, "nothing is rewritten"
+
+
+def test_a_joined_view_shows_what_was_known_and_no_more(warehouse: sa.Engine) -> None:
+    _write_renamed(warehouse)
+    days = DayRange(FIRST, FIRST + timedelta(days=3))
+    then = reads.pool_histories(warehouse, days, SEEN + timedelta(days=2), ["new"], RENAMED)
+    assert then["apy"].tolist() == [0.01, 0.02, 0.03, 0.06]
+    assert then["is_hindsight"].tolist() == [False, False, False, True]
+    now = reads.pool_histories(warehouse, days, SEEN + timedelta(days=3), ["new"], RENAMED)
+    assert now["apy"].tolist() == [0.01, 0.05, 0.04, 0.06]
+
+
+def test_the_first_point_of_a_renamed_pool_is_that_of_its_oldest_id(warehouse: sa.Engine) -> None:
+    _write_renamed(warehouse)
+    last = FIRST + timedelta(days=3)
+    assert reads.first_points(warehouse, last, RENAMED) == {"new": FIRST, "other": last}
+    assert reads.first_points(warehouse, last)["new"] == FIRST + timedelta(days=1)
+
+
+def test_revised_histories_are_whole_histories_of_what_was_revised_in_time(warehouse: sa.Engine) -> None:
+    _write_renamed(warehouse)
+    since, through = SEEN + timedelta(days=2), SEEN + timedelta(days=3)
+    assert set(reads.revised_histories(warehouse, since, through)["pool_id"]) == {"new"}
+    joined = reads.revised_histories(warehouse, since, through, RENAMED)
+    assert joined.query("revision == 0")["apy"].tolist() == [0.02, 0.03, 0.06], "with what was told under the old id"
+    assert reads.revised_histories(warehouse, through, through + timedelta(days=1), RENAMED).empty
+
+
+def test_answered_questions_are_those_with_an_answer_from_inside_the_window(warehouse: sa.Engine) -> None:
+    archive, hours = WarehouseArchive(warehouse), [SEEN + timedelta(hours=hour) for hour in range(4)]
+    for name, stamp, changes in (
+        ("a", hours[1], {}),
+        ("b", hours[0], {}),
+        ("c", hours[1], {"error_class": "VendorMalformed"}),
+        ("d", hours[1], {"status": 404}),
+        ("e", hours[3], {}),
+    ):
+        archive.record(fetch_of(name.encode(), params_hash=name, fetched_at=stamp, **changes), name.encode())
+    found = reads.answered(warehouse, "defillama_yields", "/chart/{pool}", hours[1], hours[2])
+    assert found == {"a"}
+    assert reads.answered(warehouse, "defillama_yields", "/pools", hours[0], hours[3]) == set()

@@ -329,3 +329,14 @@ def test_a_frame_is_not_changed_by_writing_it(sqlite_warehouse: sa.Engine) -> No
 def test_days_are_dates_when_they_come_back(warehouse: sa.Engine) -> None:
     writes.upsert(warehouse, schema.pools, pools_frame())
     assert {type(day) for day in reads.read_all(warehouse, schema.pools)["snapshot_date"]} == {date}
+
+
+def test_a_receipt_for_batches_counts_them_together_and_depends_on_each(sqlite_warehouse: sa.Engine) -> None:
+    parts = [pools_frame(DayRange.of(DAYS.start), pools=2), pools_frame(DayRange.of(DAYS.end), pools=3)]
+    receipts = [writes.upsert(sqlite_warehouse, schema.pools, part) for part in parts]
+    empty = writes.upsert(sqlite_warehouse, schema.pools, parts[0].iloc[:0])
+    whole = writes.together(schema.pools, receipts)
+    assert (whole.table, whole.rows, whole.days) == ("pools", 5, 1)
+    assert writes.together(schema.pools, [*receipts, empty]) == whole, "a batch without rows says nothing"
+    assert writes.together(schema.pools, receipts[:1]).sha256 != whole.sha256
+    assert writes.together(schema.pools, []).rows == 0

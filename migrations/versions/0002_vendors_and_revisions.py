@@ -89,7 +89,8 @@ def upgrade() -> None:
         ),
         sa.Column("fetched_at", UtcDateTime(), nullable=False, comment="The transport's stamp"),
         sa.PrimaryKeyConstraint("instrument_id", "interval", "ts", name=op.f("pk_ohlcv_coingecko")),
-        comment="Daily bars as CoinGecko tells them: candles of the UTC day, volume and capitalisation from market_chart",
+        comment="Daily bars as CoinGecko tells them: candles of the UTC day, "
+        "volume and capitalisation from market_chart",
     )
     op.create_index(op.f("ix_ohlcv_coingecko_date"), "ohlcv_coingecko", ["date"], unique=False)
     op.create_table(
@@ -115,7 +116,8 @@ def upgrade() -> None:
         sa.Column("evidence", sa.Text(), nullable=False, comment="What it rests on, in words with figures"),
         sa.Column("maturity", sa.Date(), nullable=True, comment="Maturity, where the resolver knows one"),
         sa.PrimaryKeyConstraint("date", "pool_id", "address", name=op.f("pk_resolved_underlyings")),
-        comment="Underlying tokens of pools whose vendor names none, as a resolver found them; a list is whole or absent",
+        comment="Underlying tokens of pools whose vendor names none, as a "
+        "resolver found them; a list is whole or absent",
     )
     op.create_table(
         "vendor_paces",
@@ -142,7 +144,17 @@ def upgrade() -> None:
             comment="Calls (or credits, where the vendor counts them) reserved in the period",
         ),
         sa.PrimaryKeyConstraint("vendor", "key_id", "period", "starts_at", name=op.f("pk_vendor_usage")),
-        comment="Calls sent to a vendor under one key, by minute, day and month of the wall clock: what is left of its budgets",
+        comment="Calls sent to a vendor under one key, by minute, day and "
+        "month of the wall clock: what is left of its budgets",
+    )
+    op.add_column(
+        "raw_fetches",
+        sa.Column(
+            "earlier_sha256",
+            sa.Text(),
+            nullable=True,
+            comment="Bodies of attempts before the last one, separated by spaces",
+        ),
     )
     # One cursor a day, so that a day read again asks what it asked before; without one a wallet is read from the start.
     op.drop_table("account_cursors")
@@ -170,6 +182,7 @@ def downgrade() -> None:
     op.drop_table("lending_histories")
     op.drop_table("history_revisions")
     op.drop_table("coin_markets")
+    op.drop_column("raw_fetches", "earlier_sha256")
     # One cursor a day, so that a day read again asks what it asked before; without one a wallet is read from the start.
     op.drop_table("account_cursors")
     op.create_table(

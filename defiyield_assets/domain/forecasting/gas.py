@@ -19,6 +19,7 @@ from defiyield_assets.domain.forecasting.intervals import (
 )
 from defiyield_assets.domain.forecasting.models import Matrix, choose_model
 from defiyield_assets.domain.forecasting.panel import day_number, day_numbers, first_observed, last_observed
+from defiyield_assets.domain.gas.sources import prevailing_fees
 
 GAS_HORIZONS = (1, 7, 30)
 GAS_TRAINING_DAYS = 365
@@ -71,13 +72,13 @@ def forecast_gas(gas_daily: pd.DataFrame, as_of: date, horizons: Sequence[int] =
 def gas_series(gas_daily: pd.DataFrame, last_day: date, n_days: int) -> dict[str, Matrix]:
     """Daily mean in gwei of each kind by name, shape (1, n_days), the last column being `last_day`; NaN where unknown.
 
-    Where two vendors tell of one day the one that saw more hours counts, then the first by name.
+    On a day of which two sources tell, the prevailing one counts (domain/gas/sources.py).
     """
+    gas_daily = prevailing_fees(gas_daily)
     position = day_numbers(gas_daily["date"]) - day_number(last_day) + n_days - 1
     rows = gas_daily.assign(position=position)
     rows = rows.loc[(position >= 0) & (position < n_days) & gas_daily["mean_gwei"].notna()]
-    rows = rows.sort_values(["kind", "position", "n_hours", "source"], ascending=[True, True, False, True])
-    rows = rows.drop_duplicates(["kind", "position"])
+    rows = rows.sort_values(["kind", "position"])
     series: dict[str, Matrix] = {}
     for kind, days in rows.groupby("kind", sort=True):
         values = np.full((1, n_days), np.nan)

@@ -1,10 +1,11 @@
 """Gas by the hour and by the day; base fee and effective gas price are different series and never mixed.
 
-Lives here: typed hours and their daily summary. Not here: fetching (sources/ethgastracker.py), forecasts
-(forecasting/gas.py).
+Lives here: typed hours of both sources and their daily summary. Not here: fetching (sources/ethgastracker.py,
+sources/ethereum_node.py), which source counts on a day (sources.py), forecasts (forecasting/gas.py).
 """
 
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -59,6 +60,38 @@ def hourly_fees(answer: pd.DataFrame, fetched_at: datetime, source: str) -> pd.D
         return pd.DataFrame(columns=list(HOURLY_COLUMNS))
     rows = pd.concat(frames, ignore_index=True).assign(source=source, fetched_at=fetched_at)
     return rows[list(HOURLY_COLUMNS)].sort_values(["hour", "kind", "source"]).reset_index(drop=True)
+
+
+def node_fees(answer: pd.DataFrame, fetched_at: datetime, source: str) -> pd.DataFrame:
+    """The `gas_fees_hourly` rows of a node's blocks by the hour, without a price of ETH, which a node does not know.
+
+    `answer`: hour, date, base_fee_gwei with its median, p10, p90 and max over the hour's blocks, and price_p10_gwei,
+    price_median_gwei, price_p90_gwei: base fee plus that percentile of the priority fees, mean over blocks. The first
+    are of kind base_fee, the others of kind gas_price. An hour that is not over at `fetched_at` is left out.
+    """
+    if answer.empty:
+        return pd.DataFrame(columns=list(HOURLY_COLUMNS))
+    hours = pd.to_datetime(answer["hour"], utc=True)
+    done = answer[(hours + timedelta(hours=1) <= pd.Timestamp(fetched_at)).to_numpy()].assign(eth_price_usd=np.nan)
+    quantiles = ("median", "p10", "p90", "max")
+    base = {"mean_gwei": "base_fee_gwei", **{f"{name}_gwei": f"base_fee_{name}_gwei" for name in quantiles}}
+    price = {f"{name}_gwei": f"price_{name}_gwei" for name in ("median", "p10", "p90")}
+    frames = [frame for frame in (_rows(done, "base_fee", base), _rows(done, "gas_price", price)) if len(frame)]
+    if not frames:
+        return pd.DataFrame(columns=list(HOURLY_COLUMNS))
+    rows = pd.concat(frames, ignore_index=True).assign(source=source, fetched_at=fetched_at)
+    return rows[list(HOURLY_COLUMNS)].sort_values(["hour", "kind", "source"]).reset_index(drop=True)
+
+
+def with_eth_prices(fees: pd.DataFrame, closes: Mapping[date, float]) -> pd.DataFrame:
+    """The same hours with a price of ETH where they had none: that of the hour from another source, else the close of
+    the day (`closes`, USD), which is the price at its end and no better for the hours before."""
+    if fees.empty:
+        return fees
+    known = fees[fees["eth_price_usd"].notna()].drop_duplicates("hour")
+    of_hour = dict(zip(known["hour"], known["eth_price_usd"].astype(float), strict=True))
+    prices = fees["eth_price_usd"].astype(float).fillna(fees["hour"].map(of_hour).astype(float))
+    return fees.assign(eth_price_usd=prices.fillna(fees["date"].map(dict(closes)).astype(float)))
 
 
 def daily_fees(hourly: pd.DataFrame, days: DayRange) -> pd.DataFrame:

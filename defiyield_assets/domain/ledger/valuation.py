@@ -11,6 +11,7 @@ from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation,
 
 import pandas as pd
 
+from defiyield_assets.domain.gas.sources import prevailing_fees
 from defiyield_assets.domain.ledger.accounts import CHAIN_NAMES, NATIVE, NATIVE_DECIMALS
 from defiyield_assets.domain.policy import Policy, Token
 from defiyield_assets.errors import SuspiciousDataError
@@ -48,9 +49,11 @@ def decimal_closes(frame: pd.DataFrame, key: str, value: str) -> dict[tuple[str,
 
 
 def eth_prices(gas_fees_daily: pd.DataFrame) -> dict[date, Decimal]:
-    """ETH price in USD by day from `gas_fees_daily`; of several rows of a day the first by (kind, source) with one."""
-    ordered = gas_fees_daily.sort_values(["date", "kind", "source"], kind="stable")
-    ordered = ordered[ordered["eth_price_usd"].notna()].drop_duplicates("date")
+    """ETH price in USD by day from the rows of `gas_fees_daily` that have one: of the source that counts among them the
+    first by kind.
+    """
+    known = prevailing_fees(gas_fees_daily[gas_fees_daily["eth_price_usd"].notna()])
+    ordered = known.sort_values(["date", "kind"], kind="stable").drop_duplicates("date")
     return {day: price for (_, day), price in decimal_closes(ordered.assign(key="eth"), "key", "eth_price_usd").items()}
 
 

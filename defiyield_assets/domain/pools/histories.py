@@ -4,13 +4,14 @@ Lives here: which points are new, which revision a reader sees, whose chart must
 (metrics.py).
 """
 
-from collections.abc import Collection, Iterable
-from datetime import UTC, date, datetime
+from collections.abc import Collection, Iterable, Sequence
+from datetime import date, datetime
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from defiyield_assets.domain.days import DayRange, end_of
+from defiyield_assets.domain.days import DayRange, utc_day
 
 VALUES = ("apy", "apy_base", "apy_reward", "tvl_usd")
 """A difference in one of these makes a revision; `il_7d` does too where both sides know it."""
@@ -20,18 +21,41 @@ VIEW_COLUMNS = (*HISTORY_COLUMNS, "is_hindsight")
 
 
 def history_from_chart(chart: pd.DataFrame, pool_id: str, through: date, seen_at: datetime) -> pd.DataFrame:
-    """The points of one pool's chart up to and including `through`, one per UTC day, in POINT_COLUMNS.
+    """`histories_from_charts` of one pool."""
+    return histories_from_charts([(pool_id, chart, seen_at)], through)
 
-    Of several points on one day the last by timestamp stays. Null, negative and absurd APYs are kept as they came; a
-    negative or infinite TVL becomes unknown. A point whose day was not over at `seen_at` is provisional.
+
+def histories_from_charts(charts: Sequence[tuple[str, pd.DataFrame, datetime]], through: date) -> pd.DataFrame:
+    """The points of pools' charts (id, chart, when it was seen) up to and including `through`, in POINT_COLUMNS.
+
+    One point per pool and UTC day: of several on one day the last by timestamp stays. Null, negative and absurd APYs
+    are kept as they came; a negative or infinite TVL becomes unknown. A point whose day was not over when it was seen
+    is provisional.
     """
-    if chart.empty:
+    told = [(pool_id, chart, seen_at) for pool_id, chart, seen_at in charts if len(chart)]
+    if not told:
         return pd.DataFrame(columns=list(POINT_COLUMNS))
-    kept = chart[chart["date"] <= through].sort_values("ts", kind="stable").drop_duplicates("date", keep="last")
-    points = pd.DataFrame({"pool_id": pool_id, "date": kept["date"]})
-    for column in (*VALUES, "il_7d"):
-        points[column] = _finite(kept[column]) if column in kept else np.nan
-    return _finish(points, "chart", seen_at)
+    lengths = [len(chart) for _, chart, _ in told]
+    rows = pd.concat([chart for _, chart, _ in told], ignore_index=True).assign(
+        chart=np.repeat(np.arange(len(told)), lengths)
+    )
+    stamps, own = rows["ts"].to_numpy(), rows["chart"].to_numpy()
+    if ((stamps[1:] < stamps[:-1]) & (own[1:] == own[:-1])).any():
+        rows = rows.sort_values(["chart", "ts"], kind="stable", ignore_index=True)
+    days = rows["date"].to_numpy()
+    is_last = np.append((days[1:] != days[:-1]) | (own[1:] != own[:-1]), True)
+    kept = rows[is_last & (days <= through)]
+    which = kept["chart"].to_numpy()
+    points = pd.DataFrame(
+        {
+            "pool_id": np.array([pool_id for pool_id, _, _ in told], dtype=object)[which],
+            "date": kept["date"].to_numpy(),
+            **{column: _finite(kept[column]).to_numpy() if column in kept else np.nan for column in (*VALUES, "il_7d")},
+            "seen_at": pd.DatetimeIndex([seen_at for _, _, seen_at in told])[which],
+        }
+    )
+    seen_on = np.array([utc_day(seen_at) for _, _, seen_at in told], dtype=object)[which]
+    return _finish(points, "chart", seen_on)
 
 
 def history_from_snapshot(pools: pd.DataFrame, pool_ids: Collection[str], seen_at: datetime) -> pd.DataFrame:
@@ -46,7 +70,8 @@ def history_from_snapshot(pools: pd.DataFrame, pool_ids: Collection[str], seen_a
     for column in VALUES:
         points[column] = _finite(chosen[column])
     points["il_7d"] = np.nan
-    return _finish(points, "snapshot", seen_at)
+    points["seen_at"] = seen_at
+    return _finish(points, "snapshot", utc_day(seen_at)).sort_values(["pool_id", "date"], ignore_index=True)
 
 
 def merge_points(chart_points: pd.DataFrame, snapshot_points: pd.DataFrame) -> pd.DataFrame:
@@ -94,9 +119,12 @@ def new_revisions(existing: pd.DataFrame, incoming: pd.DataFrame) -> pd.DataFram
     if incoming.duplicated(["pool_id", "date"]).any():
         raise ValueError("incoming points: more than one row for a pool and date")
     batch = incoming.reset_index(drop=True)
+    if existing.empty:
+        batch["revision"] = 0
+        return batch[list(HISTORY_COLUMNS)].sort_values(["pool_id", "date"], ignore_index=True)
     newest, then_newest, highest = _newest(existing, batch)
     is_new = newest["revision"].isna()
-    is_repeat = _same_values(batch, newest) | _same_values(batch, then_newest)
+    is_repeat = same_values(batch, newest) | same_values(batch, then_newest)
     was_provisional = newest["is_provisional"].eq(True)
     incoming_provisional = batch["is_provisional"].astype(bool)
     is_later = _stamps(batch["seen_at"]) >= _stamps(newest["seen_at"])
@@ -154,28 +182,47 @@ def pools_to_request(
     *,
     held: Iterable[str] = (),
     snapshots: pd.DataFrame | None = None,
+    known_by: datetime | None = None,
 ) -> list[str]:
     """Ids whose chart must be asked for, once for the whole range, sorted: new pools, pools with a gap, held pools.
 
     `existing`: stored revisions from 30 days before `days` on; a pool without a row in it before `days.end` is new.
     `snapshots`: the `pools` slices of `days`, whose points need no chart. A gap is a run of more than `gap_days` days
     without a point between 30 days before the range (or the pool's first known point since) and the end of the range.
+    A pool that lacks a day of the range is asked again if by `known_by` (the cutoff before the range) it was new or
+    had a gap: so a range whose rows were lost asks what it asked before, and gets the same points.
     """
     wanted = set(tracked) | set(held)
-    requested = set(held)
-    window = list(days.back(30))
-    seen: dict[str, set[date]] = {pool_id: set() for pool_id in wanted}
-    if len(existing):
-        for pool_id, day in zip(existing["pool_id"], existing["date"], strict=True):
-            if pool_id in seen and day < days.end:
-                seen[pool_id].add(day)
-    requested |= {pool_id for pool_id, dates in seen.items() if not dates}
-    if snapshots is not None and len(snapshots):
-        for pool_id, day in zip(snapshots["pool_id"], snapshots["snapshot_date"], strict=True):
+    fresh = _days_by_pool(snapshots, "snapshot_date", wanted, days)
+    stored = _days_by_pool(existing, "date", wanted, days.back(30))
+    requested = set(held) | _silent(wanted, stored, fresh, days, gap_days)
+    if known_by is not None and len(existing):
+        earlier = existing[_stamps(existing["seen_at"]) <= pd.Timestamp(known_by)]
+        lacking = {pool_id for pool_id in wanted if set(days) - stored[pool_id] - fresh[pool_id]}
+        requested |= lacking & _silent(
+            lacking, _days_by_pool(earlier, "date", lacking, days.back(30)), fresh, days, gap_days
+        )
+    return sorted(requested)
+
+
+def _days_by_pool(rows: pd.DataFrame | None, column: str, pool_ids: set[str], days: DayRange) -> dict[str, set[date]]:
+    """The days of the range for which there are rows, by pool."""
+    seen: dict[str, set[date]] = {pool_id: set() for pool_id in pool_ids}
+    if rows is not None and len(rows):
+        for pool_id, day in zip(rows["pool_id"], rows[column], strict=True):
             if pool_id in seen and day in days:
                 seen[pool_id].add(day)
-    requested |= {pool_id for pool_id in wanted - requested if _longest_silence(seen[pool_id], window) > gap_days}
-    return sorted(requested)
+    return seen
+
+
+def _silent(
+    pool_ids: set[str], stored: dict[str, set[date]], fresh: dict[str, set[date]], days: DayRange, gap_days: int
+) -> set[str]:
+    """Pools that are new, or silent for longer than `gap_days`."""
+    window = list(days.back(30))
+    new = {pool_id for pool_id in pool_ids if not stored[pool_id] - {days.end}}
+    known = {pool_id: stored[pool_id] | fresh[pool_id] for pool_id in pool_ids - new}
+    return new | {pool_id for pool_id, dates in known.items() if _longest_silence(dates, window) > gap_days}
 
 
 def _longest_silence(dates: set[date], window: list[date]) -> int:
@@ -187,16 +234,15 @@ def _longest_silence(dates: set[date], window: list[date]) -> int:
     return longest
 
 
-def _finish(points: pd.DataFrame, source: str, seen_at: datetime) -> pd.DataFrame:
+def _finish(points: pd.DataFrame, source: str, seen_on: date | NDArray[np.object_]) -> pd.DataFrame:
     points["tvl_usd"] = points["tvl_usd"].where(points["tvl_usd"] >= 0)
-    points["is_provisional"] = [end_of(day) > seen_at for day in points["date"]]
+    points["is_provisional"] = (points["date"] >= seen_on).astype(bool)
     points["source"] = source
-    points["seen_at"] = seen_at
-    return points[list(POINT_COLUMNS)].sort_values(["pool_id", "date"]).reset_index(drop=True)
+    return points[list(POINT_COLUMNS)]
 
 
 def _finite(values: pd.Series) -> pd.Series:
-    numbers = pd.to_numeric(values, errors="coerce").astype(float)
+    numbers = values if values.dtype == np.float64 else pd.to_numeric(values, errors="coerce").astype(float)
     return numbers.where(np.isfinite(numbers))
 
 
@@ -207,10 +253,6 @@ def _stamps(values: pd.Series) -> pd.Series:
 def _newest(existing: pd.DataFrame, batch: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
     """Beside each incoming row: the newest stored one, the newest one seen by then, and the highest revision number."""
     key = ["pool_id", "date"]
-    if existing.empty:
-        nothing = pd.DataFrame(np.nan, index=batch.index, columns=list(HISTORY_COLUMNS), dtype=object)
-        nothing["seen_at"] = pd.Series(pd.NaT, index=batch.index).dt.tz_localize(UTC)
-        return nothing, nothing, pd.Series(np.nan, index=batch.index)
     joined = batch[key].assign(row=batch.index, then=_stamps(batch["seen_at"])).merge(existing, on=key)
     joined["stamp"] = _stamps(joined["seen_at"])
     # A later sight beats a higher number: after a range a re-run of one of its days appends an older sight.
@@ -222,7 +264,7 @@ def _newest(existing: pd.DataFrame, batch: pd.DataFrame) -> tuple[pd.DataFrame, 
     return newest, then_newest, highest
 
 
-def _same_values(left: pd.DataFrame, right: pd.DataFrame) -> pd.Series:
+def same_values(left: pd.DataFrame, right: pd.DataFrame) -> pd.Series:
     """Row by row: all values equal, null equal to null; False where the right side has no row."""
     same = right["revision"].notna()
     for column in VALUES:

@@ -7,6 +7,7 @@ Lives here: the headline of each kind of day and the order of the sections. Not 
 from typing import Any
 
 from defiyield_assets.domain.days import cutoff
+from defiyield_assets.domain.outcomes import STAYING, group_by_roots
 from defiyield_assets.domain.reporting.formats import (
     clean,
     is_missing,
@@ -91,10 +92,10 @@ def build_content(inputs: ReportInputs) -> Content:
         paragraphs.append(clean(run["message"], 1_000))
     if status == "optimal" and run is not None and is_missing(run["verified_by"]):
         paragraphs.append("No second solver has confirmed this plan.")
-    if len(inputs.outcomes):
+    care = _care(inputs)
+    if care is not None:
         tone = "warn" if tone in {"good", "calm"} else tone
-        assets = ", ".join(clean(asset, 60) for asset in inputs.outcomes["asset"].iloc[:8])
-        paragraphs.append(f"Read with care: degraded or failed today: {assets}.")
+        paragraphs.append(care)
     return Content(
         day=inputs.day,
         run_id="" if run is None else str(run["run_id"]),
@@ -200,6 +201,22 @@ def _solver_words(run: dict[str, Any]) -> str:
     if not is_missing(run["verified_by"]):
         words += f"; verified by {clean(run['verified_by'], 20)}"
     return words
+
+
+def _care(inputs: ReportInputs) -> str | None:
+    """The assets in trouble by name, and how many rest on them; None without any.
+
+    What is only not configured or not confirmed is listed below, but is no reason to read otherwise.
+    """
+    outcomes = inputs.outcomes[~inputs.outcomes["error_class"].isin(STAYING)]
+    if outcomes.empty:
+        return None
+    own, resting = group_by_roots(dict(zip(outcomes["asset"], outcomes["reason"], strict=True)))
+    named = sorted(own) or sorted(resting)
+    words = f"Read with care: degraded or failed today: {', '.join(clean(name, 60) for name in named[:8])}"
+    words += f" and {len(named) - 8} more" if len(named) > 8 else ""
+    n_resting = sum(map(len, resting.values())) if own else 0
+    return words + (f"; {n_resting} assets rest on them." if n_resting else ".")
 
 
 def _next_section(inputs: ReportInputs, status: str) -> Section:

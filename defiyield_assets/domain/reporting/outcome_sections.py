@@ -5,6 +5,7 @@ Lives here: tables made from the ledger, scores, icebox and outcomes. Not here: 
 
 import pandas as pd
 
+from defiyield_assets.domain.outcomes import group_by_roots
 from defiyield_assets.domain.reporting.formats import (
     UNKNOWN,
     clean,
@@ -35,6 +36,7 @@ ICEBOX_COLUMNS = (
 )
 EVENT_COLUMNS = text("Token", "Event", "Why", "Address")
 FAILURE_COLUMNS = text("Asset", "Status", "What happened", "Recoverable")
+RESTING_COLUMNS = (*text("What"), *numbers("Assets"), *text("Which"))
 
 
 def earned_section(inputs: ReportInputs, names: Names) -> Section:
@@ -168,8 +170,10 @@ def icebox_section(inputs: ReportInputs) -> Section:
 
 
 def failures_section(inputs: ReportInputs) -> Section:
-    """Assets of the day that are degraded or failed."""
+    """Assets of the day that are degraded or failed, and below each what rests on it."""
     title = "Degraded and failed assets"
+    outcomes = records(inputs.outcomes)
+    own, resting = group_by_roots({str(row["asset"]): str(row["reason"]) for row in outcomes})
     rows = tuple(
         (
             clean(row["asset"], 60),
@@ -177,9 +181,17 @@ def failures_section(inputs: ReportInputs) -> Section:
             f"{clean(row['error_class'], 60)}: {clean(row['reason'], 400)}",
             "yes" if bool(row["is_recoverable"]) else "no",
         )
-        for row in records(inputs.outcomes)
+        for row in outcomes
+        if row["asset"] in own
     )
-    if not rows:
+    if not outcomes:
         return Section("failures", title, ("None: every asset of the day is complete.",))
     words = "What is missing here is missing from the plan as well."
-    return Section("failures", title, (words,), tables=(Table(FAILURE_COLUMNS, rows),))
+    tables = [Table(FAILURE_COLUMNS, rows)] if rows else []
+    if resting:
+        listed = tuple(
+            (clean(reason, 400), number(len(assets)), clean(", ".join(assets), 1_000))
+            for reason, assets in sorted(resting.items())
+        )
+        tables.append(Table(RESTING_COLUMNS, listed, caption="What rests on them"))
+    return Section("failures", title, (words,), tables=tuple(tables))

@@ -70,6 +70,7 @@ class Lists:
     market_caps: Mapping[str, float]
     permitted: frozenset[str]
     reserves: Mapping[str, tuple[float, ...]]
+    resolved: Mapping[str, tuple[tuple[str, ...], date | None]]
 
 
 Say = Callable[..., None]
@@ -84,11 +85,16 @@ def prefilter_pools(
     *,
     aliases: Mapping[str, str] | None = None,
     reserves: Mapping[str, tuple[float, ...]] | None = None,
+    markets: pd.DataFrame | None = None,
+    resolved: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """The `prefiltered_pools` slice of a day: every pool of the snapshot with its verdict and all reasons, not only
     the first.
 
-    `registry`: the day's `token_registry`. `bars`: `daily_bars` of the last week, for market capitalisations.
+    `registry`: the day's `token_registry`. `bars`: `daily_bars` of the last week, for market capitalisations;
+    `markets`: `coin_markets` of the same days, which stand in where bars tell none.
+    `resolved`: `resolved_underlyings` of the day, for pools whose vendor names no token, and for maturities that no
+    override states.
     `aliases`: old pool id -> today's, applied to the overrides. `reserves`: USD value of each token in a pool, where
     known. A pool override in force wins for role, underlyings, maturity, access and days to leave. Without one, a
     pool of several tokens (or of exposure `multi`) is `liquidity`; a single token is `lend` where supply and borrow
@@ -104,9 +110,10 @@ def prefilter_pools(
         policy.token_by_address(),
         dict(zip(zip(registry["chain"], registry["address"], strict=True), registry["verdict"], strict=True)),
         barred_symbols(policy),
-        latest_market_caps(bars, day),
+        latest_market_caps(bars, day, markets=markets),
         permissions(policy),
         reserves or {},
+        _resolutions(resolved, day),
     )
     overrides = overrides_in_force(policy.pool_overrides, day, aliases)
     today = pools[pools["snapshot_date"] == day]
@@ -120,10 +127,9 @@ def prefilter_pools(
 
 
 def _facts(row: Mapping[Any, Any], override: PoolOverride, lists: Lists) -> PoolFacts:
-    listed = override.underlying_addresses
-    addresses = (
-        tuple(address.lower() for address in listed) if listed else tuple(json.loads(row["underlying_addresses_json"]))
-    )
+    found, maturity = lists.resolved.get(row["pool_id"], ((), None))
+    listed = override.underlying_addresses or tuple(json.loads(row["underlying_addresses_json"])) or found
+    addresses = tuple(address.lower() for address in listed)
     supply, tvl = _known(row["total_supply_usd"]), _known(row["tvl_usd"])
     tokens = [lists.tokens[key] for address in addresses if (key := (row["chain"], address)) in lists.tokens]
     slowest = max((token.exit_days for token in tokens), default=0)
@@ -137,11 +143,23 @@ def _facts(row: Mapping[Any, Any], override: PoolOverride, lists: Lists) -> Pool
         size_usd=tvl if supply is None else supply,
         is_size_lower_bound=supply is None,
         exit_days=slowest if override.exit_days is None else override.exit_days,
-        maturity=override.maturity,
+        maturity=override.maturity or maturity,
         access=override.access,
         has_apy=_known(row["apy"]) is not None,
         is_stale=bool(row["is_stale"]),
     )
+
+
+def _resolutions(resolved: pd.DataFrame | None, day: date) -> dict[str, tuple[tuple[str, ...], date | None]]:
+    """Pool -> underlying addresses and maturity, as the day's resolvers found them."""
+    if resolved is None or resolved.empty:
+        return {}
+    found: dict[str, tuple[tuple[str, ...], date | None]] = {}
+    for row in resolved[resolved["date"] == day].to_dict("records"):
+        addresses, maturity = found.get(row["pool_id"], ((), None))
+        stated = None if pd.isna(row["maturity"]) else row["maturity"]
+        found[row["pool_id"]] = ((*addresses, row["address"]), maturity or stated)
+    return found
 
 
 def _role(exposure: str | None, addresses: tuple[str, ...], *, has_legs: bool) -> str:

@@ -5,6 +5,8 @@ Lives here: wiring of domain/allocation. Not here: the model, the replay, or its
 """
 
 import json
+from datetime import date
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -12,8 +14,10 @@ import pandas as pd
 from defiyield_assets.domain.allocation.plan import plan_allocation
 from defiyield_assets.domain.allocation.problem import build_problem
 from defiyield_assets.domain.days import DayRange
-from defiyield_assets.domain.reporting.content import PUBLISHED
+from defiyield_assets.domain.reporting.content import NO_PLAN, PUBLISHED
 from defiyield_assets.orchestration.declarations import OWNERS, daily_asset, watched
+from defiyield_assets.orchestration.degradation import declare_step
+from defiyield_assets.orchestration.failures import why_ledger_is_unknown
 from defiyield_assets.orchestration.partitions import DAILY, single_day
 from defiyield_assets.orchestration.plan_inputs import plan_inputs
 from defiyield_assets.orchestration.policies import DAY_BY_DAY
@@ -41,6 +45,8 @@ PLAN_DEPS = (
     "policy_snapshot",
     "allocation_snapshot",
 )
+
+declare_step("allocation", [table.name for table, _ in PLAN_TABLES], PLAN_DEPS)
 
 
 @dg.multi_asset(
@@ -72,6 +78,27 @@ def allocation_assets(
     return watched("allocation")(_plan)(context, warehouse=warehouse)  # type: ignore[no-any-return]
 
 
+def _no_plan(
+    warehouse: WarehouseResource, day: date, why: str
+) -> tuple[dg.MaterializeResult, dg.MaterializeResult, dg.MaterializeResult]:
+    """The tables of a day without a plan: nothing is planned on balances that nobody knows."""
+    runs, allocations, steps = (
+        report(
+            writes.replace_slice(
+                warehouse.engine,
+                table,
+                pd.DataFrame(columns=[column.name for column in table.columns]),
+                DayRange.of(day),
+            ),
+            asset=table.name,
+            status=NO_PLAN,
+            why=why,
+        )
+        for table, _ in PLAN_TABLES
+    )
+    return runs, allocations, steps
+
+
 def _plan(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource
 ) -> tuple[dg.MaterializeResult, dg.MaterializeResult, dg.MaterializeResult]:
@@ -79,6 +106,9 @@ def _plan(
     only = DayRange.of(day)
     for table, _ in PLAN_TABLES:  # a plan of an earlier attempt must not outlive this one
         writes.replace_slice(engine, table, pd.DataFrame(columns=[column.name for column in table.columns]), only)
+    unknown = why_ledger_is_unknown(engine, day)
+    if unknown is not None:
+        return _no_plan(warehouse, day, unknown)
     require_sound_ledger(warehouse, day)
     stored = reads.read_days(engine, schema.allocation_snapshot, only)
     inputs = plan_inputs(warehouse, day)
@@ -127,10 +157,13 @@ def plan_executions(
     day, engine = single_day(context), warehouse.engine
     only = DayRange.of(day)
     require_replayed(warehouse, day)
-    run = reads.read_days(engine, schema.allocation_runs, only).iloc[0]
+    runs = reads.read_days(engine, schema.allocation_runs, only)
+    run: dict[Any, Any] = {"run_id": "none", "status": NO_PLAN} if runs.empty else runs.iloc[0].to_dict()
     steps = reads.read_days(engine, schema.allocation_steps, only)
     moving = steps[steps["step_type"] != "HOLD"]
-    if market.simulation is None:
+    if runs.empty:
+        status, sent, message = "not_published", 0, "no plan was made: nothing was sent"
+    elif market.simulation is None:
         status, sent, message = "advice_only", 0, "a live market is only advised: nothing was sent"
     elif run["method"] == "lp":
         status, sent, message = "not_published", 0, "method lp only screens: its plan is not for execution"

@@ -22,6 +22,9 @@ bookkeeping = [
             "spec": "vendors.md",
         },
     )
-    for table in (schema.raw_fetches, schema.raw_bodies, schema.asset_outcomes, schema.account_cursors)
+    for table in (
+        *(schema.raw_fetches, schema.raw_bodies, schema.vendor_usage, schema.vendor_paces),
+        *(schema.asset_outcomes, schema.account_cursors),
+    )
 ]
-"""One row per vendor request, the bodies, outcomes of assets, and how far wallets were read."""
+"""Requests, their bodies, what of the vendors' budgets is used, outcomes of assets, and how far wallets were read."""

@@ -46,17 +46,18 @@ def pool_forecasts(context: dg.AssetExecutionContext, warehouse: WarehouseResour
     Vintages are never overwritten by a run of another day; a pool without a forecast is named with the reason.
     """
     days, engine = day_range(context), warehouse.engine
-    revisions = reads.pool_history_revisions(engine, days.back(HISTORY_DAYS))
     tracked = tracked_on(warehouse, days)
     frames, skipped = [], []
-    for day in days:
-        view = known_view(revisions[revisions["date"] <= day], cutoff(day))
-        parameters = warehouse.policy(day).parameters
-        followed = set(tracked.loc[tracked["date"] == day, "pool_id"])
-        view = winsorise_history(view[view["pool_id"].isin(followed)].reset_index(drop=True), parameters)
-        forecasts, left_out = forecast_pools(view, day, parameters, HORIZONS)
-        frames.append(forecasts)
-        skipped.append(left_out)
+    for span, aliases in warehouse.alias_spans(days):
+        revisions = reads.pool_history_revisions(engine, span.back(HISTORY_DAYS), aliases=aliases)
+        for day in span:
+            view = known_view(revisions[revisions["date"] <= day], cutoff(day))
+            parameters = warehouse.policy(day).parameters
+            followed = set(tracked.loc[tracked["date"] == day, "pool_id"])
+            view = winsorise_history(view[view["pool_id"].isin(followed)].reset_index(drop=True), parameters)
+            forecasts, left_out = forecast_pools(view, day, parameters, HORIZONS)
+            frames.append(forecasts)
+            skipped.append(left_out)
     frame = pd.concat(frames, ignore_index=True)
     left_out = pd.concat(skipped, ignore_index=True)
     reasons = {str(code): int(n) for code, n in left_out["reason_code"].value_counts().items()}
@@ -102,15 +103,17 @@ def forecast_scores(context: dg.AssetExecutionContext, warehouse: WarehouseResou
     loss.
     """
     days, engine = day_range(context), warehouse.engine
-    span = days.back(max(HORIZONS) + 1)
-    forecasts = reads.read_days(engine, schema.pool_forecasts, span)
-    gas = reads.read_days(engine, schema.gas_forecasts, span)
-    gas_actuals = reads.read_days(engine, schema.gas_fees_daily, span)
-    revisions = reads.pool_history_revisions(engine, span)
+    due = days.back(max(HORIZONS) + 1)
+    forecasts = reads.read_days(engine, schema.pool_forecasts, due)
+    gas = reads.read_days(engine, schema.gas_forecasts, due)
+    gas_actuals = reads.read_days(engine, schema.gas_fees_daily, due)
     frames = []
-    for day in days:
-        actuals = known_view(revisions[revisions["date"] <= day], cutoff(day))
-        frames.append(score_forecasts(forecasts, actuals, day))
-        frames.append(score_gas_forecasts(gas, gas_actuals[gas_actuals["date"] <= day], day))
+    for span, aliases in warehouse.alias_spans(days):
+        revisions = reads.pool_history_revisions(engine, span.back(max(HORIZONS) + 1), aliases=aliases)
+        named = forecasts.assign(pool_id=forecasts["pool_id"].replace(aliases))
+        for day in span:
+            actuals = known_view(revisions[revisions["date"] <= day], cutoff(day))
+            frames.append(score_forecasts(named, actuals, day))
+            frames.append(score_gas_forecasts(gas, gas_actuals[gas_actuals["date"] <= day], day))
     frame = pd.concat(frames, ignore_index=True)
     return report(writes.replace_slice(engine, schema.forecast_scores, frame, DayRange(days.start, days.end)), frame)

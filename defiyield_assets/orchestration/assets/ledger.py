@@ -3,6 +3,7 @@
 Lives here: wiring of domain/ledger. Not here: plans; the ledger never reads one, the world in between is the chain.
 """
 
+from collections.abc import Mapping
 from datetime import date
 
 import dagster as dg
@@ -17,9 +18,11 @@ from defiyield_assets.domain.ledger.ordinals import merge_views
 from defiyield_assets.domain.ledger.positions import pool_positions as build_positions
 from defiyield_assets.domain.ledger.postings import build_postings
 from defiyield_assets.domain.ledger.valuation import Prices, eth_prices
+from defiyield_assets.domain.outcomes import LEDGER_NOT_READ
 from defiyield_assets.domain.policy import Wallet
 from defiyield_assets.domain.pools.histories import known_view
 from defiyield_assets.orchestration.declarations import daily_asset
+from defiyield_assets.orchestration.failures import why_ledger_is_unknown
 from defiyield_assets.orchestration.partitions import FIRST_DAY, YESTERDAY, day_before, rolling, single_day
 from defiyield_assets.orchestration.policies import DAY_BY_DAY, RETRY_INGESTION
 from defiyield_assets.orchestration.reporting import report
@@ -46,29 +49,39 @@ def prices_of(warehouse: WarehouseResource, days: DayRange) -> Prices:
     )
 
 
-def _first_block(warehouse: WarehouseResource, wallet: Wallet, day: date) -> int:
-    """Where to read a wallet's history from: below its cursor, or from the beginning when the day was read before."""
+def _cursor_before(warehouse: WarehouseResource, wallet: Wallet, day: date) -> int | None:
+    """The highest block read by the newest run of an earlier day; None when no earlier day was read."""
     cursors = reads.read_all(
         warehouse.engine, schema.account_cursors, where={"chain_id": wallet.chain_id, "wallet": wallet.address}
     )
-    if cursors.empty or cursors["read_through"].min() >= day:
-        return 0
-    return max(0, int(cursors["last_block"].min()) - OVERLAP_BLOCKS)
+    earlier = cursors[cursors["read_through"] < day]
+    if earlier.empty:
+        return None
+    return int(earlier.loc[earlier["read_through"] == earlier["read_through"].max(), "last_block"].min())
 
 
-def _cursors(transactions: pd.DataFrame, wallets: tuple[Wallet, ...], day: date) -> pd.DataFrame:
+def _first_block(warehouse: WarehouseResource, wallet: Wallet, day: date) -> int:
+    """Where to read a wallet's history from: below the cursor of the day before, whatever was read after it.
+
+    So a day that is read again asks what it asked before; without an earlier day it is the beginning.
+    """
+    return max(0, (_cursor_before(warehouse, wallet, day) or 0) - OVERLAP_BLOCKS)
+
+
+def _cursors(warehouse: WarehouseResource, transactions: pd.DataFrame, day: date) -> pd.DataFrame:
+    """The day's cursor of each wallet: the highest block with a transaction of its own by the end of the day."""
     rows = []
-    for wallet in wallets:
+    for wallet in warehouse.policy(day).wallets:
         own = transactions[
             (transactions["from_address"] == wallet.address) | (transactions["to_address"] == wallet.address)
         ]
-        last = int(own.loc[own["date"] <= day, "block_number"].max()) if (own["date"] <= day).any() else 0
+        blocks = own.loc[own["date"] <= day, "block_number"]
         rows.append(
             {
                 "chain_id": wallet.chain_id,
                 "wallet": wallet.address,
                 "kind": "all",
-                "last_block": last,
+                "last_block": max([_cursor_before(warehouse, wallet, day) or 0, *blocks.astype(int)]),
                 "read_through": day,
             }
         )
@@ -100,7 +113,8 @@ def account_transactions(
         variable, adds = KEY_VARIABLES["etherscan"]
         receipt = writes.insert_missing(engine, schema.account_transactions, pd.DataFrame(columns=columns))
         reason = f"no {variable}: without it no {adds}" if wallets else "no wallet is configured in accounts.yaml"
-        return report(receipt, degraded=reason)
+        instead = "what we hold is not known, so there is no net asset value and no plan; everything else still comes"
+        return report(receipt, degraded=f"{reason}; {instead}", degraded_by=LEDGER_NOT_READ)
 
     async def question(gateway: Gateway) -> list[pd.DataFrame]:
         client = Etherscan(gateway)
@@ -114,9 +128,7 @@ def account_transactions(
     writes.insert_missing(engine, schema.account_transactions, frame[frame["date"] < day].reset_index(drop=True))
     own = frame[frame["date"] == day].reset_index(drop=True)
     receipt = writes.replace_slice(engine, schema.account_transactions, own, only)
-    known = reads.read_all(engine, schema.account_cursors)
-    if known.empty or known["read_through"].max() < day:
-        writes.upsert(engine, schema.account_cursors, _cursors(frame, wallets, day))
+    writes.upsert(engine, schema.account_cursors, _cursors(warehouse, frame, day))
     return report(receipt, own, transactions=int(own["tx_hash"].nunique()))
 
 
@@ -226,15 +238,25 @@ def daily_balances(context: dg.AssetExecutionContext, warehouse: WarehouseResour
 
 
 def _apys_known(warehouse: WarehouseResource, pool_ids: list[str], day: date) -> pd.DataFrame:
-    """APY of each pool and day up to `day`, as known at the cutoff of that very day."""
-    revisions = reads.pool_history_revisions(warehouse.engine, DayRange(BEGINNING, day), pool_ids)
-    if revisions.empty:
-        return revisions[["pool_id", "date", "apy"]]
-    if not (revisions["revision"] > 0).any():
-        return revisions[["pool_id", "date", "apy"]]
-    days: list[date] = sorted(set(revisions["date"]))
-    views = [known_view(revisions[revisions["date"] == known], cutoff(known)) for known in days]
-    return pd.concat(views, ignore_index=True)[["pool_id", "date", "apy"]]
+    """APY of each pool and day up to `day`, as known at the cutoff of that very day.
+
+    A pool that we entered under an id that is gone goes on under that id with what is told of today's.
+    """
+    aliases = warehouse.aliases(day)
+    todays = {aliases.get(pool_id, pool_id) for pool_id in pool_ids}
+    revisions = reads.pool_history_revisions(warehouse.engine, DayRange(BEGINNING, day), todays, aliases)
+    if (revisions["revision"] > 0).any():
+        days: list[date] = sorted(set(revisions["date"]))
+        views = [known_view(revisions[revisions["date"] == known], cutoff(known)) for known in days]
+        revisions = pd.concat(views, ignore_index=True)
+    return under_own_ids(revisions[["pool_id", "date", "apy"]], pool_ids, aliases)
+
+
+def under_own_ids(rows: pd.DataFrame, pool_ids: list[str], aliases: Mapping[str, str]) -> pd.DataFrame:
+    """Rows of today's pool ids under the ids that are asked for; of two ids of one pool each gets its own copy."""
+    todays = [aliases.get(pool_id, pool_id) for pool_id in pool_ids]
+    asked = pd.DataFrame({"asked_id": pool_ids, "pool_id": todays}, dtype=object)  # also without any pool
+    return rows.merge(asked, on="pool_id").drop(columns="pool_id").rename(columns={"asked_id": "pool_id"})[list(rows)]
 
 
 @daily_asset(
@@ -279,9 +301,15 @@ def pool_positions(context: dg.AssetExecutionContext, warehouse: WarehouseResour
     ],
 )
 def nav_daily(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
-    """Net asset value and what moved it: flows, income, expenses, prices; the parts add up exactly."""
+    """Net asset value and what moved it: flows, income, expenses, prices; the parts add up exactly.
+
+    A day of which nobody was asked what our wallets did has none.
+    """
     day, engine = single_day(context), warehouse.engine
     only, before = DayRange.of(day), DayRange.of(day_before(day))
+    if why_ledger_is_unknown(engine, day) is not None:
+        empty = pd.DataFrame(columns=[column.name for column in schema.nav_daily.columns])
+        return report(writes.replace_slice(engine, schema.nav_daily, empty, only))
     frame = build_nav(
         day,
         balances=reads.read_days(engine, schema.daily_balances, only),
@@ -328,16 +356,21 @@ def yield_attribution(context: dg.AssetExecutionContext, warehouse: WarehouseRes
     positions = reads.read_days(engine, schema.pool_positions, only)
     previous = reads.read_days(engine, schema.pool_positions, before)
     pool_ids = sorted(set(positions["pool_id"]) | set(previous["pool_id"]))
-    advertised = reads.pool_histories(engine, before, cutoff(before.end), pool_ids) if pool_ids else positions
+    aliases = warehouse.aliases(day)
+    todays = {aliases.get(pool_id, pool_id) for pool_id in pool_ids}
+    told = reads.pool_histories(engine, before, cutoff(before.end), todays, aliases)[["pool_id", "apy"]]
+    advertised = under_own_ids(told, pool_ids, aliases)
     horizon = warehouse.policy(day).parameters.horizon_days
     expected = reads.read_days(engine, schema.pool_forecasts, before, where={"target": "apy", "horizon_days": horizon})
+    expected = expected.assign(pool_id=expected["pool_id"].replace(aliases))
+    expected = under_own_ids(expected[["pool_id", "mean"]], pool_ids, aliases)
     frame = attribute_yield(
         day,
         positions=positions,
         previous_positions=previous,
         postings=reads.read_days(engine, schema.ledger_postings, only),
         prices=prices_of(warehouse, only),
-        advertised=dict(zip(advertised["pool_id"], advertised["apy"], strict=True)) if pool_ids else {},
+        advertised=dict(zip(advertised["pool_id"], advertised["apy"], strict=True)),
         forecasts=dict(zip(expected["pool_id"], expected["mean"], strict=True)),
     )
     return report(writes.replace_slice(engine, schema.yield_attribution, frame, only), frame)

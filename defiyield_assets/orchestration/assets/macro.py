@@ -3,11 +3,13 @@
 import dagster as dg
 import pandas as pd
 
+from defiyield_assets.domain.outcomes import NOT_CONFIGURED
 from defiyield_assets.orchestration.declarations import daily_asset
+from defiyield_assets.orchestration.freshness import DAILY_BY_0300
 from defiyield_assets.orchestration.partitions import day_range
 from defiyield_assets.orchestration.policies import ONE_RUN, RETRY_INGESTION
 from defiyield_assets.orchestration.reporting import report
-from defiyield_assets.orchestration.resources import MarketResource, WarehouseResource
+from defiyield_assets.orchestration.resources import MarketResource, WarehouseResource, settled_window
 from defiyield_assets.settings import KEY_VARIABLES, load_settings
 from defiyield_assets.sources.fred import Fred
 from defiyield_assets.sources.transport import Gateway
@@ -26,6 +28,7 @@ LOOKBACK_DAYS = 30
     kinds=("python", "sql"),
     retry=RETRY_INGESTION,
     pool="fred",
+    freshness=DAILY_BY_0300,
 )
 def macro_series(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource
@@ -36,14 +39,16 @@ def macro_series(
     if not market.has_key("fred"):
         variable, adds = KEY_VARIABLES["fred"]
         return report(
-            writes.upsert(engine, schema.macro_series, empty), degraded=f"no {variable}: without it no {adds}"
+            writes.upsert(engine, schema.macro_series, empty),
+            degraded=f"no {variable}: without it no {adds}",
+            degraded_by=NOT_CONFIGURED,
         )
     series = [name.strip() for name in load_settings().fred_series.split(",") if name.strip()]
     span = days.back(LOOKBACK_DAYS)
 
     async def question(gateway: Gateway) -> list[pd.DataFrame]:
         client = Fred(gateway)
-        answers = [await client.observations(name, span.start, span.end) for name in series]
+        answers = [await client.observations(name, span.start, span.end, reuse=settled_window(days)) for name in series]
         return [answer.rows.assign(fetched_at=answer.fetched_at) for answer in answers]
 
     answers = [answer for answer in market.ask(engine, days.end, question) if len(answer)]

@@ -16,6 +16,7 @@ from defiyield_assets.domain.selection.prefilter import prefilter_pools
 from defiyield_assets.domain.selection.registry import build_token_registry
 from defiyield_assets.errors import SuspiciousDataError
 from defiyield_assets.orchestration.declarations import OWNERS, daily_asset, watched
+from defiyield_assets.orchestration.degradation import declare_step
 from defiyield_assets.orchestration.partitions import DAILY, YESTERDAY, day_before, day_range, rolling, single_day
 from defiyield_assets.orchestration.policies import DAY_BY_DAY, ONE_RUN
 from defiyield_assets.orchestration.reporting import report, table_schema
@@ -59,6 +60,8 @@ def token_registry(context: dg.AssetExecutionContext, warehouse: WarehouseResour
         "pools",
         "token_registry",
         dg.AssetDep("daily_bars", partition_mapping=rolling(MARKET_CAP_DAYS)),
+        dg.AssetDep("coin_markets", partition_mapping=rolling(MARKET_CAP_DAYS)),
+        "resolved_underlyings",
         "policy_snapshot",
         "pool_aliases",
     ],
@@ -79,6 +82,8 @@ def prefiltered_pools(context: dg.AssetExecutionContext, warehouse: WarehouseRes
                 warehouse.policy(day),
                 day,
                 aliases=warehouse.aliases(day),
+                markets=reads.read_days(engine, schema.coin_markets, only.back(MARKET_CAP_DAYS)),
+                resolved=reads.read_days(engine, schema.resolved_underlyings, only),
             )
         )
     frame = pd.concat(frames, ignore_index=True)
@@ -90,6 +95,9 @@ def prefiltered_pools(context: dg.AssetExecutionContext, warehouse: WarehouseRes
         passed=len(passed),
         rejected_by={str(code): int(n) for code, n in reasons.items() if code},
     )
+
+
+declare_step("icebox", ["icebox_events", "icebox"], ["daily_bars", "policy_snapshot"])
 
 
 @dg.multi_asset(

@@ -8,14 +8,18 @@ import dagster as dg
 import pandas as pd
 
 from defiyield_assets.domain.canonical import content_hash
+from defiyield_assets.domain.outcomes import NOT_CONFIGURED
 from defiyield_assets.domain.policy_codec import policy_to_json
 from defiyield_assets.domain.prices.instruments import build_instruments
 from defiyield_assets.orchestration.declarations import OWNERS, daily_asset, watched
+from defiyield_assets.orchestration.degradation import declare_step
 from defiyield_assets.orchestration.partitions import DAILY, day_range
 from defiyield_assets.orchestration.policies import ONE_RUN
 from defiyield_assets.orchestration.reporting import report
 from defiyield_assets.orchestration.resources import MarketResource, PolicyResource, WarehouseResource
 from defiyield_assets.store import schema, writes
+
+declare_step("migrations", ["migrations"], ())
 
 
 @dg.asset(
@@ -103,6 +107,7 @@ def pool_contracts(context: dg.AssetExecutionContext, warehouse: WarehouseResour
         degraded="no pool contract is known: the ledger recognises no deposit (policy.yaml, pool_contracts)"
         if frame.empty
         else None,
+        degraded_by=NOT_CONFIGURED,
     )
 
 

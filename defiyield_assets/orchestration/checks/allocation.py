@@ -8,7 +8,8 @@ from datetime import date
 import dagster as dg
 
 from defiyield_assets.domain.days import DayRange
-from defiyield_assets.domain.reporting.content import PUBLISHED
+from defiyield_assets.domain.reporting.content import NO_PLAN, PUBLISHED
+from defiyield_assets.orchestration.failures import why_ledger_is_unknown
 from defiyield_assets.orchestration.partitions import DAILY
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.orchestration.verification import replay_stored_plan
@@ -25,6 +26,8 @@ def plan_replay(context: dg.AssetCheckExecutionContext, warehouse: WarehouseReso
     day = date.fromisoformat(context.partition_key)
     engine, only = warehouse.engine, DayRange.of(day)
     runs = reads.read_days(engine, schema.allocation_runs, only)
+    if runs.empty and why_ledger_is_unknown(engine, day) is not None:
+        return dg.AssetCheckResult(passed=True, metadata={"status": NO_PLAN, "replayed": False})
     if len(runs) == 1 and runs.iloc[0]["status"] not in PUBLISHED:
         return dg.AssetCheckResult(passed=True, metadata={"status": str(runs.iloc[0]["status"]), "replayed": False})
     result = replay_stored_plan(warehouse, day)

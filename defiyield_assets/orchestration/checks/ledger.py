@@ -9,6 +9,7 @@ from datetime import date
 import dagster as dg
 
 from defiyield_assets.domain.ledger.checks import Violation
+from defiyield_assets.orchestration.failures import why_ledger_is_unknown
 from defiyield_assets.orchestration.partitions import DAILY
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.orchestration.verification import balance_violations, nav_violations, posting_violations
@@ -40,7 +41,13 @@ def postings_sum_to_zero(context: dg.AssetCheckExecutionContext, warehouse: Ware
 def balances_equal_the_chain(
     context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource
 ) -> dg.AssetCheckResult:
-    """Every wallet balance equals the chain's to the base unit; differences of untrusted tokens are doubts only."""
+    """Every wallet balance equals the chain's to the base unit; differences of untrusted tokens are doubts only.
+
+    Where nobody was asked what the wallets did there is nothing to compare: a warning, and no plan is made anyway.
+    """
+    unknown = why_ledger_is_unknown(warehouse.engine, _day(context))
+    if unknown is not None:
+        return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN, description=unknown)
     return _verdict(*balance_violations(warehouse, _day(context)))
 
 

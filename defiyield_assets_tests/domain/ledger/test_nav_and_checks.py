@@ -419,7 +419,7 @@ def test_one_spelling_per_number() -> None:
 def test_eth_price_is_the_first_that_is_known() -> None:
     day = START
     rows = [(day, "gas_price", "a", 3.0), (day, "base_fee", "b", None), (day + timedelta(days=1), "base_fee", "b", 2.5)]
-    frame = pd.DataFrame(rows, columns=["date", "kind", "source", "eth_price_usd"])
+    frame = pd.DataFrame(rows, columns=["date", "kind", "source", "eth_price_usd"]).assign(n_hours=24)
     assert eth_prices(frame) == {day: Decimal("3.0"), day + timedelta(days=1): Decimal("2.5")}
 
 

@@ -13,6 +13,7 @@ from defiyield_assets.domain.pools.histories import (
     HISTORY_COLUMNS,
     VIEW_COLUMNS,
     chart_findings,
+    histories_from_charts,
     history_from_chart,
     history_from_snapshot,
     known_view,
@@ -261,3 +262,29 @@ def test_days_before_the_first_verdict_follow_what_is_followed_now() -> None:
     nothing = tracked_pools(prefiltered.iloc[0:0], held, DayRange.of(DAY))
     assert nothing.empty
     assert list(nothing.columns) == ["date", "pool_id"]
+
+
+def test_a_range_whose_rows_were_lost_asks_what_it_asked_before() -> None:
+    """A pool that was new on the day has rows before it now; if the day's own is gone, its chart is needed again."""
+    only, before = DayRange.of(DAY), cutoff(YESTERDAY)
+    history = revisions({"p": [0.01, 0.02]}, seen_at=market_stamp(DAY))
+    assert pools_to_request(["p"], history, only, 3, known_by=before) == [], "all is there"
+    lost = history[history["date"] != DAY]
+    assert pools_to_request(["p"], lost, only, 3) == []
+    assert pools_to_request(["p"], lost, only, 3, known_by=before) == ["p"]
+    snapshot = pd.DataFrame({"pool_id": ["p"], "snapshot_date": [DAY]})
+    assert pools_to_request(["p"], lost, only, 3, known_by=before, snapshots=snapshot) == [], "the snapshot has the day"
+    followed = lost.assign(seen_at=market_stamp(YESTERDAY))
+    assert pools_to_request(["p"], followed, only, 3, known_by=before) == [], "one silent day is no reason to ask"
+
+
+def test_charts_of_many_pools_are_each_read_as_if_alone() -> None:
+    seen = (market_stamp(DAY), at(DAY, 6))
+    first = chart((at(DAY, 20), 0.02), (at(DAY, 5), 0.01), (at(YESTERDAY, 23), None))
+    second = chart((at(DAY, 5), 0.03))
+    together = histories_from_charts(
+        [("p", first, seen[0]), ("none", first.iloc[:0], seen[0]), ("q", second, seen[1])], DAY
+    )
+    alone = [history_from_chart(first, "p", DAY, seen[0]), history_from_chart(second, "q", DAY, seen[1])]
+    pd.testing.assert_frame_equal(together, pd.concat(alone, ignore_index=True))
+    assert together["is_provisional"].tolist() == [False, False, True]

@@ -13,7 +13,7 @@ from defiyield_assets.domain.prices.curation import (
     BAR_COLUMNS,
     curate_daily_bars,
     latest_market_caps,
-    source_disagreements,
+    price_disagreements,
 )
 from defiyield_assets.domain.prices.instruments import INSTRUMENT_COLUMNS, build_instruments
 from defiyield_assets.store import schema
@@ -60,10 +60,24 @@ def close(token: Token = USDC, day: date = DAY, **more: Any) -> dict[str, Any]:
     return row | more
 
 
-def curate(bars: list[dict[str, Any]], closes: list[dict[str, Any]], days: DayRange = ONE) -> pd.DataFrame:
-    frame = curate_daily_bars(
-        pd.DataFrame(bars, columns=CMC_COLUMNS), pd.DataFrame(closes, columns=CLOSE_COLUMNS), INSTRUMENTS, days
-    )
+def told(
+    bars: list[dict[str, Any]], closes: list[dict[str, Any]], gecko: list[dict[str, Any]] | None = None
+) -> dict[str, pd.DataFrame]:
+    """The vendors' tables, as one hands them to the curation; the order of the vendors does not matter."""
+    return {
+        "defillama_coins": pd.DataFrame(closes, columns=CLOSE_COLUMNS),
+        "coingecko": pd.DataFrame(gecko or [], columns=CMC_COLUMNS),
+        "coinmarketcap": pd.DataFrame(bars, columns=CMC_COLUMNS),
+    }
+
+
+def curate(
+    bars: list[dict[str, Any]],
+    closes: list[dict[str, Any]],
+    days: DayRange = ONE,
+    gecko: list[dict[str, Any]] | None = None,
+) -> pd.DataFrame:
+    frame = curate_daily_bars(told(bars, closes, gecko), INSTRUMENTS, days)
     require_valid(schema.daily_bars, frame)
     return frame
 
@@ -142,13 +156,61 @@ def test_the_latest_of_two_answers_for_a_day_counts_whatever_the_order() -> None
     assert curate([], [early, late])["close"].tolist() == [0.7]
 
 
-def test_disagreeing_sources_are_named() -> None:
-    bars = pd.DataFrame([cmc(), cmc(DAI, close=1.0)], columns=CMC_COLUMNS)
-    closes = pd.DataFrame([close(), close(DAI, close=0.95)], columns=CLOSE_COLUMNS)
-    found = source_disagreements(bars, closes, ONE)
-    assert found["instrument_id"].tolist() == [DAI.instrument_id]
-    assert found["difference"].iloc[0] == pytest.approx(0.05)
-    assert source_disagreements(bars.iloc[0:0], closes, ONE).empty
+def test_coinmarketcap_comes_before_coingecko_and_coingecko_before_defillama() -> None:
+    assert curate([cmc(close=1.0)], [close()], gecko=[cmc(close=0.995)])["source"].tolist() == ["coinmarketcap"]
+    frame = curate([], [close()], gecko=[cmc(close=0.995, market_cap_usd=3e9)])
+    assert frame[["source", "quality", "close", "low", "market_cap_usd", "volume_source"]].values.tolist() == [
+        ["coingecko", "full", 0.995, 0.99, 3e9, "coingecko"]
+    ]
+    assert curate([cmc(close=0.0)], [close()], gecko=[cmc(close=0.0)])["source"].tolist() == ["defillama_coins"]
+
+
+def test_a_coingecko_day_without_candles_is_a_close_with_its_market_cap() -> None:
+    frame = curate([], [], gecko=[cmc(open=None, high=None, low=None, close=0.998, market_cap_usd=2e9)])
+    row = frame.iloc[0]
+    assert (row["source"], row["quality"], row["close"], row["market_cap_usd"]) == (
+        "coingecko",
+        "close_only",
+        0.998,
+        2e9,
+    )
+    assert frame[["open", "high", "low"]].isna().all(axis=None)
+
+
+def test_any_two_of_three_sources_that_disagree_are_named() -> None:
+    answers = told([cmc(), cmc(DAI, close=1.0)], [close(), close(DAI, close=0.95)], [cmc(DAI, close=0.9999)])
+    found, n_pairs = price_disagreements(answers, ONE)
+    assert n_pairs == 4, "USDC in two, DAI in three"
+    assert found["instrument_id"].tolist() == [DAI.instrument_id] * 2
+    assert found[["first_source", "second_source"]].values.tolist() == [
+        ["coingecko", "defillama_coins"],
+        ["coinmarketcap", "defillama_coins"],
+    ]
+    assert found["difference"].tolist() == pytest.approx([0.95 / 0.9999 - 1, -0.05])
+    nothing, none = price_disagreements(told([], [close()]), ONE)
+    assert (len(nothing), none) == (0, 0)
+
+
+@pytest.mark.parametrize(("second", "is_apart"), [(0.99, False), (0.98999, True), (1.01, False), (1.0101, True)])
+def test_a_difference_of_one_percent_is_still_agreement(second: float, is_apart: bool) -> None:
+    found, _ = price_disagreements(told([cmc(close=1.0)], [close(close=second)]), ONE)
+    assert (len(found) == 1) is is_apart
+
+
+def test_an_assumed_close_is_no_second_opinion() -> None:
+    found, n_pairs = price_disagreements(told([cmc(close=1.0)], [close(close=0.5, confidence=0.0)]), ONE)
+    assert (len(found), n_pairs) == (0, 0)
+
+
+def test_a_snapshot_of_the_market_stands_in_where_no_bar_tells_a_capitalisation() -> None:
+    frame = curate([cmc(market_cap_usd=7.0), cmc(DAI, market_cap_usd=0.0)], [])
+    markets = pd.DataFrame(
+        [(DAY - timedelta(days=1), USDC.instrument_id, 1.0), (DAY - timedelta(days=1), DAI.instrument_id, 2.0)],
+        columns=["date", "instrument_id", "market_cap_usd"],
+    )
+    assert latest_market_caps(frame, DAY, markets=markets) == {USDC.instrument_id: 7.0, DAI.instrument_id: 2.0}
+    assert latest_market_caps(frame, DAY + timedelta(days=7), markets=markets) == {USDC.instrument_id: 7.0}
+    assert latest_market_caps(frame, DAY - timedelta(days=2), markets=markets) == {}, "nothing later is read"
 
 
 def test_the_newest_market_cap_of_the_last_week() -> None:

@@ -213,6 +213,26 @@ def test_failed_assets_are_named_at_the_top(day_with: Days) -> None:
     assert failures.tables[0].rows == (("macro_series", "failed", "VendorAuthError: FRED_API_KEY is missing", "no"),)
 
 
+def test_what_rests_on_a_degraded_source_is_told_together_and_missing_keys_are_no_alarm(day_with: Days) -> None:
+    told = [
+        ("closes", "degraded", "VendorUnavailable", "down"),
+        ("daily_bars", "degraded", "DegradedUpstream", "rests on closes"),
+        ("icebox", "degraded", "DegradedUpstream", "rests on closes"),
+        ("macro_series", "degraded", "NotConfigured", "no KEY"),
+    ]
+    names = ("asset", "status", "error_class", "reason")
+    rows = [{"date": DAY, **dict(zip(names, row, strict=True)), "is_recoverable": True} for row in told]
+    content = build_content(day_with(outcomes=frame("asset_outcomes", *rows)))
+    assert content.paragraphs[-1] == "Read with care: degraded or failed today: closes; 2 assets rest on them."
+    failures = content.section("failures")
+    assert failures is not None
+    assert [row[0] for row in failures.tables[0].rows] == ["closes", "macro_series"]
+    assert failures.tables[1].rows == (("rests on closes", "2", "daily_bars, icebox"),)
+    quiet = build_content(day_with(outcomes=frame("asset_outcomes", rows[3])))
+    assert quiet.tone == build_content(day_with(outcomes=frame("asset_outcomes"))).tone
+    assert not [text for text in quiet.paragraphs if "Read with care" in text]
+
+
 def test_assumed_prices_are_listed(day_with: Days) -> None:
     assumed = build_content(day_with()).section("assumed")
     assert assumed is not None
