@@ -104,6 +104,11 @@ class BrokenDay:
     def sensor(self) -> dict[str, Any]:
         return dict(self.ui.ask(SENSOR_QUERY, selector=REPAIR)["sensorOrError"])
 
+    def failures(self, run_id: str) -> list[str]:
+        """What failed in a run, and why."""
+        logs = self.instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+        return [str(entry.dagster_event.event_specific_data)[:300] for entry in logs if entry.dagster_event is not None]
+
     def runs(self, tag: str, value: str) -> list[dict[str, Any]]:
         wanted = {"tags": [{"key": tag, "value": value}]}
         return list(self.ui.ask(RUNS_QUERY, filter=wanted)["runsOrError"]["results"])
@@ -228,7 +233,7 @@ def test_the_sensor_heals_the_partition_that_failed(backfilled: Backfilled) -> N
         return next((run for run in runs if run["status"] in {"SUCCESS", "FAILURE", "CANCELED"}), None)
 
     run = wait_for("the sensor's run to end", repaired, PATIENCE_SECONDS)
-    assert run["status"] == "SUCCESS"
+    assert run["status"] == "SUCCESS", broken.failures(run["runId"])
     tags = {tag["key"]: tag["value"] for tag in run["tags"]}
     assert tags["dagster/sensor_name"] == "repair_recent_gaps"
     assert tags["dagster/partition"] == broken.day.isoformat()

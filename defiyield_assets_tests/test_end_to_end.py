@@ -66,6 +66,12 @@ def test_every_check_runs_and_passes(first_day: Loop) -> None:
         "nav_change_is_explained": True,
         "plan_replay": True,
         "has_every_tracked_pool": True,
+        "answers_keep_their_shape": True,
+        "newest_day_is_fresh": True,
+        "price_sources_agree": True,
+        "gas_sources_agree": True,
+        "supply_less_borrow_equals_tvl": True,
+        "series_are_alive": True,
     }
 
 
@@ -141,7 +147,8 @@ def test_every_request_is_archived_without_a_key(first_day: Loop) -> None:
     fetches = first_day.installation.rows(schema.raw_fetches)
     assert fetches["error_class"].isna().all()
     assert set(fetches["vendor"]) == {
-        *("defillama_yields", "defillama_coins", "coinmarketcap", "ethgastracker", "ethplorer", "etherscan", "fred")
+        *("defillama_yields", "defillama_coins", "coinmarketcap", "coingecko", "ethgastracker", "ethereum_node"),
+        *("ethplorer", "etherscan", "fred", "pendle"),
     }
     assert set(fetches["sha256"]) == set(first_day.installation.rows(schema.raw_bodies)["sha256"])
     text = fetches.to_json(date_format="iso").lower()

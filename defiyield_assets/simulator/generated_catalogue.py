@@ -94,7 +94,10 @@ _STEADY = {
 }
 _STABLE_PAIR = replace(TRADING, spread=0.4, market_share=0.2, noise=0.3, reward_spread=0.6, weekend_level=-0.1)
 """Pairs of dollar tokens: less trade, smaller programmes."""
-_CALM = replace(LENDING, **(_STEADY | {"spread": 0.08, "swing": 0.04, "spike_chance": 0.0, "size_spread": 0.15}))
+_CALM = replace(
+    LENDING,
+    **(_STEADY | {"spread": 0.08, "swing": 0.04, "spike_chance": 0.0, "size_spread": 0.15, "edit_chance": 0.0}),
+)
 _PENDLE: tuple[tuple[str, int], ...] = (("sUSDe", 12), ("USDe", 150), ("sUSDS", 90), ("sUSDe", 114), ("GHO", -33))
 """Underlying tokens of Pendle's principal tokens, and about how many days after the demo day they mature."""
 

@@ -42,6 +42,8 @@ class Liveliness:
     gap_days: float
     stuck_chance: float
     stuck_days: float
+    edit_chance: float = 0.0012
+    """That a point is told differently later: in any month, one chart in thirty changes somewhere in its past."""
 
 
 LENDING = Liveliness(

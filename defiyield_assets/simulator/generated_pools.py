@@ -48,8 +48,6 @@ _MAX_LOG = 13.0
 _DEATH_DAYS = 45
 """A pool's last days: no yield, and its size melts away."""
 _DEATH_DECAY = 0.2
-_EDIT_CHANCE = 0.0012
-"""Chance that a point is edited later: in any month, one chart in thirty changes somewhere in its past."""
 _EDIT_LAG_DAYS = (STALE_DAYS + 2, 60)
 
 
@@ -304,7 +302,7 @@ class GeneratedPools:
         self, rng: np.random.Generator, start: int, base: Matrix, reward: Matrix
     ) -> tuple[tuple[int, PastEdit], ...]:
         """Points whose APY the vendor tells differently some days later."""
-        rows, columns = np.nonzero((rng.random(base.shape) < _EDIT_CHANCE) & (base > 0))
+        rows, columns = np.nonzero((rng.random(base.shape) < self._traits["edit_chance"]) & (base > 0))
         lags = rng.integers(*_EDIT_LAG_DAYS, len(rows))
         bases = np.round(base[rows, columns] * np.exp(rng.normal(0.0, 0.5, len(rows))), APY_DIGITS)
         apys = np.round(bases + np.nan_to_num(reward[rows, columns]), APY_DIGITS)

@@ -214,13 +214,12 @@ def days_of_candles(candles: pd.DataFrame, step: timedelta, fetched_at: datetime
     exactly its candles are, and only once it is settled (`SETTLED_AFTER`); candles longer than a day make no day.
     """
     rows: list[tuple[date, float, float, float, float]] = []
-    if step <= DAY:
-        opened = candles["ts"] - pd.Timedelta(step)
-        for day, part in candles.groupby(opened.dt.date, sort=True):
-            expected = pd.date_range(start_of(day) + step, end_of(day), freq=step)
-            if is_settled(day, fetched_at) and list(part["ts"]) == list(expected):
-                ends = (float(part["open"].iloc[0]), float(part["high"].max()))
-                rows.append((day, *ends, float(part["low"].min()), float(part["close"].iloc[-1])))
+    opened = candles["ts"] - pd.Timedelta(step)
+    for day, part in candles.groupby(opened.dt.date, sort=True):
+        expected = pd.date_range(start_of(day) + step, end_of(day), freq=step)
+        if is_settled(day, fetched_at) and list(part["ts"]) == list(expected):
+            ends = (float(part["open"].iloc[0]), float(part["high"].max()))
+            rows.append((day, *ends, float(part["low"].min()), float(part["close"].iloc[-1])))
     names = ("open", "high", "low", "close")
     columns = list(zip(*rows, strict=True)) or [()] * 5
     return pd.DataFrame(

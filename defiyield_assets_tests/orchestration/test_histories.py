@@ -206,7 +206,7 @@ def lending_charts(status: int = 200) -> Callable[[date, httpx.Request, httpx.Re
 def test_lending_pools_are_asked_for_once_and_then_told_by_the_snapshot(
     after_first: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forget(after_first, schema.lending_histories)
+    forget(after_first, schema.lending_histories, schema.raw_fetches)
     meddle(monkeypatch, lending_charts())
     before = asked(after_first)[LENDING]
     assert after_first.run(FIRST, ["lending_histories"]).success
@@ -232,7 +232,7 @@ def test_lending_charts_that_fail_degrade_and_nothing_else(
     after_first: Installation, monkeypatch: pytest.MonkeyPatch, status: int, kept: bool
 ) -> None:
     """What may come another time leaves its pool new; what a plan does not hold leaves the snapshot's points."""
-    forget(after_first, schema.lending_histories)
+    forget(after_first, schema.lending_histories, schema.raw_fetches)
     meddle(monkeypatch, lending_charts(status))
     assert after_first.run(FIRST, ["lending_histories"]).success
     outcome = after_first.rows(schema.asset_outcomes, FIRST).set_index("asset").loc["lending_histories"]

@@ -114,6 +114,12 @@ def test_chart_points_are_midnights_of_the_day_that_ends_there() -> None:
     assert rows["market_cap_usd"].isna().tolist() == [True, False]
 
 
+def test_a_point_in_the_middle_of_a_day_ends_no_day() -> None:
+    noon = 1761264000000 - 12 * 3_600_000
+    chart = {name: [[noon, 1.0], [noon + 7 * 3_600_000, 2.0]] for name in sample("daily_chart")}
+    assert parse_daily_chart(chart).empty
+
+
 def test_markets_are_a_snapshot_with_unknown_caps_as_null() -> None:
     rows = parse_markets(sample("coin_markets"))
     assert rows["coingecko_id"].tolist() == ["gho", "usd-coin"]
@@ -231,9 +237,13 @@ def test_the_vendors_own_words_are_typed_errors(answer: dict[str, Any], error: t
 
 
 def test_a_refusal_that_is_not_about_the_coin_is_no_missing_coin(world: WorldMaker) -> None:
-    here = world(httpx.Response(401, json={"status": {"error_code": 10002, "error_message": "API Key Missing"}}))
-    with pytest.raises(VendorAuthError):
-        here.run(lambda gateway: CoinGecko(gateway).daily_bars(["gho"], ONE_DAY))
+    status = {"error_code": 10002, "error_message": "API Key Missing"}
+    for refusal, error in (
+        (httpx.Response(401, json={"status": status}), VendorAuthError),
+        (httpx.Response(400, json={"error": "Invalid days parameter"}), VendorNotFound),
+    ):
+        with pytest.raises(error):
+            world(refusal).run(lambda gateway: CoinGecko(gateway).daily_bars(["gho"], ONE_DAY))
 
 
 @pytest.mark.parametrize(

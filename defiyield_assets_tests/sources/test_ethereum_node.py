@@ -114,14 +114,22 @@ def test_a_day_takes_few_questions(missed: float) -> None:
     assert sum(chain.asked.values()) <= CALLS_PER_DAY
 
 
+def test_the_first_block_of_a_day_long_ago_takes_few_questions() -> None:
+    chain = Chain(STAMP, 0.3)
+    ask_hours(chain, DayRange.of(DAY - timedelta(days=4)))
+    # The newest block, the ends of 5 or 6 fee histories, and the search.
+    assert chain.asked["eth_getBlockByNumber"] <= 7 + 5
+
+
 def test_the_same_day_again_asks_nothing_and_the_next_day_only_what_is_new() -> None:
     chain = Chain(STAMP + timedelta(days=1), 0.01)
-    here = World(Vendors(chain.reply), MemoryArchive(), now=STAMP + timedelta(days=1))
+    here = World(Vendors(chain.reply), MemoryArchive(), now=STAMP)
     first = ask_hours(chain, DayRange.of(DAY), FOREVER, here)
     n_asked = len(here.vendors.requests)
     again = ask_hours(chain, DayRange.of(DAY), FOREVER, here)
     assert again.rows.equals(first.rows)
     assert (again.from_archive, len(here.vendors.requests)) == (True, n_asked)
+    here.now = STAMP + timedelta(days=1)
     following = DayRange.of(DAY + timedelta(days=1))
     ask_hours(chain, following, Window(end_of(following.end), FOREVER.not_after), here)
     numbers = Counter(request.content for request in here.vendors.requests)
