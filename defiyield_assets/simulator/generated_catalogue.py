@@ -90,14 +90,11 @@ _NAMES_OF_LOWER_CASE = {("euler-v2", "USDe"), ("aave-v3", "crvUSD")}
 """Pools whose symbol the vendor respelt shortly before the demo day."""
 _STEADY = {
     **{"spread": 0.25, "market_share": 0.15, "gap_chance": 0.0, "stuck_chance": 0.0},
-    **{"size_spread": 0.25, "size_jump": 0.0},
+    **{"size_spread": 0.25, "size_jump": 0.0, "edit_chance": 0.0},
 }
 _STABLE_PAIR = replace(TRADING, spread=0.4, market_share=0.2, noise=0.3, reward_spread=0.6, weekend_level=-0.1)
 """Pairs of dollar tokens: less trade, smaller programmes."""
-_CALM = replace(
-    LENDING,
-    **(_STEADY | {"spread": 0.08, "swing": 0.04, "spike_chance": 0.0, "size_spread": 0.15, "edit_chance": 0.0}),
-)
+_CALM = replace(LENDING, **(_STEADY | {"spread": 0.08, "swing": 0.04, "spike_chance": 0.0, "size_spread": 0.15}))
 _PENDLE: tuple[tuple[str, int], ...] = (("sUSDe", 12), ("USDe", 150), ("sUSDS", 90), ("sUSDe", 114), ("GHO", -33))
 """Underlying tokens of Pendle's principal tokens, and about how many days after the demo day they mature."""
 
@@ -187,7 +184,8 @@ class CatalogueBuilder:
         )
         kind = _STABLE_PAIR if len(tokens) > 1 else LENDING
         if any(name == held for held, _ in HELD):
-            # What the treasury holds from the start is large and steady, and its vendor never falls silent on it.
+            # What the treasury holds from the start is large and steady; its vendor never falls silent on it, and never
+            # tells another past: the chain grew by the values that were told first.
             kind = replace(kind, **_STEADY)
         self.catalogue.add(
             name,
