@@ -31,7 +31,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
     """The resources of one installation; secrets stay in the environment."""
     config_dir = str(settings.config_dir) if settings.config_dir else None
     return {
-        "warehouse": WarehouseResource(market=settings.market, url=_shown_url(settings)),
+        "warehouse": WarehouseResource(market=settings.warehouse_market, url=_shown_url(settings)),
         "market": MarketResource(
             market=settings.market,
             chain_path=str(settings.chain_path.resolve()),

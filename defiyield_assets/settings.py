@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     vendor_server: str | None = Field(
         None, description="A server that speaks for all vendors below /<host>/, such as `defiyield simulator serve`"
     )
-    simulated_faults: str | None = Field(None, description="JSON: faults of the simulated vendors (docs/operations.md)")
+    simulated_faults: str | None = Field(None, description="JSON: faults of the simulated vendors (docs/ingestion.md)")
     fred_series: str = Field("DGS10,T10Y3M", description="FRED series to follow, comma separated")
     repair_lookback_days: int = Field(7, ge=1, le=90, description="How far the repair sensor looks back")
     repair_interval_seconds: int = Field(60, ge=5, description="Seconds between two looks of the repair sensor")
@@ -81,11 +81,16 @@ class Settings(BaseSettings):
 
     @property
     def state_path(self) -> Path:
-        """Where this market's databases, logs and reports are kept; one folder per market."""
+        """Where this market's databases, logs and reports are kept; one folder per market, and one for served ones."""
         if self.state_dir is not None:
             return self.state_dir
         in_checkout = Path("workspace.yaml").is_file()
-        return (Path(".state") if in_checkout else user_state_path("defiyield")) / self.market
+        return (Path(".state") if in_checkout else user_state_path("defiyield")) / self.warehouse_market
+
+    @property
+    def warehouse_market(self) -> str:
+        """The market that the warehouse is claimed for: what a server tells never mixes with what vendors told."""
+        return "served" if self.market == "live" and self.vendor_server is not None else self.market
 
     @property
     def warehouse_url(self) -> str:

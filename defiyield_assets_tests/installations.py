@@ -65,7 +65,7 @@ class Installation:
     @property
     def warehouse(self) -> WarehouseResource:
         """The warehouse as assets are handed it."""
-        return WarehouseResource(url=self.settings.warehouse_url, market=self.market)
+        return WarehouseResource(url=self.settings.warehouse_url, market=self.settings.warehouse_market)
 
     @property
     def engine(self) -> sa.Engine:

@@ -30,6 +30,7 @@ def archived_definitions(settings: Settings, day: date) -> Definitions:
         seed=settings.market_seed,
         day=day.isoformat(),
         url=settings.warehouse_url,
+        warehouse_market=settings.warehouse_market,
     )
     return build_defs(settings, market=market)
 
@@ -37,7 +38,7 @@ def archived_definitions(settings: Settings, day: date) -> Definitions:
 def rebuild(days: Sequence[date], console: Console) -> int:
     """Derive the days again; 0 when nothing that was there changed, 1 when something did, 2 when a day failed."""
     settings, span = load_settings(), DayRange(days[0], days[-1])
-    warehouse = WarehouseResource(market=settings.market)
+    warehouse = WarehouseResource(market=settings.warehouse_market)
     policies = reads.read_days(warehouse.engine, schema.policy_snapshot, span)
     absent = sorted(set(span) - set(policies["date"]))
     if absent:

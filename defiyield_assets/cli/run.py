@@ -43,8 +43,7 @@ class DayOutcome:
 
 
 def _warehouse() -> WarehouseResource:
-    settings = load_settings()
-    return WarehouseResource(market=settings.market)
+    return WarehouseResource(market=load_settings().warehouse_market)
 
 
 def _selection(defs: dg.Definitions, phases: Sequence[int]) -> list[dg.AssetKey]:

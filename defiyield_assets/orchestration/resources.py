@@ -159,7 +159,8 @@ def settled_window(days: DayRange, reach_days: int | None = None) -> Window | No
 
 def configured_vendors(settings: Settings) -> frozenset[str]:
     """Vendors whose key, or for a node whose address, is set."""
-    node = settings.ethereum_rpc_url or settings.vendor_server or settings.vendors.get("ethereum_node")
+    own = settings.vendors.get("ethereum_node")
+    node = settings.ethereum_rpc_url or settings.vendor_server or (own is not None and own.base_url)
     return frozenset({*settings.configured_keys(), *(("ethereum_node",) if node else ())})
 
 
@@ -289,6 +290,7 @@ class MarketResource(dg.ConfigurableResource[Any]):
             self.vendors(),
             day,
             now=lambda: self.stamp(day),
+            wall_clock=self.wall_clock,
             budgets=WarehouseBudgets(engine) if self.market == "live" else None,
         )
 
@@ -297,15 +299,18 @@ class ArchivedMarket(MarketResource):
     """The market of a day that is rebuilt: the archive answers everything, no socket is opened, nothing is recorded.
 
     Every question gets what partition `day` was told when it ran (sources/recall.py, `replayed`). `url` is the
-    warehouse's, as in `WarehouseResource`. Hand it to `build_defs(settings, market=ArchivedMarket(...))`.
+    warehouse's, as in `WarehouseResource`, and `warehouse_market` what it holds where that is not `market`. Hand it to
+    `build_defs(settings, market=ArchivedMarket(...))`.
     """
 
     day: str
     url: str | None = None
+    warehouse_market: str | None = None
 
     @property
     def _archive(self) -> WarehouseArchive:
-        return WarehouseArchive(_open_warehouse(self.url or load_settings().warehouse_url, self.market))
+        url = self.url or load_settings().warehouse_url
+        return WarehouseArchive(_open_warehouse(url, self.warehouse_market or self.market))
 
     def _transport(self, day: date) -> httpx.AsyncBaseTransport:
         def refuse(request: httpx.Request) -> httpx.Response:
@@ -332,7 +337,8 @@ class ArchivedMarket(MarketResource):
         return archive.asked(vendor, day) or (last is not None and archive.answered(vendor, end_of(day), last))
 
     def _gateway(self, engine: Engine, day: date) -> Gateway:
-        vendors = without_pacing(default_vendors({}))
+        # Which plan CoinGecko was asked by decides the questions, and so which archived answers are theirs.
+        vendors = without_pacing(default_vendors({}, coingecko_plan=load_settings().coingecko_plan))
         return Gateway(
             self._transport(day),
             WarehouseArchive(engine),
@@ -364,7 +370,7 @@ class PolicyResource(dg.ConfigurableResource[Any]):
 class NotifierResource(dg.ConfigurableResource[Any]):
     """Where messages go: Slack when it is configured and the market is live, else a local file.
 
-    A webhook wins over a bot token with channel. Plans of a simulated or recorded market are never posted.
+    A webhook wins over a bot token with channel. Plans of a simulated, recorded or served market are never posted.
     """
 
     market: str
@@ -375,7 +381,8 @@ class NotifierResource(dg.ConfigurableResource[Any]):
         """`slack` or `local`."""
         settings = load_settings()
         configured = settings.slack_webhook_url or (settings.slack_bot_token and settings.slack_channel)
-        return "slack" if self.market == "live" and configured else "local"
+        is_real = self.market == "live" and settings.vendor_server is None
+        return "slack" if is_real and configured else "local"
 
     def post(
         self,

@@ -57,7 +57,13 @@ class CoinMarketCap:
         return _together(parts, cmc_ids, self._gateway, parse_ohlcv({"data": {}}))
 
     async def _ohlcv(self, cmc_ids: Sequence[int], days: DayRange, reuse: Window | None) -> Fetched[pd.DataFrame]:
-        fetched = await self._gateway.get(
+        def bars(answer: object) -> pd.DataFrame:
+            """Bars of the asked days: the day before them, asked for as well, does not make the answer one."""
+            rows = parse_ohlcv(answer)
+            inside = rows["date"].map(lambda day: day in days).astype(bool)
+            return require_some(rows[inside].reset_index(drop=True), len(cmc_ids))
+
+        return await self._gateway.get(
             VENDOR,
             "/v2/cryptocurrency/ohlcv/historical",
             {},
@@ -70,13 +76,11 @@ class CoinMarketCap:
                 "convert": "USD",
                 "skip_invalid": "true",
             },
-            lambda answer: require_some(parse_ohlcv(answer), len(cmc_ids)),
+            bars,
             reuse=reuse,
             credits_used=math.ceil(len(cmc_ids) * (len(days) + 1) / BARS_PER_CREDIT),
             refuse=refuse_error_code,
         )
-        inside = fetched.rows["date"].map(lambda day: day in days).astype(bool)
-        return Fetched(fetched.rows[inside], fetched.fetched_at, from_archive=fetched.from_archive)
 
     async def quotes(self, cmc_ids: Sequence[int], window: Window | None = None) -> Fetched[pd.DataFrame]:
         """Current quotes, sorted by id (columns: `parse_quotes`); `missing` names the ids without one."""

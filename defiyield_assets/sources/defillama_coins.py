@@ -47,15 +47,6 @@ class DefiLlamaCoins:
         calls = [self._prices("/prices/current/{coins}", {}, part, window) for part in _parts(coins, COINS_PER_CALL)]
         return await self._collect(coins, calls, _PRICES)
 
-    async def hourly(self, coins: Sequence[Coin], days: DayRange, reuse: Window | None = None) -> Fetched[pd.DataFrame]:
-        """Prices at the start of every hour of the range (the hour after it included).
-
-        Columns: chain, address (lower case), hour, price_usd. `missing` names the coins without any price in the range.
-        A point belongs to the hour that is nearest to it.
-        """
-        calls = [self._hours(part, span, reuse) for part, span in _batches(coins, days, 24)]
-        return await self._collect(coins, calls, _HOURS)
-
     async def historical(self, coins: Sequence[Coin], at: datetime) -> Fetched[pd.DataFrame]:
         """Prices nearest to an instant. Columns as `current`."""
         arguments = {"timestamp": str(int(at.timestamp()))}
@@ -72,18 +63,6 @@ class DefiLlamaCoins:
             {"coins": ",".join(named)},
             params,
             lambda answer: require_some(parse_closes(answer, named, days), len(named)),
-            reuse=reuse,
-        )
-
-    async def _hours(self, coins: Sequence[Coin], days: DayRange, reuse: Window | None) -> Fetched[pd.DataFrame]:
-        named = _named(coins)
-        hours = len(days) * 24 + 1
-        return await self._gateway.get(
-            VENDOR,
-            "/chart/{coins}",
-            {"coins": ",".join(named)},
-            {"start": int(start_of(days.start).timestamp()), "span": hours, "period": "1h"},
-            lambda answer: parse_hours(answer, named, days),
             reuse=reuse,
         )
 
@@ -106,7 +85,7 @@ class DefiLlamaCoins:
         """All calls' rows in one frame sorted by coin, stamped with the last call's time."""
         parts = await all_of(calls)
         filled = [part.rows for part in parts if not part.rows.empty]
-        keys = [name for name in ("chain", "address", "date", "hour") if name in columns]
+        keys = [name for name in ("chain", "address", "date") if name in columns]
         rows = pd.concat(filled).sort_values(keys, ignore_index=True) if filled else _frame(columns, {})
         returned = set(zip(rows["chain"], rows["address"], strict=True))
         missing = tuple(name for name, coin in _named(coins).items() if coin not in returned)
@@ -120,7 +99,6 @@ class DefiLlamaCoins:
 
 
 _CLOSES = ("chain", "address", "date", "ts", "close", "confidence", "decimals", "symbol")
-_HOURS = ("chain", "address", "hour", "price_usd")
 _PRICES = ("chain", "address", "ts", "price_usd", "confidence", "decimals", "symbol")
 _FLOATS = ("close", "price_usd", "confidence")
 
@@ -135,10 +113,10 @@ def _parts(coins: Sequence[Coin], size: int) -> Iterator[Sequence[Coin]]:
     return (unique[first : first + size] for first in range(0, len(unique), size))
 
 
-def _batches(coins: Sequence[Coin], days: DayRange, points_a_day: int = 1) -> Iterator[tuple[Sequence[Coin], DayRange]]:
+def _batches(coins: Sequence[Coin], days: DayRange) -> Iterator[tuple[Sequence[Coin], DayRange]]:
     """Requests of at most `COINS_PER_CALL` coins and about `POINTS_PER_CALL` points."""
     for part in _parts(coins, COINS_PER_CALL):
-        span = max(1, POINTS_PER_CALL // (len(part) * points_a_day))
+        span = max(1, POINTS_PER_CALL // len(part))
         for offset in range(0, len(days), span):
             first = days.start + timedelta(days=offset)
             yield part, DayRange(first, min(days.end, first + timedelta(days=span - 1)))
@@ -146,7 +124,7 @@ def _batches(coins: Sequence[Coin], days: DayRange, points_a_day: int = 1) -> It
 
 def _frame(columns: Sequence[str], values: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
     def typed(name: str) -> Any:
-        if name in ("ts", "hour"):
+        if name == "ts":
             return fields.instants(values.get(name, ()))
         return fields.floats(values.get(name, ())) if name in _FLOATS else fields.objects(values.get(name, ()))
 
@@ -204,24 +182,6 @@ def parse_closes(answer: object, named: Mapping[str, Coin], days: DayRange) -> p
             for day, (_, price) in sorted(nearest.items())
         ]
     return _frame(_CLOSES, dict(zip(_CLOSES, zip(*rows, strict=True), strict=True)) if rows else {})
-
-
-def parse_hours(answer: object, named: Mapping[str, Coin], days: DayRange) -> pd.DataFrame:
-    """Prices of `/chart/{coins}` with an hourly period: the nearest point to the start of each hour of `days`."""
-    first, last = start_of(days.start), end_of(days.end)
-    rows: list[tuple[Any, ...]] = []
-    for name, (chain, address), coin in _found(answer, named):
-        points = fields.records(coin.get("prices"), f"prices of {name}")
-        stamps = fields.column(points, "timestamp", fields.epoch_seconds)
-        prices = fields.column(points, "price", fields.positive)
-        nearest: dict[datetime, tuple[timedelta, float]] = {}
-        for stamp, price in zip(stamps, prices, strict=True):
-            hour = (stamp + timedelta(minutes=30)).replace(minute=0, second=0, microsecond=0)
-            distance = abs(hour - stamp)
-            if first <= hour <= last and (hour not in nearest or distance < nearest[hour][0]):
-                nearest[hour] = (distance, price)
-        rows += [(chain, address, hour, price) for hour, (_, price) in sorted(nearest.items())]
-    return _frame(_HOURS, dict(zip(_HOURS, zip(*rows, strict=True), strict=True)) if rows else {})
 
 
 def parse_prices(answer: object, named: Mapping[str, Coin]) -> pd.DataFrame:

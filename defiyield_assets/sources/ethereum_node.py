@@ -8,7 +8,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeVar
 
 import numpy as np
@@ -101,6 +101,25 @@ class EthereumNode:
             "eth_getBlockByNumber", [named, False], lambda answer: parse_block(answer, number), reuse
         )
 
+    async def head_after(self, day: date, reuse: Window | None = None) -> Fetched[Block]:
+        """The newest block, not older than the end of the day.
+
+        A node that has not seen that end is `VendorUnavailable`; the answer is archived with that error and never
+        stands for another one.
+        """
+
+        def parse(answer: object) -> Block:
+            head = parse_block(answer)
+            if head.time < end_of(day):
+                raise VendorUnavailable(
+                    f"{VENDOR}: the node's newest block is of {head.time:%Y-%m-%d %H:%M:%S} UTC, "
+                    f"before the end of {day}",
+                    vendor=VENDOR,
+                )
+            return head
+
+        return await self._ask("eth_getBlockByNumber", [LATEST, False], parse, reuse)
+
     async def fee_history(self, first: int, last: int, reuse: Window | None = None) -> Fetched[FeeHistory]:
         """Fees of the blocks from `first` to `last` (both included, at most `BLOCKS_PER_CALL`)."""
         return await self._ask(
@@ -117,13 +136,7 @@ class EthereumNode:
         few slots, so that an hour may hold a block or two of its neighbour. `missing` names hours without any block. A
         node that has not yet seen the end of the range is `VendorUnavailable`.
         """
-        head = await self.block(reuse=reuse)
-        if head.rows.time < end_of(days.end):
-            raise VendorUnavailable(
-                f"{VENDOR}: the node's newest block is of {head.rows.time:%Y-%m-%d %H:%M:%S} UTC, "
-                f"before the end of {days.end}",
-                vendor=VENDOR,
-            )
+        head = await self.head_after(days.end, reuse)
         # What a block says does not change: an answer of any earlier time will do.
         closed = Window(_GENESIS, reuse.not_after) if reuse is not None else None
         search = _Boundaries(self, head.rows, closed)

@@ -4,6 +4,7 @@ Lives here: requests, typed rows and error words of `https://api.etherscan.io/v2
 postings (domain/ledger).
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -169,16 +170,23 @@ def _result(answer: object) -> list[dict[str, Any]]:
 
 
 def _undoubled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of an answer in which everything stands several times, once each.
+    """The rows of an answer in which everything stands several times, as often as they happened.
 
     Nothing tells two equal transfers of one transaction apart, so a row that repeats is kept as a transfer of its own
-    unless every one of several rows repeats as often: that is the vendor's doing.
+    unless the rows of several transactions all repeat, in blocks or one by one: that is the vendor's doing. A single
+    transaction may well be a batch of equal payments and keeps all its rows.
     """
-    times = Counter(map(repr, rows))
-    is_doubled = min(times.values()) > 1 and len(set(times.values())) == 1
-    if not is_doubled or len(times) == 1:
+    if len({repr(row.get("hash")) for row in rows}) == 1:
         return rows
-    return list({repr(row): row for row in rows}.values())
+    times = Counter(map(repr, rows))
+    copies = math.gcd(*times.values())
+    left = {row: count // copies for row, count in times.items()}
+    once: list[dict[str, Any]] = []
+    for row in rows:
+        if left[repr(row)]:
+            left[repr(row)] -= 1
+            once.append(row)
+    return once
 
 
 def _once(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

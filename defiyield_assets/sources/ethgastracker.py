@@ -3,9 +3,13 @@
 Lives here: request and typed rows of `https://www.ethgastracker.com`. Not here: hourly and daily tables (domain/gas).
 """
 
+from collections.abc import Callable
+from datetime import date, timedelta
+
 import pandas as pd
 
-from defiyield_assets.errors import VendorEmpty
+from defiyield_assets.domain.days import end_of
+from defiyield_assets.errors import VendorEmpty, VendorMalformed
 from defiyield_assets.sources import fields
 from defiyield_assets.sources.transport import Fetched, Gateway, Window
 
@@ -18,9 +22,36 @@ class EthGasTracker:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    async def hourly(self, window: Window | None = None, reuse: Window | None = None) -> Fetched[pd.DataFrame]:
-        """The past seven days by the hour, the running one included (columns: `parse_hourly`); never empty."""
-        return await self._gateway.get(VENDOR, "/api/gas/average", {}, {}, parse_hourly, window=window, reuse=reuse)
+    async def hourly(
+        self,
+        window: Window | None = None,
+        reuse: Window | None = None,
+        accept: Callable[[pd.DataFrame], None] | None = None,
+    ) -> Fetched[pd.DataFrame]:
+        """The past seven days by the hour, the running one included (columns: `parse_hourly`); never empty.
+
+        `accept` raises when the rows as a whole will not do (`require_last_hour`); then the answer is archived with
+        that error and never stands for another one.
+        """
+
+        def parse(answer: object) -> pd.DataFrame:
+            rows = parse_hourly(answer)
+            if accept is not None:
+                accept(rows)
+            return rows
+
+        return await self._gateway.get(VENDOR, "/api/gas/average", {}, {}, parse, window=window, reuse=reuse)
+
+
+def require_last_hour(rows: pd.DataFrame, day: date) -> None:
+    """Raise VendorMalformed, which another attempt may heal, when the rows do not tell the last hour of the day.
+
+    Rows that begin after that hour no longer reach the day and are let through: asking again would bring nothing.
+    """
+    last = pd.Timestamp(end_of(day) - timedelta(hours=1))
+    known = rows[["base_fee_gwei", "median_gwei", "max_gwei"]].notna().any(axis=1)
+    if rows["hour"].min() <= last and last not in set(rows.loc[known, "hour"]):
+        raise VendorMalformed(f"the last hour of {day}, {last:%H:%M} UTC, is not told yet", vendor=VENDOR)
 
 
 def parse_hourly(answer: object) -> pd.DataFrame:

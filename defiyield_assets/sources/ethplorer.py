@@ -83,7 +83,7 @@ class Ethplorer:
         )
 
     async def frequent_tokens(
-        self, address: str, limit: int = FREE_PAGE_SIZE, window: Window | None = None
+        self, address: str, limit: int = FREE_PAGE_SIZE, window: Window | None = None, reuse: Window | None = None
     ) -> Fetched[pd.DataFrame]:
         """Which tokens an address's newest operations (at most `limit`) moved, most frequent first.
 
@@ -96,6 +96,7 @@ class Ethplorer:
             {"limit": min(limit, self._page_size())},
             lambda answer: token_shares(parse_operations(answer).transfers, address),
             window=window,
+            reuse=reuse,
             refuse=refuse_error,
         )
 

@@ -77,7 +77,8 @@ class Gateway:
 
     `transport` is the market (live, recorded or simulated), `now` its clock: the stamp of answers without `Date`
     header and the instant that windows are probed with. `partition_date` is written beside every archived request.
-    With `budgets` every call is reserved there first, so that all processes together keep to the vendors' limits.
+    With `budgets` every call is reserved there first, so that all processes together keep to the vendors' limits; they
+    go by `wall_clock` (by default `now`), since a market's clock may stand still.
     With `archive_only` nothing is sent and nothing recorded: every question gets what the partition was told
     (recall.py, `replayed`).
     """
@@ -90,6 +91,7 @@ class Gateway:
         partition_date: date | None,
         *,
         now: Callable[[], datetime],
+        wall_clock: Callable[[], datetime] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         seed: int = 0,
         archive_only: bool = False,
@@ -102,6 +104,7 @@ class Gateway:
         if archive_only and partition_date is None:
             raise ValueError("only a partition can be answered from the archive alone")
         self._now = now
+        self._wall_clock = wall_clock or now
         self._sleep = sleep
         self._random = random.Random(seed)  # noqa: S311 - jitter, not secrecy
         self._budgets = budgets
@@ -222,7 +225,9 @@ class Gateway:
         """Keep a secret address, and its parts that are long enough to be a key, out of everything."""
         if address is not None:
             url = httpx.URL(address)
-            parts = (url.path.strip("/"), url.query.decode(), url.userinfo.decode())
+            wholes = (url.path.strip("/"), url.query.decode(), url.userinfo.decode())
+            values = (value for _, value in url.params.multi_items())
+            parts = (*wholes, *url.path.split("/"), *values, url.password)
             for secret in (address, *(part for part in parts if len(part) >= SHORTEST_KEY)):
                 self._redactor.learn(secret)
 
@@ -368,7 +373,7 @@ class Gateway:
             self._lanes[key] = (
                 Lane(settings, self._sleep)
                 if self._budgets is None
-                else BudgetedLane(settings, self._sleep, self._budgets, self.present())
+                else BudgetedLane(settings, self._sleep, self._budgets, self._wall_clock())
             )
         return self._lanes[key]
 

@@ -15,6 +15,8 @@ from defiyield_assets.sources.redaction import VendorSettings
 
 ETHPLORER_FREE_KEY = "freekey"
 """Ethplorer's public key: 100 operations an answer, about 30 days back."""
+SERVED_KEY = "key-of-a-served-market"
+"""What a server that speaks for the vendors gets where they would get a key: the question keeps its shape."""
 COINGECKO_PRO_URL = "https://pro-api.coingecko.com/api/v3"
 
 _MINUTE = 60.0
@@ -92,7 +94,8 @@ def adjusted(
 ) -> dict[str, VendorSettings]:
     """The vendors with an installation's own addresses and limits; ConfigurationError for a vendor that is none.
 
-    An own `per_minute` takes the place of the published pace.
+    An own `per_minute` takes the place of the published pace. An own address of the node may be a secret: it becomes
+    the `secret_url`, and is asked exactly as it is.
     """
     unknown = sorted(set(overrides) - set(vendors))
     if unknown:
@@ -106,23 +109,33 @@ def adjusted(
 
 
 def _adjusted(settings: VendorSettings, override: VendorOverride) -> VendorSettings:
-    changes = override.model_dump(exclude_none=True, exclude={"per_minute"})
+    changes = override.model_dump(exclude_none=True, exclude={"per_minute", "base_url"})
     if override.per_minute is not None:
         changes |= {"max_calls": override.per_minute, "per_seconds": _MINUTE}
     if override.base_url is not None:
-        changes |= {"base_url": override.base_url.rstrip("/"), "secret_url": None}
+        is_node = settings.name == "ethereum_node"
+        changes |= {"secret_url": override.base_url} if is_node else {"base_url": override.base_url.rstrip("/")}
     return replace(settings, **changes)
 
 
 def served_by(server: str, vendors: Mapping[str, VendorSettings]) -> dict[str, VendorSettings]:
-    """The vendors as one server speaks for them: below `<server>/<host>/<path of the real address>`, the node too."""
+    """The vendors as one server speaks for them: below `<server>/<host>/<path of the real address>`, the node too.
+
+    No key leaves the installation: whoever is asked with one is asked with `SERVED_KEY` (Ethplorer's public key stays).
+    """
     root = server.rstrip("/")
 
     def address(settings: VendorSettings) -> str:
         real = httpx.URL(settings.base_url)
         return f"{root}/{real.host}{real.path.rstrip('/')}"
 
-    return {name: replace(settings, base_url=address(settings), secret_url=None) for name, settings in vendors.items()}
+    def key(settings: VendorSettings) -> str | None:
+        return settings.api_key if settings.api_key in (None, ETHPLORER_FREE_KEY) else SERVED_KEY
+
+    return {
+        name: replace(settings, base_url=address(settings), api_key=key(settings), secret_url=None)
+        for name, settings in vendors.items()
+    }
 
 
 def without_pacing(vendors: Mapping[str, VendorSettings]) -> dict[str, VendorSettings]:

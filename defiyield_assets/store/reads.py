@@ -112,7 +112,8 @@ def pool_history_revisions(
     """Every revision of every point in `days`, ordered by pool, date and revision.
 
     `aliases` (old id -> today's) join histories: what is stored under an old id is read as today's, and `pool_ids`
-    are today's. Where both ids tell of a day, revisions are counted through, today's id behind the old one.
+    are today's. Where both ids tell of a day, revisions are counted through in the order in which they were seen (those
+    of one id as they are numbered, today's id behind an old one seen at the same time).
     """
     table, told = schema.pool_histories, _told_histories(days, pool_ids, aliases)
     query = sa.select(*[told.c[column.name] for column in table.columns]).order_by(*_by_key(engine, table, told))
@@ -183,13 +184,19 @@ def _told_histories(days: DayRange, pool_ids: Collection[str] | None, aliases: M
         return sa.select(table).where(*limits).subquery()
     today = sa.case(old, value=table.c.pool_id, else_=table.c.pool_id)
     is_own = sa.case((table.c.pool_id.in_(sorted(old)), 0), else_=1)
+    # The newest seen counts, as in known_view; the rows of one id keep the order of their revisions, since a re-run may
+    # append an older sight.
+    reached = sa.func.max(table.c.seen_at).over(partition_by=(table.c.pool_id, table.c.date), order_by=table.c.revision)
+    renamed = (today.label("today"), is_own.label("is_own"), reached.label("reached"))
+    told = sa.select(table, *renamed).where(*limits).subquery()
     count = sa.func.row_number().over(
-        partition_by=(today, table.c.date), order_by=(table.c.revision, is_own, table.c.seen_at, table.c.pool_id)
+        partition_by=(told.c.today, told.c.date),
+        order_by=(told.c.reached, told.c.is_own, told.c.pool_id, told.c.revision),
     )
-    is_joined = today.in_(sorted(set(old.values())))
-    revision = sa.case((is_joined, count - 1), else_=table.c.revision)
-    replaced = {"pool_id": today.label("pool_id"), "revision": revision.label("revision")}
-    return sa.select(*[replaced.get(column.name, column) for column in table.columns]).where(*limits).subquery()
+    is_joined = told.c.today.in_(sorted(set(old.values())))
+    revision = sa.case((is_joined, count - 1), else_=told.c.revision)
+    replaced = {"pool_id": told.c.today.label("pool_id"), "revision": revision.label("revision")}
+    return sa.select(*[replaced.get(column.name, told.c[column.name]) for column in table.columns]).subquery()
 
 
 def _read(engine: sa.Engine, table: sa.Table, *limits: sa.ColumnElement[bool]) -> pd.DataFrame:

@@ -363,6 +363,12 @@ def test_messages_stay_local_unless_the_market_is_live_and_slack_configured(
     assert written.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_served_market_posts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEFIYIELD_SLACK_WEBHOOK_URL", WEBHOOK)
+    monkeypatch.setenv("DEFIYIELD_VENDOR_SERVER", "http://127.0.0.1:8320")
+    assert NotifierResource(market="live", local_folder=str(tmp_path)).sink == "local"
+
+
 def test_a_live_market_posts_to_the_webhook_and_keeps_it_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sqlite_warehouse: sa.Engine
 ) -> None:

@@ -1,6 +1,6 @@
 """Past days derived again from the archive: byte-identical, nobody asked, and loud when an answer is missing.
 
-Not here: reruns on a market (test_idempotency.py), how the archive chooses an answer (sources/test_recall.py).
+Not here: reruns on a market (test_idempotency.py), how the archive chooses an answer (sources/test_transport.py).
 """
 
 from collections.abc import Iterable

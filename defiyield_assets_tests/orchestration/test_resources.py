@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
+from defiyield_assets.cli.rebuild import archived_definitions
+from defiyield_assets.definitions import build_resources
 from defiyield_assets.domain.budgets import Need
 from defiyield_assets.domain.days import cutoff, market_stamp
 from defiyield_assets.errors import ConfigurationError, NotRecoverable, VendorNotFound, VendorPlanLimit, VendorThrottled
@@ -79,7 +81,23 @@ def test_a_server_or_an_address_of_its_own_makes_a_node() -> None:
     assert configured_vendors(Settings(vendor_server="http://127.0.0.1:8000")) == {"ethereum_node"}
     own = Settings(vendors={"ethereum_node": {"base_url": "http://127.0.0.1:8545"}})
     assert configured_vendors(own) == {"ethereum_node"}
-    assert live_vendors(own)["ethereum_node"].base_url == "http://127.0.0.1:8545"
+    assert live_vendors(own)["ethereum_node"].secret_url == "http://127.0.0.1:8545"
+    assert configured_vendors(Settings(vendors={"ethereum_node": {"per_minute": 60}})) == frozenset(), "a pace is none"
+
+
+def test_a_served_market_is_told_no_key_and_knows_the_same_vendors() -> None:
+    settings = Settings(vendor_server="http://127.0.0.1:8000", fred_api_key="k", coingecko_api_key="k")
+    assert "k" not in [vendor.api_key for vendor in live_vendors(settings).values()]
+    assert configured_vendors(settings) == {"fred", "coingecko", "ethereum_node"}
+
+
+def test_a_served_market_is_kept_apart_from_the_live_one() -> None:
+    real, served = Settings(market="live"), Settings(market="live", vendor_server="http://127.0.0.1:8000")
+    assert (real.state_path.name, served.state_path.name) == ("live", "served")
+    assert Settings(vendor_server="http://127.0.0.1:8000").state_path.name == "simulated"
+    resources = build_resources(served)
+    assert (resources["warehouse"].market, resources["market"].market) == ("served", "live")
+    assert build_resources(real)["warehouse"].market == "live"
 
 
 def test_settings_become_addresses_keys_and_limits() -> None:
@@ -123,10 +141,19 @@ def test_live_calls_are_counted_and_closed_loops_count_nothing(
     counted = reads.read_all(sqlite_warehouse, schema.vendor_usage)
     assert set(zip(counted["period"], counted["calls"], strict=True)) == {("minute", 1), ("day", 1), ("month", 1)}
     assert set(counted["vendor"]) == {"fred"}
-    assert counted["starts_at"].max() == pd.Timestamp(NOON), "by the wall clock"
+    assert counted["starts_at"].max() == pd.Timestamp(NOON)
     MarketResource(market="simulated", chain_path="unused", seed=7).ask(sqlite_warehouse, DAY, asking("fred"))
     assert len(sent) == 2
     assert reads.read_all(sqlite_warehouse, schema.vendor_usage).equals(counted)
+
+
+def test_budgets_go_by_the_wall_clock_where_the_market_stands_still(
+    sqlite_warehouse: sa.Engine, sent: list[httpx.Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MarketResource, "stamp", lambda _market, day: market_stamp(day))
+    live().ask(sqlite_warehouse, DAY, asking("fred"))
+    assert reads.read_all(sqlite_warehouse, schema.vendor_usage)["starts_at"].max() == pd.Timestamp(NOON)
+    assert reads.read_all(sqlite_warehouse, schema.raw_fetches)["fetched_at"].max() == pd.Timestamp(market_stamp(DAY))
 
 
 def test_a_plan_is_stated_and_refused_before_the_first_call(
@@ -235,6 +262,23 @@ def test_a_day_is_asked_again_from_the_archive_alone(first_day: Loop, archived: 
     assert len(reads.read_all(engine, schema.raw_fetches)) == before
     with pytest.raises(NotRecoverable):
         archived.ask(engine, FIRST, asking("fred"))
+
+
+def test_a_rebuild_asks_what_the_plan_of_the_key_asked(
+    sqlite_warehouse: sa.Engine, archived: ArchivedMarket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for plan, header in (("demo", "x-cg-demo-api-key"), ("pro", "x-cg-pro-api-key")):
+        monkeypatch.setenv("DEFIYIELD_COINGECKO_PLAN", plan)
+        assert archived._gateway(sqlite_warehouse, FIRST).settings("coingecko").key_header == header
+
+
+def test_a_rebuild_of_a_served_market_reads_its_own_warehouse(sqlite_warehouse: sa.Engine) -> None:
+    engines.claim_market(sqlite_warehouse, "served")
+    url = sqlite_warehouse.url.render_as_string(hide_password=False)
+    settings = Settings(market="live", vendor_server="http://127.0.0.1:8000", database_url=url)
+    market = archived_definitions(settings, DAY).resources["market"]
+    assert market.market == "live"
+    assert not market.has_key("fred"), "nothing was asked; a claim for live would have been refused"
 
 
 def test_a_rebuild_opens_no_socket(archived: ArchivedMarket) -> None:

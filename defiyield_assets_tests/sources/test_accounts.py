@@ -1,7 +1,7 @@
 """Etherscan and Ethplorer: exact integers, equal keys, paging without loss or repeats, hostile tokens stop nothing."""
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -24,6 +24,7 @@ from defiyield_assets.sources import account_rows, etherscan, ethplorer
 from defiyield_assets.sources.etherscan import Etherscan, parse_token_transfers, parse_transactions
 from defiyield_assets.sources.ethplorer import Ethplorer, parse_address_info, parse_operations
 from defiyield_assets.sources.fields import MAX_UINT256
+from defiyield_assets.sources.transport import Window
 from defiyield_assets.store import schema
 from defiyield_assets_tests.sources.conftest import MemoryArchive, Vendors, World, WorldMaker
 from defiyield_assets_tests.sources.samples import OTHER, USDC, VAULT, WALLET, ZERO, sample, tx
@@ -87,10 +88,26 @@ def test_a_failed_call_without_eth_is_seen_too() -> None:
 
 def test_an_answer_in_which_everything_stands_twice_counts_once() -> None:
     answers = {action: sample(action) for action in ("txlist", "txlistinternal", "tokentx")}
-    whole = read_wallet(by_action(**answers)).rows
     for answer in answers.values():
-        answer["result"] = [row for row in answer["result"] for _ in range(2)]
-    pd.testing.assert_frame_equal(read_wallet(by_action(**answers)).rows, whole)
+        rows = answer["result"]
+        rows += [rows[-1], {**rows[-1], "hash": tx(9)}]  # an equal row of the same transaction, and another transaction
+    whole = read_wallet(by_action(**answers)).rows
+    assert whole["kind"].value_counts()["token"] == 4
+    by_row = {
+        name: {**answer, "result": [row for row in answer["result"] for _ in range(2)]}
+        for name, answer in answers.items()
+    }
+    by_block = {name: {**answer, "result": answer["result"] * 2} for name, answer in answers.items()}
+    for doubled in (by_row, by_block):
+        pd.testing.assert_frame_equal(read_wallet(by_action(**doubled)).rows, whole)
+
+
+def test_a_batch_of_equal_payments_alone_on_its_page_is_kept_whole() -> None:
+    answer = sample("tokentx")
+    five, seven = ({**answer["result"][0], "value": value} for value in ("5000000", "7000000"))
+    answer["result"] = [five, five, seven, seven]
+    transfers = read_wallet(by_action(tokentx=answer)).rows
+    assert sorted(transfers["value"]) == [5_000_000, 5_000_000, 7_000_000, 7_000_000]
 
 
 def test_one_internal_call_told_twice_counts_once_where_it_names_its_trace() -> None:
@@ -416,6 +433,17 @@ def test_the_most_frequent_token_leaves_out_the_addresses_own(world: WorldMaker)
     assert own[["token_address", "share"]].to_numpy().tolist() == [[USDC, 1.0]]
     nothing = world({"operations": []}).run(lambda gateway: Ethplorer(gateway).frequent_tokens(VAULT)).rows
     assert (len(nothing), list(nothing.columns)) == (0, list(shares.columns))
+
+
+def test_the_same_day_again_asks_no_vendor_for_the_most_frequent_token(world: WorldMaker) -> None:
+    here = world(sample("operations"))
+    window = Window(here.now, here.now + timedelta(hours=1))
+    first, again = (
+        here.run(lambda gateway: Ethplorer(gateway).frequent_tokens(WALLET, window=window, reuse=window))
+        for _ in range(2)
+    )
+    assert (first.from_archive, again.from_archive, len(here.vendors.requests)) == (False, True, 1)
+    pd.testing.assert_frame_equal(again.rows, first.rows)
 
 
 def test_tokens_equally_frequent_are_ranked_by_address(world: WorldMaker) -> None:

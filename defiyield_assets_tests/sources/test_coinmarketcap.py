@@ -124,6 +124,13 @@ def test_no_bar_of_many_ids_is_empty_and_never_an_answer(world: WorldMaker) -> N
     assert here.archive.last.error_class == "VendorEmpty"
 
 
+def test_bars_of_the_day_before_alone_are_never_an_answer(world: WorldMaker) -> None:
+    here = world(sample("ohlcv"))
+    with pytest.raises(VendorEmpty):
+        here.run(lambda gateway: CoinMarketCap(gateway).ohlcv([23508, 1, 2, 3], DayRange.of(date(2025, 10, 24))))
+    assert here.archive.last.error_class == "VendorEmpty"
+
+
 def test_no_ids_ask_nothing(world: WorldMaker) -> None:
     here = world(sample("ohlcv"))
     assert here.run(lambda gateway: CoinMarketCap(gateway).ohlcv([], DAY)).rows.empty

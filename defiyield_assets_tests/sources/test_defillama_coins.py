@@ -139,21 +139,3 @@ def test_current_and_historical_prices(world: WorldMaker) -> None:
     assert now.rows.equals(then.rows)
     assert now.rows.loc[0, "price_usd"] == 0.9998
     assert list(now.rows.columns) == ["chain", "address", "ts", "price_usd", "confidence", "decimals", "symbol"]
-
-
-def test_hours_take_the_nearest_point(world: WorldMaker) -> None:
-    noon = int(datetime(2025, 10, 23, 12, tzinfo=UTC).timestamp())
-    answer = sample("closes")
-    answer["coins"][f"ethereum:{USDC}"]["prices"] = [
-        {"timestamp": noon - 1500, "price": 5},
-        {"timestamp": noon - 60, "price": 1},
-        {"timestamp": noon + 2000, "price": 2},
-        {"timestamp": noon + 86_400 * 2, "price": 9},
-    ]
-    here = world(answer)
-    fetched = here.run(lambda gateway: DefiLlamaCoins(gateway).hourly([("Ethereum", USDC)], DayRange.of(DAYS.end)))
-    assert dict(here.vendors.requests[0].url.params) == {"start": "1761177600", "span": "25", "period": "1h"}
-    assert fetched.rows.to_dict("records") == [
-        {"chain": "Ethereum", "address": USDC, "hour": pd.Timestamp(hour, tz="UTC"), "price_usd": price}
-        for hour, price in (("2025-10-23T12:00", 1.0), ("2025-10-23T13:00", 2.0))
-    ]

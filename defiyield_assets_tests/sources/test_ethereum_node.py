@@ -162,6 +162,16 @@ def test_a_node_that_lags_behind_the_day_is_unavailable() -> None:
         ask_hours(chain, DayRange.of(DAY))
 
 
+def test_the_answer_of_a_lagging_node_is_archived_with_its_error_and_never_reused() -> None:
+    lagging, risen = Chain(end_of(DAY) - timedelta(seconds=5), 0.0), Chain(STAMP, 0.0)
+    archive = MemoryArchive()
+    with pytest.raises(VendorUnavailable):
+        ask_hours(lagging, DayRange.of(DAY), FOREVER, World(Vendors(lagging.reply), archive, now=STAMP))
+    assert archive.last.error_class == "VendorUnavailable"
+    fetched = ask_hours(risen, DayRange.of(DAY), FOREVER, World(Vendors(risen.reply), archive, now=STAMP))
+    assert fetched.rows["n_blocks"].tolist() == [300] * 24
+
+
 def test_a_node_that_has_pruned_the_day_is_not_found() -> None:
     chain = Chain(STAMP, 0.0, n_blocks=3_000)
     with pytest.raises(VendorNotFound, match="does not know the block"):

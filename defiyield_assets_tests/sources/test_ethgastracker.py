@@ -1,13 +1,15 @@
 """EthGasTracker: hours ascending in gwei, null base fees allowed, nothing at all refused."""
 
 import math
-from datetime import date
+from collections.abc import Awaitable
+from datetime import UTC, date, datetime
 
 import pandas as pd
 import pytest
 
 from defiyield_assets.errors import VendorEmpty, VendorMalformed
-from defiyield_assets.sources.ethgastracker import EthGasTracker, parse_hourly
+from defiyield_assets.sources.ethgastracker import EthGasTracker, parse_hourly, require_last_hour
+from defiyield_assets.sources.transport import ATTEMPTS, Fetched, Gateway, Window
 from defiyield_assets_tests.sources.conftest import KEYS, WorldMaker
 from defiyield_assets_tests.sources.samples import sample
 
@@ -53,3 +55,36 @@ def test_a_running_hour_is_named_by_its_start() -> None:
     answer = sample("gas")
     answer["data"]["data"][0]["period"] = "2025-10-24T10:42:17+02:00"
     assert parse_hourly(answer)["hour"].tolist()[1] == pd.Timestamp("2025-10-24T08:00Z")
+
+
+def hours_until(*periods: str) -> dict[str, object]:
+    """An answer with these hours."""
+    row = sample("gas")["data"]["data"][0]
+    return {"data": {"data": [row | {"period": period} for period in periods]}}
+
+
+def test_an_answer_without_the_last_hour_is_asked_for_again_and_never_reused(world: WorldMaker) -> None:
+    day = date(2025, 10, 23)
+    early = hours_until("2025-10-23T22:00Z", "2025-10-23T21:00Z")
+    whole = hours_until("2025-10-24T00:00Z", "2025-10-23T23:00Z", "2025-10-23T22:00Z")
+    reuse = Window(datetime(2025, 10, 24, tzinfo=UTC), datetime(2025, 10, 30, tzinfo=UTC))
+
+    def ask(gateway: Gateway) -> Awaitable[Fetched[pd.DataFrame]]:
+        return EthGasTracker(gateway).hourly(reuse=reuse, accept=lambda rows: require_last_hour(rows, day))
+
+    here = world(*[early] * ATTEMPTS, whole)
+    with pytest.raises(VendorMalformed, match="the last hour of 2025-10-23, 23:00 UTC, is not told yet"):
+        here.run(ask)
+    assert here.archive.last.error_class == "VendorMalformed"
+    assert len(here.run(ask).rows) == 3
+    assert here.run(ask).from_archive
+
+
+def test_the_last_hour_must_have_a_value_and_is_not_asked_of_an_answer_that_begins_later() -> None:
+    day = date(2025, 10, 23)
+    rows = parse_hourly(hours_until("2025-10-23T23:00Z", "2025-10-23T22:00Z"))
+    require_last_hour(rows, day)
+    require_last_hour(rows, date(2025, 10, 14))
+    silent = rows.assign(**dict.fromkeys(["base_fee_gwei", "median_gwei", "max_gwei"], math.nan))
+    with pytest.raises(VendorMalformed):
+        require_last_hour(silent, day)

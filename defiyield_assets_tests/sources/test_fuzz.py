@@ -76,7 +76,6 @@ PARSERS: dict[str, Parser] = {
         ethplorer.refuse_error,
         lambda answer: ethplorer.token_shares(ethplorer.parse_operations(answer).transfers, WALLET),
     ),
-    "hours": lambda answer: defillama_coins.parse_hours(answer, NAMED, DAYS),
     "pools": defillama_yields.parse_pools,
     "lend_borrow": defillama_yields.parse_lend_borrow,
     "chart": defillama_yields.parse_chart,
@@ -103,7 +102,7 @@ PARSERS: dict[str, Parser] = {
     "balance": refused(etherscan.refuse_error, etherscan.parse_balance),
     "fred": refused(fred.refuse_error, lambda answer: fred.parse_observations(answer).observations),
 }
-SAMPLE_OF = {"token_shares": "operations", "hours": "closes"}
+SAMPLE_OF = {"token_shares": "operations"}
 """Parsers that read the documented answer of another one."""
 
 

@@ -660,6 +660,23 @@ def test_a_secret_address_is_masked_and_innocent_words_are_not(
     assert kept in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://node.example/v3/0123456789abcdef/eth",
+        "https://node.example/eth?chain=1&key=0123456789abcdef",
+        "https://somebody:0123456789abcdef@node.example/eth",
+    ],
+)
+def test_the_key_inside_a_secret_address_is_masked_on_its_own(world: WorldMaker, address: str) -> None:
+    here = world(lambda _: httpx.Response(403, text="no project 0123456789abcdef on eth, chain 1"))
+    with pytest.raises(VendorAuthError) as caught:
+        here.run(lambda gateway: gateway.post_json("fred", "/", {}, identity, secret_url=address))
+    assert "0123456789abcdef" not in str(caught.value)
+    assert "on eth, chain 1" in str(caught.value)
+    assert not any(b"0123456789abcdef" in body for body in here.archive.bodies.values())
+
+
 def test_every_spelling_of_a_secret_is_masked() -> None:
     redactor = Redactor()
     redactor.learn('a b/"c+d')

@@ -8,7 +8,14 @@ from defiyield_assets.domain.budgets import Limit
 from defiyield_assets.errors import ConfigurationError
 from defiyield_assets.settings import VendorOverride
 from defiyield_assets.sources.pacing import PACE_SHARE, account_of, gap_seconds
-from defiyield_assets.sources.vendors import ETHPLORER_FREE_KEY, adjusted, default_vendors, served_by, without_pacing
+from defiyield_assets.sources.vendors import (
+    ETHPLORER_FREE_KEY,
+    SERVED_KEY,
+    adjusted,
+    default_vendors,
+    served_by,
+    without_pacing,
+)
 
 NODE = "https://node.example/v3/0123456789abcdef"
 
@@ -76,14 +83,15 @@ def test_an_installation_replaces_addresses_and_limits() -> None:
         {
             "coinmarketcap": VendorOverride(per_minute=60, per_day=500, per_month=120_000, concurrency=7),
             "pendle": VendorOverride(base_url="http://localhost:8080/pendle/"),
-            "ethereum_node": VendorOverride(base_url="http://localhost:8545"),
+            "ethereum_node": VendorOverride(base_url="http://localhost:8545/v3/key/"),
         },
     )
     changed = vendors["coinmarketcap"]
     assert (changed.max_calls, changed.per_seconds, changed.concurrency) == (60, 60.0, 7)
     assert (changed.per_day, changed.per_month, changed.api_key) == (500, 120_000, "k")
     assert vendors["pendle"].base_url == "http://localhost:8080/pendle"
-    assert (vendors["ethereum_node"].base_url, vendors["ethereum_node"].secret_url) == ("http://localhost:8545", None)
+    assert vendors["ethereum_node"].secret_url == "http://localhost:8545/v3/key/", "exactly as it was given"
+    assert vendors["ethereum_node"].base_url == plain["ethereum_node"].base_url, "which anybody may see"
     assert {name for name in plain if plain[name] != vendors[name]} == {"coinmarketcap", "pendle", "ethereum_node"}
     assert adjusted(plain, {}) == plain
 
@@ -114,7 +122,8 @@ def test_one_server_speaks_for_all_vendors_below_their_hosts() -> None:
     assert addresses["pendle"] == "api-v2.pendle.finance/core"
     assert addresses["ethereum_node"] == "ethereum-rpc.simulated"
     assert vendors["ethereum_node"].secret_url is None, "the node too"
-    assert vendors["fred"].api_key == "k"
+    keys = {name: settings.api_key for name, settings in vendors.items() if settings.api_key}
+    assert keys == {"fred": SERVED_KEY, "ethplorer": ETHPLORER_FREE_KEY}, "no real key leaves the installation"
 
 
 def test_without_pacing_changes_nothing_but_the_limits() -> None:

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from defiyield_assets.domain.days import DayRange, cutoff
+from defiyield_assets.domain.pools.histories import known_view, new_revisions
 from defiyield_assets.store import reads, schema, writes
 from defiyield_assets.store.archive import WarehouseArchive
 from defiyield_assets.store.validation import column_type
@@ -224,6 +225,45 @@ def test_aliases_join_histories_and_count_revisions_through(warehouse: sa.Engine
     everything = reads.pool_history_revisions(warehouse, days, aliases=RENAMED)
     assert set(everything["pool_id"]) == {"new", "other"}
     assert reads.pool_history_revisions(warehouse, days, ["old"], RENAMED)["apy"].tolist() == [0.02, 0.03], "as stored"
+
+
+def test_of_two_joined_ids_the_newest_seen_counts_whatever_the_numbers(warehouse: sa.Engine) -> None:
+    seen = [SEEN + timedelta(days=offset) for offset in range(21)]
+    told = [("old", FIRST, 0, seen[0], 0.05), ("old", FIRST, 1, seen[1], 0.06), ("new", FIRST, 0, seen[9], 0.09)]
+    writes.upsert(warehouse, schema.pool_histories, history_frame(told))
+    day = DayRange.of(FIRST)
+
+    def view(at: datetime) -> list[float]:
+        shown: list[float] = reads.pool_histories(warehouse, day, at, aliases=RENAMED)["apy"].tolist()
+        joined = reads.pool_history_revisions(warehouse, day, aliases=RENAMED)
+        assert known_view(joined, at)["apy"].tolist() == shown
+        return shown
+
+    assert (view(seen[20]), view(seen[5]), view(seen[0])) == ([0.09], [0.06], [0.05])
+    joined = reads.pool_history_revisions(warehouse, day, aliases=RENAMED)
+    assert new_revisions(joined, _point(joined, 0.09, seen[12])).empty, "what is seen again is nothing new"
+    following = new_revisions(joined, _point(joined, 0.12, seen[12]))
+    assert following["revision"].tolist() == [3]
+    writes.upsert(warehouse, schema.pool_histories, following)
+    assert reads.pool_history_revisions(warehouse, day, aliases=RENAMED)["apy"].tolist() == [0.05, 0.06, 0.09, 0.12]
+    assert (view(seen[20]), view(seen[10]), view(seen[5])) == ([0.12], [0.09], [0.06])
+
+
+def test_an_old_id_seen_after_todays_own_counts_until_that_is_seen_again(warehouse: sa.Engine) -> None:
+    seen = [SEEN + timedelta(days=offset) for offset in range(10)]
+    told = [("new", FIRST, 0, seen[1], 0.05), ("old", FIRST, 0, seen[2], 0.06), ("older", FIRST, 0, seen[3], 0.07)]
+    writes.upsert(warehouse, schema.pool_histories, history_frame(told))
+    day = DayRange.of(FIRST)
+    joined = reads.pool_history_revisions(warehouse, day, aliases=RENAMED)
+    assert joined["apy"].tolist() == [0.05, 0.06, 0.07]
+    writes.upsert(warehouse, schema.pool_histories, new_revisions(joined, _point(joined, 0.05, seen[9])))
+    assert reads.pool_histories(warehouse, day, seen[9], aliases=RENAMED)["apy"].tolist() == [0.05]
+    assert reads.pool_histories(warehouse, day, seen[8], aliases=RENAMED)["apy"].tolist() == [0.07]
+
+
+def _point(joined: pd.DataFrame, apy: float, seen_at: datetime) -> pd.DataFrame:
+    """The newest of some revisions seen once more, with another APY."""
+    return joined.tail(1).drop(columns="revision").assign(apy=apy, seen_at=pd.Timestamp(seen_at), is_provisional=False)
 
 
 def test_without_an_alias_in_force_histories_are_as_they_are_stored(warehouse: sa.Engine) -> None:

@@ -1,7 +1,7 @@
-"""Which source of gas counts on a day, and where two of them disagree.
+"""Which source of gas counts on a day, what a later answer may change of it, and where two of them disagree.
 
-Lives here: the one rule for every reader of `gas_fees_daily` (forecasts, ledger, plans), and the cross-check. Not here:
-rows of a source (fees.py), asking (sources).
+Lives here: the one rule for every reader of `gas_fees_daily` (forecasts, ledger, plans), the rules for its writers, and
+the cross-check. Not here: rows of a source (fees.py), asking (sources).
 """
 
 import numpy as np
@@ -38,6 +38,28 @@ def prevailing_fees(gas_daily: pd.DataFrame) -> pd.DataFrame:
     chosen = set(zip(first["date"], first["source"], strict=True))
     counts = [pair in chosen for pair in zip(gas_daily["date"], gas_daily["source"], strict=True)]
     return gas_daily[counts].reset_index(drop=True)
+
+
+def of_unknown_days(told: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """The rows told of a (date, kind) of which `known` has no row of any source, with a fresh index.
+
+    A day with gas may have been planned upon: a later answer must not give it another source.
+    """
+    taken = set(zip(known["date"], known["kind"], strict=True))
+    is_new = [pair not in taken for pair in zip(told["date"], told["kind"], strict=True)]
+    return told[is_new].reset_index(drop=True)
+
+
+def without_poorer_days(told: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """The hourly rows told, without days of a source of which `known` has more rows, with a fresh index.
+
+    An answer's reach ends in the middle of a day: what it still tells of that day replaces no whole one.
+    """
+    pairs = ["date", "source"]
+    before = known.groupby(pairs).size().to_dict()
+    n_rows = told.groupby(pairs)["hour"].transform("size")
+    n_before = [before.get(pair, 0) for pair in zip(told["date"], told["source"], strict=True)]
+    return told[n_rows >= n_before].reset_index(drop=True)
 
 
 def fee_disagreements(

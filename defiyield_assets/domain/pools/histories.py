@@ -83,28 +83,6 @@ def merge_points(chart_points: pd.DataFrame, snapshot_points: pd.DataFrame) -> p
     return merged.sort_values(["pool_id", "date"]).reset_index(drop=True)
 
 
-def chart_findings(chart: pd.DataFrame, through: date, apy_plausible_max: float) -> dict[str, int]:
-    """What is odd about a chart answer, as code -> number of days: the record of what `history_from_chart` did.
-
-    Codes: DUPLICATE_DAY, MISSING_DAY, NULL_APY, NEGATIVE_APY, IMPLAUSIBLE_APY. Codes that do not occur are left out.
-    """
-    if chart.empty:
-        return {}
-    known = chart[chart["date"] <= through]
-    if known.empty:
-        return {}
-    days = known["date"]
-    apy = pd.to_numeric(known["apy"], errors="coerce")
-    found = {
-        "DUPLICATE_DAY": int(days.duplicated().sum()),
-        "MISSING_DAY": (days.max() - days.min()).days + 1 - int(days.nunique()),
-        "NULL_APY": int(apy.isna().sum()),
-        "NEGATIVE_APY": int((apy < 0).sum()),
-        "IMPLAUSIBLE_APY": int((apy > apy_plausible_max).sum()),
-    }
-    return {code: count for code, count in found.items() if count}
-
-
 def new_revisions(existing: pd.DataFrame, incoming: pd.DataFrame) -> pd.DataFrame:
     """The rows of `incoming` that must be upserted into `pool_histories`, with their revision numbers.
 

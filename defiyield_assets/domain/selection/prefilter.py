@@ -17,6 +17,7 @@ from defiyield_assets.domain.policy import DOLLAR_ROLES, Policy, PoolOverride, T
 from defiyield_assets.domain.prices.curation import latest_market_caps
 from defiyield_assets.domain.selection.lists import barred_symbols, overrides_in_force, permissions
 from defiyield_assets.domain.selection.reasons import PREFILTER, PREFILTER_WARNINGS, WORDS, codes_of, words_of
+from defiyield_assets.domain.selection.resolvers import PENDLE, maturity_in
 
 PREFILTER_COLUMNS = (
     "date",
@@ -94,7 +95,8 @@ def prefilter_pools(
     `registry`: the day's `token_registry`. `bars`: `daily_bars` of the last week, for market capitalisations;
     `markets`: `coin_markets` of the same days, which stand in where bars tell none.
     `resolved`: `resolved_underlyings` of the day, for pools whose vendor names no token, and for maturities that no
-    override states.
+    override states; where neither does, the day named in the pool's remark or symbol counts. A Pendle pool without
+    any maturity is out, since it may mature tomorrow.
     `aliases`: old pool id -> today's, applied to the overrides. `reserves`: USD value of each token in a pool, where
     known. A pool override in force wins for role, underlyings, maturity, access and days to leave. Without one, a
     pool of several tokens (or of exposure `multi`) is `liquidity`; a single token is `lend` where supply and borrow
@@ -143,7 +145,7 @@ def _facts(row: Mapping[Any, Any], override: PoolOverride, lists: Lists) -> Pool
         size_usd=tvl if supply is None else supply,
         is_size_lower_bound=supply is None,
         exit_days=slowest if override.exit_days is None else override.exit_days,
-        maturity=override.maturity or maturity,
+        maturity=override.maturity or maturity or maturity_in(row["pool_meta"]) or maturity_in(row["symbol"]),
         access=override.access,
         has_apy=_known(row["apy"]) is not None,
         is_stale=bool(row["is_stale"]),
@@ -214,6 +216,8 @@ def _judge_pool(pool: PoolFacts, lists: Lists, say: Say) -> None:
         say("EXIT_TOO_SLOW", days=pool.exit_days, limit=limits.max_exit_days)
     if pool.maturity is not None and pool.maturity <= lists.day + timedelta(days=limits.horizon_days):
         say("MATURES_WITHIN_HORIZON", maturity=pool.maturity, horizon=limits.horizon_days)
+    if pool.maturity is None and pool.protocol == PENDLE:
+        say("NO_MATURITY")
     if pool.size_usd is None:
         say("SIZE_UNKNOWN")
     elif pool.size_usd < limits.pool_tvl_min_usd:

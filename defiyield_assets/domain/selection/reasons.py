@@ -16,6 +16,7 @@ PREFILTER = {
     "ACCESS_RESTRICTED": "permissioned and the wallet is not listed: {tokens}",
     "EXIT_TOO_SLOW": "leaving takes {days} days, more than {limit}",
     "MATURES_WITHIN_HORIZON": "matures on {maturity}, within {horizon} days",
+    "NO_MATURITY": "a Pendle pool whose maturity is not known",
     "NOT_A_DOLLAR_POOL": "not a dollar pool: {why}",
     "SIZE_UNKNOWN": "size is not known",
     "TOO_SMALL": "size of {size:,.0f} USD is below {minimum:,.0f} USD",

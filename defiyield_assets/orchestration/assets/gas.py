@@ -5,12 +5,20 @@ from datetime import date
 
 import dagster as dg
 import pandas as pd
+from sqlalchemy import Engine, Table
 
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.gas.fees import HOURLY_COLUMNS, daily_fees, hourly_fees, node_fees, with_eth_prices
-from defiyield_assets.domain.gas.sources import ETH_FEE_HISTORY, ETHGASTRACKER, PRIORITY, prevailing_fees
+from defiyield_assets.domain.gas.sources import (
+    ETH_FEE_HISTORY,
+    ETHGASTRACKER,
+    PRIORITY,
+    of_unknown_days,
+    prevailing_fees,
+    without_poorer_days,
+)
 from defiyield_assets.domain.outcomes import DEGRADED, NO_CROSS_CHECK, NOT_CONFIGURED
-from defiyield_assets.errors import ConfigurationError, NotRecoverable, TransientError, VendorError
+from defiyield_assets.errors import ConfigurationError, NotRecoverable, TransientError, VendorError, VendorMalformed
 from defiyield_assets.orchestration.declarations import daily_asset, is_last_attempt
 from defiyield_assets.orchestration.freshness import DAILY_BY_0300
 from defiyield_assets.orchestration.partitions import day_range
@@ -20,7 +28,7 @@ from defiyield_assets.orchestration.resources import MarketResource, WarehouseRe
 from defiyield_assets.settings import KEY_VARIABLES
 from defiyield_assets.sources.defillama_coins import DefiLlamaCoins
 from defiyield_assets.sources.ethereum_node import CALLS_PER_DAY, EthereumNode
-from defiyield_assets.sources.ethgastracker import EthGasTracker
+from defiyield_assets.sources.ethgastracker import EthGasTracker, require_last_hour
 from defiyield_assets.sources.transport import Fetched, Gateway
 from defiyield_assets.store import reads, schema, writes
 
@@ -35,7 +43,10 @@ Ask = Callable[[Gateway, DayRange], Awaitable[pd.DataFrame]]
 
 
 async def _tracker_hours(gateway: Gateway, days: DayRange) -> pd.DataFrame:
-    answer = await EthGasTracker(gateway).hourly(reuse=settled_window(days, ANSWER_DAYS))
+    def accept(rows: pd.DataFrame) -> None:
+        require_last_hour(rows, days.end)
+
+    answer = await EthGasTracker(gateway).hourly(reuse=settled_window(days, ANSWER_DAYS), accept=accept)
     return hourly_fees(answer.rows, answer.fetched_at, ETHGASTRACKER)
 
 
@@ -77,6 +88,24 @@ def _ask_all(
         except VendorError as error:
             lost[source] = error
     return answers, lost
+
+
+def _ask_for_less(market: MarketResource, warehouse: WarehouseResource, days: DayRange) -> pd.DataFrame | None:
+    """Hours of EthGasTracker without the last ones, where nobody stands in for them; None when it tells none of the
+    last day either, or nothing that can be read.
+
+    Asked anew, so that the partition's own archive holds what it took and a rebuild takes the same.
+    """
+
+    async def question(gateway: Gateway) -> pd.DataFrame:
+        answer = await EthGasTracker(gateway).hourly()
+        return hourly_fees(answer.rows, answer.fetched_at, ETHGASTRACKER)
+
+    try:
+        hours = market.ask(warehouse.engine, days.end, question, calls={VENDORS[ETHGASTRACKER]: 1})
+    except VendorError:
+        return None  # the error of the whole question says as much
+    return hours if days.end in set(hours["date"]) else None
 
 
 def _eth_closes(market: MarketResource, warehouse: WarehouseResource, days: DayRange) -> dict[date, float]:
@@ -125,12 +154,21 @@ def gas_fees_hourly(
     """Gas by the hour in gwei with the ETH price, from EthGasTracker and from a node's `eth_feeHistory`; base fee and
     effective gas price are kept apart, and so are the sources.
 
-    One answer of EthGasTracker reaches seven days back: complete hours before the day are added where none is known
-    yet. Where one source fails the other stands in, and the asset is degraded; without any it fails.
+    One answer of EthGasTracker reaches seven days back: whole days before the day are added where no source is known
+    yet. Days of a source that no answer tells of stay as they are. Where one source fails the other stands in, and the
+    asset is degraded; without any it fails. EthGasTracker fails too while it does not tell the last hour; where nobody
+    stands in, what it tells is taken after all attempts.
     """
     days, engine = day_range(context), warehouse.engine
     answers, lost = _ask_all(market, warehouse, days)
-    if lost and (not answers or _may_retry(context, [*lost.values()])):
+    if lost and _may_retry(context, [*lost.values()]):
+        raise next(iter(lost.values()))
+    if not answers and isinstance(lost.get(ETHGASTRACKER), VendorMalformed):
+        less = _ask_for_less(market, warehouse, days)
+        if less is not None:
+            answers[ETHGASTRACKER] = less
+            del lost[ETHGASTRACKER]
+    if not answers:
         raise next(iter(lost.values()))
     frames = [frame for frame in answers.values() if len(frame)]
     fees = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(HOURLY_COLUMNS))
@@ -143,16 +181,34 @@ def gas_fees_hourly(
         raise priceless
     inside = fees["date"].isin(set(days))
     hours = fees.groupby(["date", "kind", "source"])["hour"].transform("nunique")
-    writes.insert_missing(engine, schema.gas_fees_hourly, fees[~inside & (hours == HOURS)].reset_index(drop=True))
+    _add_earlier_days(engine, schema.gas_fees_hourly, fees[~inside & (hours == HOURS)])
     own = fees[inside].reset_index(drop=True)
     reason, kind = _degradation(market, lost, priceless, _short_days(own, days))
     return report(
-        writes.replace_slice(engine, schema.gas_fees_hourly, own, days),
+        _replace_told_days(engine, own, days),
         own,
         sources=sorted(set(own["source"])),
         degraded=reason,
         degraded_by=kind,
     )
+
+
+def _add_earlier_days(engine: Engine, table: Table, rows: pd.DataFrame) -> None:
+    """Write rows of days before the run's where the table has no row of any source for their day and kind."""
+    if len(rows):
+        known = reads.read_days(engine, table, DayRange(min(rows["date"]), max(rows["date"])))
+        writes.insert_missing(engine, table, of_unknown_days(rows, known))
+
+
+def _replace_told_days(engine: Engine, own: pd.DataFrame, days: DayRange) -> writes.WriteReceipt:
+    """Replace the hours of each source on the days that it told, and leave its other days and other sources alone."""
+    table = schema.gas_fees_hourly
+    rows = without_poorer_days(own, reads.read_days(engine, table, days))
+    receipts = []
+    for source, told in rows.groupby("source"):
+        where = {"source": source, "date": sorted(set(told["date"]))}
+        receipts.append(writes.replace_slice(engine, table, told.reset_index(drop=True), days, where))
+    return writes.together(table, receipts)
 
 
 def _may_retry(context: dg.AssetExecutionContext, errors: list[VendorError]) -> bool:
@@ -202,5 +258,5 @@ def gas_fees_daily(context: dg.AssetExecutionContext, warehouse: WarehouseResour
     fees = daily_fees(reads.read_days(engine, schema.gas_fees_hourly, span), span)
     inside = fees["date"].isin(set(days))
     own = fees[inside].reset_index(drop=True)
-    writes.insert_missing(engine, schema.gas_fees_daily, fees[~inside].reset_index(drop=True))
+    _add_earlier_days(engine, schema.gas_fees_daily, fees[~inside])
     return report(writes.replace_slice(engine, schema.gas_fees_daily, own, DayRange(days.start, days.end)), own)

@@ -4,6 +4,7 @@ Lives here: wiring of domain/prices. Not here: the token lists (warehouse.py) or
 """
 
 import math
+from collections.abc import Iterable
 from datetime import date, timedelta
 
 import dagster as dg
@@ -59,11 +60,29 @@ def _without_key(warehouse: WarehouseResource, table: Table, vendor: str, instea
     return report(receipt, degraded=reason, degraded_by=NOT_CONFIGURED)
 
 
-def _keep(warehouse: WarehouseResource, table: Table, frame: pd.DataFrame, days: DayRange) -> writes.WriteReceipt:
-    """Replace the run's days; days before them are only added where nothing is there yet."""
+def _richer(stored: pd.DataFrame, told: pd.DataFrame) -> pd.DataFrame:
+    """The rows told now; a stored row stays where none is told, or where it is a full bar and only a close is told."""
+    filled = [part for part in (told, stored) if not part.empty]
+    if not filled:
+        return told
+    rows = pd.concat(filled, ignore_index=True)
+    is_full = rows[[name for name in ("open", "high", "low") if name in rows]].notna().all(axis=1)
+    rows = pd.concat([part for part in (rows[is_full], rows[~is_full]) if not part.empty])
+    return rows.drop_duplicates(["instrument_id", "interval", "ts"], ignore_index=True)
+
+
+def _keep(
+    warehouse: WarehouseResource, table: Table, frame: pd.DataFrame, days: DayRange, asked: Iterable[str]
+) -> writes.WriteReceipt:
+    """Replace the run's days by what is told of them; days before them are only added where nothing is there yet.
+
+    A source tells less of a day the longer ago it is: of the instruments asked for, what it told better before stays.
+    """
     inside = frame["date"].isin(set(days))
     writes.insert_missing(warehouse.engine, table, frame[~inside].reset_index(drop=True))
-    return writes.replace_slice(warehouse.engine, table, frame[inside].reset_index(drop=True), days)
+    stored = reads.read_days(warehouse.engine, table, days, {"instrument_id": sorted(set(asked))})
+    told = _richer(stored, frame[inside].reset_index(drop=True))
+    return writes.replace_slice(warehouse.engine, table, told, days)
 
 
 @daily_asset(
@@ -102,7 +121,8 @@ def ohlcv_coinmarketcap(
         instrument_id=answer.rows["cmc_id"].map(by_id), interval="1d", fetched_at=answer.fetched_at
     )[_columns(schema.ohlcv_coinmarketcap)]
     missing = [f"{by_id[int(cmc_id)]} ({cmc_id})" for cmc_id in answer.missing]
-    return report(_keep(warehouse, schema.ohlcv_coinmarketcap, frame, days), frame, asked=len(by_id), missing=missing)
+    receipt = _keep(warehouse, schema.ohlcv_coinmarketcap, frame, days, by_id.values())
+    return report(receipt, frame, asked=len(by_id), missing=missing)
 
 
 def _coingecko_ids(warehouse: WarehouseResource, day: date) -> pd.DataFrame:
@@ -149,7 +169,7 @@ def ohlcv_coingecko(
     parts = [answer.rows.assign(fetched_at=answer.fetched_at) for answer in answers if len(answer.rows)]
     rows = pd.concat(parts, ignore_index=True) if parts else answers[0].rows.assign(fetched_at=answers[0].fetched_at)
     frame = rows.merge(ids, on="coingecko_id")[_columns(schema.ohlcv_coingecko)]
-    receipt = _keep(warehouse, schema.ohlcv_coingecko, frame, days)
+    receipt = _keep(warehouse, schema.ohlcv_coingecko, frame, days, ids["instrument_id"])
     return report(receipt, frame, asked=len(ids), missing=list(answers[0].missing))
 
 
@@ -245,9 +265,8 @@ def closes_defillama(
         ts=pd.to_datetime(rows["date"], utc=True),
         fetched_at=answer.fetched_at,
     )[_columns(schema.closes_defillama)]
-    return report(
-        _keep(warehouse, schema.closes_defillama, frame, days), frame, asked=len(coins), missing=list(answer.missing)
-    )
+    receipt = _keep(warehouse, schema.closes_defillama, frame, days, known["instrument_id"])
+    return report(receipt, frame, asked=len(coins), missing=list(answer.missing))
 
 
 BAR_TABLES = {

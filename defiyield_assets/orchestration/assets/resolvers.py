@@ -122,7 +122,7 @@ def resolved_underlyings(
         client = Ethplorer(gateway)
         for day, pool_id, address in asked:
             try:
-                answer = await client.frequent_tokens(address, window=window_of(day))
+                answer = await client.frequent_tokens(address, window=window_of(day), reuse=window_of(day))
             except (VendorError, NotRecoverable) as error:
                 failed[f"{pool_id} on {day}"] = error
             else:

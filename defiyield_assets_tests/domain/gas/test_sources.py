@@ -19,7 +19,9 @@ from defiyield_assets.domain.gas.sources import (
     ETHGASTRACKER,
     MIN_HOURS,
     fee_disagreements,
+    of_unknown_days,
     prevailing_fees,
+    without_poorer_days,
 )
 from defiyield_assets.store import schema
 from defiyield_assets.store.validation import require_valid
@@ -162,6 +164,23 @@ def test_hours_that_two_sources_tell_differently_are_named() -> None:
         [ETHGASTRACKER, ETH_FEE_HISTORY, 1.0, 1.2]
     ]
     assert apart["difference"].tolist() == pytest.approx([0.2])
+
+
+def test_a_day_and_kind_that_any_source_told_is_known() -> None:
+    known = hours_of(ETH_FEE_HISTORY, [1.0])
+    told = pd.concat([hours_of(ETHGASTRACKER, [2.0]), hours_of(ETHGASTRACKER, [2.0], "gas_price")], ignore_index=True)
+    assert of_unknown_days(told, known)["kind"].tolist() == ["gas_price"]
+    assert len(of_unknown_days(told, known.iloc[:0])) == 2
+    assert len(of_unknown_days(told, known.assign(date=NEXT))) == 2
+
+
+def test_part_of_a_day_replaces_no_whole_one() -> None:
+    known = hours_of(ETHGASTRACKER, [1.0, 1.0, 1.0])
+    fewer = pd.concat([hours_of(ETHGASTRACKER, [2.0]), hours_of(ETH_FEE_HISTORY, [2.0])], ignore_index=True)
+    assert without_poorer_days(fewer, known)["source"].tolist() == [ETH_FEE_HISTORY]
+    assert len(without_poorer_days(hours_of(ETHGASTRACKER, [2.0, 2.0, 2.0]), known)) == 3
+    assert len(without_poorer_days(fewer, known.iloc[:0])) == 2
+    assert without_poorer_days(fewer.iloc[:0], known).empty
 
 
 def test_one_source_alone_is_compared_with_nobody() -> None:

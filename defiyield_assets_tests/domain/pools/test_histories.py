@@ -12,7 +12,6 @@ from defiyield_assets.domain.days import DayRange, cutoff, market_stamp
 from defiyield_assets.domain.pools.histories import (
     HISTORY_COLUMNS,
     VIEW_COLUMNS,
-    chart_findings,
     histories_from_charts,
     history_from_chart,
     history_from_snapshot,
@@ -68,18 +67,10 @@ def test_the_last_of_two_points_on_one_day_stays_and_points_after_the_day_do_not
     assert history["apy"].iloc[1] == 0.02
 
 
-def test_absurd_values_are_kept_raw_and_recorded() -> None:
+def test_absurd_values_are_kept_raw() -> None:
     points = chart((at(DAY, 1), 3500.0), (at(DAY - timedelta(days=3), 1), -0.5), (at(DAY, 2), None))
     history = history_from_chart(points.iloc[:2], "p", DAY, market_stamp(DAY))
     assert list(history["apy"]) == [-0.5, 3500.0]
-    assert chart_findings(points, DAY, 10.0) == {
-        "DUPLICATE_DAY": 1,
-        "MISSING_DAY": 2,
-        "NULL_APY": 1,
-        "NEGATIVE_APY": 1,
-        "IMPLAUSIBLE_APY": 1,
-    }
-    assert chart_findings(points.iloc[0:0], DAY, 10.0) == {}
     assert history_from_chart(points.iloc[0:0], "p", DAY, market_stamp(DAY)).empty
 
 

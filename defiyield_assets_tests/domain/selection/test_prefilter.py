@@ -5,6 +5,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from defiyield_assets.domain.canonical import stable_address
@@ -12,6 +13,7 @@ from defiyield_assets.domain.policy import BarredToken, PoolOverride, Wallet
 from defiyield_assets.domain.selection.prefilter import PREFILTER_COLUMNS
 from defiyield_assets.domain.selection.reasons import FINAL, ORDER, PREFILTER, WORDS
 from defiyield_assets.domain.selection.registry import REGISTRY_COLUMNS, build_token_registry
+from defiyield_assets.domain.selection.resolvers import RESOLVED_COLUMNS
 from defiyield_assets.store import schema
 from defiyield_assets.store.validation import require_valid
 from defiyield_assets_tests.domain.selection.cases import (
@@ -106,6 +108,7 @@ def test_all_reasons_are_reported_in_the_fixed_order_with_words() -> None:
         "CHAIN_NOT_ALLOWED",
         "NO_UNDERLYING",
         "MARKET_CAP_TOO_SMALL",
+        "NO_MATURITY",
         "RESERVES_UNBALANCED",
         "SIZE_UNKNOWN",
     }
@@ -252,6 +255,36 @@ def test_a_pool_must_not_mature_inside_the_horizon(days: int, is_passed: bool) -
     row = judged(pool(), rules=override(maturity=DAY + timedelta(days=days))).loc["p"]
     assert row["is_passed"] == is_passed
     assert row["maturity"] == DAY + timedelta(days=days)
+
+
+PENDLE_RULES = policy(protocols=("pendle",))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected", "maturity"),
+    [
+        ({"pool_meta": "For LP | Maturity 26JUN2025"}, "MATURES_WITHIN_HORIZON", date(2025, 6, 26)),
+        ({"pool_meta": "For LP | Maturity 26MAR2026"}, "", date(2026, 3, 26)),
+        ({"symbol": "PT-USDC-26JUN2025"}, "MATURES_WITHIN_HORIZON", date(2025, 6, 26)),
+        ({"pool_meta": "Maturity 26JUN2025 or 26MAR2026"}, "NO_MATURITY", None),
+        ({}, "NO_MATURITY", None),
+    ],
+)
+def test_a_pendle_pool_names_its_maturity_or_is_out(
+    changes: dict[str, Any], expected: str, maturity: date | None
+) -> None:
+    row = judged(pool(project="pendle", **changes), rules=PENDLE_RULES).loc["p"]
+    assert (row["reason_codes"], row["maturity"]) == (expected, maturity)
+
+
+def test_what_an_override_or_a_resolver_says_of_the_maturity_beats_the_remark() -> None:
+    facts = pool(project="pendle", pool_meta="Maturity 26JUN2025")
+    late = date(2026, 3, 26)
+    found = (DAY, "p", USDC.address, "pendle_market_map", "a market", late)
+    resolved = pd.DataFrame([found], columns=list(RESOLVED_COLUMNS), dtype=object)
+    assert judged(facts, rules=PENDLE_RULES, resolved=resolved).loc["p", "maturity"] == late
+    told = replace(PENDLE_RULES, pool_overrides=(PoolOverride("p", maturity=late),))
+    assert judged(facts, rules=told).loc["p", "is_passed"]
 
 
 @pytest.mark.parametrize("role", ["collateral", "principal_token", "unclear"])
