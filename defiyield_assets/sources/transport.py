@@ -418,6 +418,7 @@ class Gateway:
             else:
                 trace.fetch_id = await self._beside(self._archive.record, fetch, trace.body, trace.fetch_id)
         except Exception:
+            # An archive that cannot be written to is not asked a second time to keep how the request ended.
             trace.is_archivable = False
             raise
 
