@@ -279,10 +279,12 @@ class Gateway:
 
         async def attempt() -> T:
             trace.attempts += 1
-            failure = await self._exchange(request, lane, trace, credits_used)
-            if trace.body is not None:
-                # Committed before anybody reads it: killed from here on, the answer is there for the next run.
-                await self._keep(question, trace)
+            # The place is held until the answer is committed: however slow the disk, a crash loses only what was in
+            # flight, and from here on the answer is there for the next run.
+            async with lane.places:
+                failure = await self._exchange(request, lane, trace, credits_used)
+                if trace.body is not None:
+                    await self._keep(question, trace)
             if failure is None:
                 try:
                     return reader.read(trace.status or 0, trace.body or b"")
@@ -346,17 +348,16 @@ class Gateway:
         trace.earlier += (trace.sha256,) if trace.sha256 is not None else ()
         trace.status, trace.body, trace.sha256, trace.fetched_at, trace.retry_after = None, None, None, None, 0.0
         try:
-            async with lane.places:
-                trace.waited_seconds += await lane.turn(credits_used)
-                trace.sent_at = asyncio.get_running_loop().time()
-                async with asyncio.timeout(ATTEMPT_SECONDS):
-                    response = await self._client.send(request, stream=True)
-                    trace.status = response.status_code
-                    stamp = stamp_of(response.headers) or self.present()
-                    trace.retry_after = retry_after_seconds(response.headers, stamp)
-                    body = self._redactor.body(await _read_body(response))
-                    require_right_clock(stamp, response.headers, self.present())
-                    trace.fetched_at, trace.body = stamp, body
+            trace.waited_seconds += await lane.turn(credits_used)
+            trace.sent_at = asyncio.get_running_loop().time()
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                response = await self._client.send(request, stream=True)
+                trace.status = response.status_code
+                stamp = stamp_of(response.headers) or self.present()
+                trace.retry_after = retry_after_seconds(response.headers, stamp)
+                body = self._redactor.body(await _read_body(response))
+                require_right_clock(stamp, response.headers, self.present())
+                trace.fetched_at, trace.body = stamp, body
         except (httpx.DecodingError, httpx.RemoteProtocolError) as error:
             if trace.status is None:
                 return VendorUnavailable(f"no answer: {type(error).__name__}: {error}")

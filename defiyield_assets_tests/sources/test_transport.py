@@ -4,8 +4,10 @@ import asyncio
 import gzip
 import json
 import logging
+import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from defiyield_assets.domain.provenance import FetchRecord
 from defiyield_assets.errors import (
     ConfigurationError,
     DefiYieldError,
@@ -31,6 +34,7 @@ from defiyield_assets.errors import (
 )
 from defiyield_assets.sources.redaction import MASK, Redactor
 from defiyield_assets.sources.transport import Fetched, Gateway, Window
+from defiyield_assets.sources.vendors import default_vendors, without_pacing
 from defiyield_assets_tests.sources.conftest import (
     KEYS,
     NOON,
@@ -270,6 +274,33 @@ def test_concurrency_is_bounded() -> None:
 
     here.run(many)
     assert most == 3
+
+
+def test_a_slow_archive_never_owes_more_answers_than_were_in_flight() -> None:
+    """A crash loses what the archive does not hold yet: never more than the vendor's concurrency."""
+    arrived: list[str] = []
+    owed: list[int] = []
+
+    class SlowArchive(MemoryArchive):
+        def record(self, fetch: FetchRecord, body: bytes | None, fetch_id: int | None = None) -> int:
+            time.sleep(0.01)
+            owed.append(len(arrived) - len(self.fetches))
+            return super().record(fetch, body, fetch_id)
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        arrived.append(str(request.url))
+        return httpx.Response(200, json={"n": len(arrived)})
+
+    async def many() -> None:
+        paced = without_pacing(default_vendors(KEYS))
+        vendors = {name: replace(settings, concurrency=3) for name, settings in paced.items()}
+        day = date(2025, 10, 23)
+        async with Gateway(httpx.MockTransport(reply), SlowArchive(), vendors, day, now=lambda: NOON) as gateway:
+            await asyncio.gather(*(ask(gateway) for _ in range(24)))
+
+    asyncio.run(many())  # in real time: the archive's thread is what this is about
+    assert len(arrived) == 24
+    assert max(owed) <= 3
 
 
 def test_stamp_is_the_date_header_else_the_market_clock(world: WorldMaker) -> None:
