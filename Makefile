@@ -43,6 +43,7 @@ lint: install
 bench: install
 	$(BIN)/python -m benchmarks.demo
 	$(BIN)/python -m benchmarks.ingestion
+	$(BIN)/python -m benchmarks.forecasting
 
 clean:
 	rm -rf .state

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     config_dir: Path | None = Field(None, description="Folder whose YAML files replace those of the package")
     first_day: date = Field(date(2024, 1, 1), description="First daily partition")
     retry_delay_seconds: float = Field(30.0, ge=0.0, description="First delay before an ingestion asset tries again")
+    costly_budget_seconds: float = Field(
+        30.0, ge=0.0, description="What the first weekly evaluation of one costly forecasting model may take"
+    )
     market_seed: int = Field(7, description="Seed of the simulated market")
     slack_webhook_url: SecretStr | None = Field(None, description="Incoming webhook; without it messages stay local")
     slack_bot_token: SecretStr | None = Field(None, description="Bot token, used when there is no webhook")

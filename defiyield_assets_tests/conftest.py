@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 os.environ["DEFIYIELD_RETRY_DELAY_SECONDS"] = "0"
 """Read when assets are declared: retries of ingestion assets start at once, so that no test waits."""
+os.environ["DEFIYIELD_COSTLY_BUDGET_SECONDS"] = "1"
+"""The weekly evaluation of costly models falls into the loops of tests: a handful of pools stands for all."""
 
 
 @pytest.fixture(scope="session")

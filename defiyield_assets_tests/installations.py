@@ -24,6 +24,9 @@ from defiyield_assets.settings import Settings
 from defiyield_assets.sources.transport import Gateway
 from defiyield_assets.store import reads, schema
 from defiyield_assets.store.rows import rows_hash, to_rows
+from defiyield_assets_tests.remembered_fits import remember_fits
+
+remember_fits()
 
 FIRST = date(2025, 6, 3)
 """The demo day, and the first day of every closed loop here."""

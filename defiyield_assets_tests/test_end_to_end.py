@@ -72,6 +72,10 @@ def test_every_check_runs_and_passes(first_day: Loop) -> None:
         "gas_sources_agree": True,
         "supply_less_borrow_equals_tvl": True,
         "series_are_alive": True,
+        "quantiles_do_not_cross": True,
+        "every_tracked_pool_has_a_forecast_or_a_reason": True,
+        "bands_cover_what_they_say": True,
+        "champions_beat_last_value": True,
     }
 
 

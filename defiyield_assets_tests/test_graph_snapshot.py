@@ -21,6 +21,11 @@ SNAPSHOT = Path(__file__).with_name("graph_snapshot.json")
 DEFINITIONS = build_defs(Settings(market="simulated", state_dir=Path("nowhere")))
 GRAPH = DEFINITIONS.resolve_asset_graph()
 NODES = {key.to_user_string(): GRAPH.get(key) for key in sorted(GRAPH.materializable_asset_keys)}
+CHUNKED = {
+    *("costly_candidates", "forecast_evaluations", "forecast_candidates", "pool_forecasts"),
+    *("gas_candidates", "gas_forecasts", "gas_hour_profiles"),
+}
+"""Forecasts: thirty days a run."""
 COLUMN_SCHEMA = "dagster/column_schema"
 NAMED_IN_THE_SPEC = {
     *("pools", "token_registry", "pool_aliases", "pool_histories", "ohlcv_coinmarketcap", "closes_defillama"),
@@ -112,7 +117,7 @@ def test_every_column_is_described_as_the_table_has_it(name: str) -> None:
 def test_every_table_has_one_writer() -> None:
     kept_by_the_store = {
         *("raw_fetches", "raw_bodies", "vendor_usage", "vendor_paces"),
-        *("warehouse_identity", "asset_outcomes", "account_cursors"),
+        *("warehouse_identity", "asset_outcomes", "account_cursors", "forecast_cache"),
     }
     assert set(schema.metadata.tables) - set(NODES) == kept_by_the_store
 
@@ -152,7 +157,7 @@ def test_nothing_leaves_the_house_before_the_replay() -> None:
     specs = {spec.name: spec for checks in DEFINITIONS.asset_checks or () for spec in checks.check_specs}
     assert {name for name, spec in specs.items() if spec.blocking} == {
         *("plan_replay", "postings_sum_to_zero", "balances_equal_the_chain", "nav_change_is_explained"),
-        "answers_keep_their_shape",
+        *("answers_keep_their_shape", "quantiles_do_not_cross", "every_tracked_pool_has_a_forecast_or_a_reason"),
     }
     assert dg.AssetKey("allocation_steps") in GRAPH.get(dg.AssetKey("plan_executions")).parent_keys
 
@@ -163,7 +168,7 @@ def test_from_the_ledger_on_a_day_is_a_run_and_before_it_a_range_is() -> None:
             "allocation_snapshot",
             "eligible_pools",
         )
-        wanted = 1 if by_day else (30 if name in ("pool_forecasts", "gas_forecasts") else None)
+        wanted = 1 if by_day else (30 if name in CHUNKED else None)
         assert node.backfill_policy.max_partitions_per_run == wanted, name
 
 

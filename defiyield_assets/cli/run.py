@@ -28,6 +28,14 @@ from defiyield_assets.orchestration.verification import require_replayed
 from defiyield_assets.settings import load_settings
 from defiyield_assets.store import reads, schema
 
+OWN_TABLES = {
+    "allocation": ("allocation_runs", "allocations", "allocation_steps"),
+    "icebox": ("icebox_events",),
+    "pool_forecasts": ("forecast_evaluations", "forecast_candidates"),
+    "gas_forecasts": ("gas_candidates",),
+    "forecast_scores": ("forecast_score_sums",),
+}
+"""Steps that make several tables, and those that do not bear the step's name."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -70,13 +78,12 @@ def _outcome(
         for event in result.all_events
         if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION and event.asset_key is not None
     }
-    own_tables = {"allocation": ("allocation_runs", "allocations", "allocation_steps"), "icebox": ("icebox_events",)}
-    known = {*failed, *(table for step in failed for table in own_tables.get(step, ()))}
+    known = {*failed, *(table for step in failed for table in OWN_TABLES.get(step, ()))}
     skipped = [key.to_user_string() for key in selected if key not in made and key.to_user_string() not in known]
     warehouse = _warehouse()
     try:
         rows = reads.read_days(warehouse.engine, schema.asset_outcomes, DayRange.of(day), where={"status": "degraded"})
-        names = {*own_tables, *(key.to_user_string() for key in selected)} - {*failed, *skipped}
+        names = {*OWN_TABLES, *(key.to_user_string() for key in selected)} - {*failed, *skipped}
         told = zip(rows["asset"], rows["reason"], strict=True)
         degraded: dict[str, str] = {asset: reason for asset, reason in told if asset in names}
     except ConfigurationError:

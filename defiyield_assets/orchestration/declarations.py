@@ -1,7 +1,7 @@
 """How every daily asset of the product is declared: same partitions, tags, owners, schema, failures.
 
-Lives here: `daily_asset` and `watched`. Not here: the assets (assets/), policies by name (policies.py), what is
-recorded on failure (failures.py), what rests on what (degradation.py).
+Lives here: `daily_asset`, `daily_tables` for a step with several tables, and `watched`. Not here: the assets (assets/),
+policies by name (policies.py), what is recorded on failure (failures.py), what rests on what (degradation.py).
 """
 
 import functools
@@ -208,5 +208,44 @@ def daily_asset(
             freshness_policy=freshness,
             metadata={"dagster/column_schema": table_schema(table), "spec": spec, "dagster/table_name": table.name},
         )
+
+    return declare
+
+
+def daily_tables(
+    step: str,
+    tables: Mapping[Table, str],
+    *,
+    group: str,
+    phase: int,
+    spec: str,
+    backfill: dg.BackfillPolicy,
+    deps: Sequence[str | dg.AssetDep],
+    own_past: Mapping[Table, dg.PartitionMapping] | None = None,
+    kinds: Sequence[str] = ("pandas", "sql"),
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """Declare the step that is the one writer of several tables, given with their descriptions; all or none are made.
+
+    `own_past`: which earlier partitions of themselves tables rest on.
+    """
+    declare_step(step, [table.name for table in tables], deps)
+
+    def specify(table: Table, description: str) -> dg.AssetSpec:
+        past = [dg.AssetDep(own.name, partition_mapping=days) for own, days in (own_past or {}).items() if own is table]
+        return dg.AssetSpec(
+            table.name,
+            deps=[*deps, *past],
+            description=description,
+            group_name=group,
+            kinds=set(kinds),
+            owners=OWNERS,
+            tags={"daily": "", "phase": str(phase)},
+            metadata={"dagster/column_schema": table_schema(table), "spec": spec, "dagster/table_name": table.name},
+        )
+
+    def declare(fn: Callable[..., Any]) -> dg.AssetsDefinition:
+        specs = [specify(table, description) for table, description in tables.items()]
+        make = dg.multi_asset(name=step, partitions_def=DAILY, backfill_policy=backfill, specs=specs)
+        return make(watched(step)(fn))
 
     return declare

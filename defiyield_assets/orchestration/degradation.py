@@ -39,3 +39,8 @@ def tables_of(steps: Iterable[str]) -> frozenset[str]:
     wanted = set(steps)
     written = {table for table, step in _STEP_OF.items() if step in wanted}
     return frozenset(written | (wanted - set(_STEP_OF.values())))
+
+
+def whole_steps(tables: Iterable[str]) -> frozenset[str]:
+    """These tables with all others of the steps that write them: a step with several tables can only be asked whole."""
+    return tables_of({_STEP_OF.get(table, table) for table in tables})

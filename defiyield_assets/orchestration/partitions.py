@@ -22,7 +22,12 @@ def rolling(days: int) -> dg.TimeWindowPartitionMapping:
     return dg.TimeWindowPartitionMapping(start_offset=-days, end_offset=0, allow_nonexistent_upstream_partitions=True)
 
 
-YESTERDAY = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1, allow_nonexistent_upstream_partitions=True)
+def before(days: int) -> dg.TimeWindowPartitionMapping:
+    """Depends on the `days` before the day, not on the day itself (an asset on its own past)."""
+    return dg.TimeWindowPartitionMapping(start_offset=-days, end_offset=-1, allow_nonexistent_upstream_partitions=True)
+
+
+YESTERDAY = before(1)
 """Depends on the day before only (an asset on its own yesterday)."""
 
 

@@ -24,8 +24,13 @@ from defiyield_assets.store.rows import row_digests, to_rows
 
 NOT_REBUILT = frozenset({"migrations", "policy_snapshot", "plan_executions", "slack_notification"})
 """Not derived from vendors' answers: the schema, the policy as it stood, what was sent to the chain and to Slack."""
-KEPT = frozenset({"raw_fetches", "raw_bodies", "vendor_usage", "vendor_paces", "warehouse_identity", *NOT_REBUILT})
-"""Tables that a rebuild never touches."""
+KEPT = frozenset(
+    {
+        *("raw_fetches", "raw_bodies", "vendor_usage", "vendor_paces", "warehouse_identity", "forecast_cache"),
+        *NOT_REBUILT,
+    }
+)
+"""Tables that a rebuild never touches, or whose content is none: a forecast is the same with and without the cache."""
 BEYOND_THE_DAY = frozenset(
     {
         "account_cursors",

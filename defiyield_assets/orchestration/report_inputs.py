@@ -20,8 +20,8 @@ def read_report_inputs(warehouse: WarehouseResource, day: date) -> ReportInputs:
     """Everything that is told of the day; tables that the day does not have are empty frames."""
     only = DayRange.of(day)
 
-    def of_day(table: Table) -> pd.DataFrame:
-        return reads.read_days(warehouse.engine, table, only)
+    def of_day(table: Table, where: reads.Where = None) -> pd.DataFrame:
+        return reads.read_days(warehouse.engine, table, only, where)
 
     told = of_day(schema.asset_outcomes)
     outcomes = told[~told["asset"].isin(AFTER_THE_REPORT)].reset_index(drop=True)
@@ -38,7 +38,8 @@ def read_report_inputs(warehouse: WarehouseResource, day: date) -> ReportInputs:
         nav_daily=reads.read_days(warehouse.engine, schema.nav_daily, only.back(1)),
         yield_attribution=of_day(schema.yield_attribution),
         outcomes=outcomes,
-        forecast_scores=of_day(schema.forecast_scores),
+        forecast_scores=of_day(schema.forecast_scores, {"is_champion": True}),
+        forecast_scoreboard=of_day(schema.forecast_scoreboard),
         tokens={token.address: TokenLabel(token.symbol, token.decimals) for token in policy.tokens},
         wallets={wallet.address: wallet.name for wallet in policy.wallets},
         market=warehouse.market,

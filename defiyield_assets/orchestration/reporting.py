@@ -1,8 +1,10 @@
 """The fourth verb of an asset: what a materialisation tells the Dagster UI.
 
-Lives here: row counts, column schemas and previews as metadata. Not here: the daily report (domain/reporting).
+Lives here: row counts, column schemas, previews and pictures as metadata. Not here: the daily report
+(domain/reporting), what is drawn (domain/forecasting/plots.py).
 """
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,6 +47,17 @@ def preview(frame: pd.DataFrame, rows: int = PREVIEW_ROWS) -> dg.MetadataValue[A
     lines = ["| " + " | ".join(map(str, head.columns)) + " |", "|" + " --- |" * len(head.columns)]
     lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in head.itertuples(index=False)]
     return dg.MetadataValue.md("\n".join(lines))
+
+
+def whole_table(frame: pd.DataFrame) -> dg.MetadataValue[Any]:
+    """All rows as a Markdown table, figures to three digits."""
+    rounded = frame.map(lambda value: f"{value:.3g}" if isinstance(value, float) else value)
+    return preview(rounded, len(rounded))
+
+
+def picture(png: bytes, title: str) -> dg.MetadataValue[Any]:
+    """An image in PNG as metadata: the Dagster UI shows it behind "Show Markdown"."""
+    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(png).decode('ascii')})")
 
 
 def _python(value: Any) -> Any:

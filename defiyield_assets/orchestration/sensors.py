@@ -14,6 +14,7 @@ from defiyield_assets import errors
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.outcomes import DERIVED
 from defiyield_assets.errors import TransientError
+from defiyield_assets.orchestration.degradation import tables_of, whole_steps
 from defiyield_assets.orchestration.jobs import plan_the_day
 from defiyield_assets.orchestration.repair import Attempts, plan_repairs, with_degraded_sources
 from defiyield_assets.orchestration.resources import MarketResource, NotifierResource, WarehouseResource
@@ -44,7 +45,8 @@ def _daily_keys(repository: dg.RepositoryDefinition) -> dict[str, dg.AssetKey]:
 def _missing(instance: dg.DagsterInstance, keys: dict[str, dg.AssetKey], days: list[date]) -> dict[date, list[str]]:
     """Assets without a materialisation, by day; only from the first of these days on that was materialised in part.
 
-    Days before it were never asked for: a demo of some old day does not make last week a gap.
+    With an asset, all that its step writes: after an upgrade a step may lack but its new tables. Days before the first
+    were never asked for: a demo of some old day does not make last week a gap.
     """
     done = {name: instance.get_materialized_partitions(key) for name, key in keys.items()}
     ever = set().union(*done.values()) if done else set()
@@ -55,7 +57,7 @@ def _missing(instance: dg.DagsterInstance, keys: dict[str, dg.AssetKey], days: l
             continue
         absent = [name for name, partitions in done.items() if day.isoformat() not in partitions]
         if absent:
-            missing[day] = absent
+            missing[day] = sorted(whole_steps(absent))
     return missing
 
 
@@ -81,9 +83,9 @@ def _attempts(instance: dg.DagsterInstance, days: list[date]) -> dict[date, Atte
     return attempts
 
 
-def _with_downstream(repository: dg.RepositoryDefinition, asset: str) -> frozenset[str]:
-    """The asset and everything that depends on it."""
-    hit = dg.AssetSelection.assets(asset).downstream().resolve(repository.asset_graph)
+def _with_downstream(repository: dg.RepositoryDefinition, step: str) -> frozenset[str]:
+    """What the step writes and everything that depends on it."""
+    hit = dg.AssetSelection.assets(*sorted(tables_of([step]))).downstream().resolve(repository.asset_graph)
     return frozenset(key.to_user_string() for key in hit)
 
 

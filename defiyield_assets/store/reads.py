@@ -4,8 +4,8 @@ Lives here: SQL that reads tables. Not here: SQL that changes them (writes.py); 
 to read raises; an empty frame always means that there is nothing.
 """
 
-from collections.abc import Collection, Mapping
-from datetime import date, datetime
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pandas as pd
@@ -37,9 +37,33 @@ def conditions(table: sa.Table, where: Where) -> list[sa.ColumnElement[bool]]:
     return found
 
 
-def read_days(engine: sa.Engine, table: sa.Table, days: DayRange, where: Where = None) -> pd.DataFrame:
-    """The rows whose partition date lies in `days` and that match `where`."""
-    return _read(engine, table, day_column(table).between(days.start, days.end), *conditions(table, where))
+def read_days(
+    engine: sa.Engine,
+    table: sa.Table,
+    days: DayRange,
+    where: Where = None,
+    columns: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """The rows whose partition date lies in `days` and that match `where`; all columns, or those named."""
+    limits = conditions(table, where)
+    return _read(engine, table, day_column(table).between(days.start, days.end), *limits, columns=columns)
+
+
+def read_due(
+    engine: sa.Engine, table: sa.Table, due: DayRange, horizons: Collection[int], columns: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Forecasts over one of `horizons` whose horizon ends on a day of `due`: as_of + horizon_days = that day.
+
+    `table` has as_of and horizon_days; `columns` are all or those named.
+    """
+    ends = [
+        sa.and_(
+            table.c.horizon_days == horizon,
+            table.c.as_of.between(due.start - timedelta(days=horizon), due.end - timedelta(days=horizon)),
+        )
+        for horizon in sorted(set(horizons))
+    ]
+    return _read(engine, table, sa.or_(sa.false(), *ends), columns=columns)
 
 
 def read_latest(engine: sa.Engine, table: sa.Table, on_or_before: date, where: Where = None) -> pd.DataFrame:
@@ -199,11 +223,14 @@ def _told_histories(days: DayRange, pool_ids: Collection[str] | None, aliases: M
     return sa.select(*[replaced.get(column.name, told.c[column.name]) for column in table.columns]).subquery()
 
 
-def _read(engine: sa.Engine, table: sa.Table, *limits: sa.ColumnElement[bool]) -> pd.DataFrame:
-    query = sa.select(table).where(*limits).order_by(*_by_key(engine, table, table))
+def _read(
+    engine: sa.Engine, table: sa.Table, *limits: sa.ColumnElement[bool], columns: Sequence[str] | None = None
+) -> pd.DataFrame:
+    wanted = list(table.columns) if columns is None else [table.c[name] for name in columns]
+    query = sa.select(*wanted).where(*limits).order_by(*_by_key(engine, table, table))
     with read_transaction(engine, table.name) as connection:
         rows = [tuple(row) for row in connection.execute(query)]
-    return to_frame(list(table.columns), rows)
+    return to_frame(wanted, rows)
 
 
 def _by_key(engine: sa.Engine, table: sa.Table, source: sa.FromClause) -> list[sa.ColumnElement[Any]]:

@@ -8,6 +8,7 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from rich.console import Console
 
@@ -22,6 +23,11 @@ from defiyield_assets.store import schema
 from defiyield_assets_tests.installations import FIRST, Installation, Loop, day_after
 
 pytestmark = pytest.mark.usefixtures("command_line")
+FORECASTS = {
+    *("costly_candidates", "forecast_evaluations", "forecast_candidates", "pool_forecasts"),
+    *("gas_candidates", "gas_forecasts", "gas_hour_profiles"),
+    *("forecast_scores", "forecast_score_sums", "forecast_scoreboard"),
+}
 
 
 @pytest.fixture
@@ -135,7 +141,7 @@ def test_every_asset_belongs_to_exactly_one_phase() -> None:
     assert {"prefiltered_pools", "pool_histories"} <= by_phase[2]
     analysis = {"pool_metrics", "pool_quality", "pool_groups", "history_revisions", "icebox", "icebox_events"}
     assert analysis == by_phase[3]
-    assert {"pool_forecasts", "gas_forecasts", "forecast_scores"} == by_phase[4]
+    assert by_phase[4] == FORECASTS
     assert {"eligible_pools", "allocations", "plan_executions"} <= by_phase[5]
     assert {"daily_report", "slack_notification"} == by_phase[6]
     assert {number for numbers in PHASE_NAMES.values() for number in numbers} == set(PHASES)
@@ -214,7 +220,7 @@ def test_phases_of_a_day_make_their_tables_only_and_exit_with_0(
     assert "simulated market: forecasts" in words
     assert f"{FIRST}: complete" in words
     ran = set(re.findall(rf"{FIRST} (\w+) done", words))
-    assert ran == {"pool_forecasts", "gas_forecasts", "forecast_scores"}
+    assert ran == FORECASTS - {"forecast_evaluations", "forecast_candidates", "gas_candidates", "forecast_score_sums"}
     assert after_first.fingerprints() == before
 
 
@@ -272,6 +278,14 @@ def test_a_live_market_has_nothing_to_reset(tmp_path: Path, capsys: pytest.Captu
     folder = ["--market", "live", "--state-dir", str(tmp_path)]
     assert main(["simulator", "reset", "--from", "2025-06-03", *folder]) == 2
     assert "a live market cannot be reset" in said(capsys)
+
+
+def test_every_table_of_a_step_that_makes_several_is_known_to_the_summary() -> None:
+    """Else the tables of a step that failed are told as skipped, as if something before them had failed."""
+    definitions = build_defs(Settings(market="simulated", state_dir=Path("nowhere")))
+    steps = [step for step in definitions.assets or () if isinstance(step, dg.AssetsDefinition) and len(step.keys) > 1]
+    made = {step.op.name: {key.to_user_string() for key in step.keys} - {step.op.name} for step in steps}
+    assert {step: set(tables) for step, tables in running.OWN_TABLES.items()} == made
 
 
 # --- the summary ----------------------------------------------------------------------------------------------------

@@ -104,7 +104,7 @@ def test_no_derived_table_of_a_day_depends_on_later_rows(spoilt: Installation, c
 def test_the_noise_would_be_seen(spoilt: Installation, closed_loop: Loop) -> None:
     """The same noise does change the day that it belongs to: the suite can fail."""
     after = day_after(NOW)
-    spoilt.run(after, ["policy_snapshot", "gas_fees_daily", "gas_forecasts", "pool_metrics"])
+    spoilt.run(after, ["policy_snapshot", "gas_fees_daily", "gas_candidates", "gas_forecasts", "pool_metrics"])
     differing = changed(closed_loop.installation.fingerprints(after), spoilt.fingerprints(after))
     assert {"gas_forecasts", "pool_metrics"} <= set(differing)
 

@@ -43,7 +43,7 @@ CMC, GECKO, COINS = "pro-api.coinmarketcap.com", "api.coingecko.com", "coins.lla
 TRACKER, NODE = "www.ethgastracker.com", "ethereum-rpc.simulated"
 PRICES = ["policy_snapshot", "instruments", "ohlcv_coinmarketcap", "ohlcv_coingecko", "closes_defillama"]
 BARS = [*PRICES, "pools", "pool_aliases", "token_registry", "daily_bars"]
-GAS = ["policy_snapshot", "gas_fees_hourly", "gas_fees_daily", "gas_forecasts"]
+GAS = ["policy_snapshot", "gas_fees_hourly", "gas_fees_daily", "gas_candidates", "gas_forecasts"]
 
 
 @pytest.fixture

@@ -277,7 +277,9 @@ def test_a_renamed_pool_goes_on_with_its_history_and_no_earlier_day_knows_of_it(
             named = {"policy_json": text, "policy_hash": content_hash(text)}
             connection.execute(sa.update(table).where(table.c.date == day).values(named))
     rest = [name for name in INGESTED if name != "policy_snapshot"]
-    assert after_first.run(NEXT, [*rest, "pool_quality", "pool_metrics", "pool_groups", "pool_forecasts"]).success
+    forecasts = ["forecast_evaluations", "forecast_candidates", "pool_forecasts"]
+    judged = ["pool_quality", "pool_metrics", *forecasts]
+    assert after_first.run(NEXT, [*rest, "pool_groups", *judged]).success
     then = metrics.set_index("pool_id").loc[old]
     now = after_first.rows(schema.pool_metrics, NEXT).set_index("pool_id")
     assert old not in now.index
@@ -288,10 +290,10 @@ def test_a_renamed_pool_goes_on_with_its_history_and_no_earlier_day_knows_of_it(
     assert set(after_first.rows(schema.pool_histories).query("pool_id == @new")["date"]) == {NEXT}, (
         "nothing is rewritten"
     )
-    assert after_first.run(FIRST, ["pool_quality", "pool_metrics", "pool_forecasts"]).success
+    assert after_first.run(FIRST, judged).success
     for table in (schema.pool_quality, schema.pool_metrics, schema.pool_forecasts):
         mine, theirs = after_first.rows(table, FIRST), first_day.installation.rows(table, FIRST)
         assert mine.equals(theirs), f"{table.name}: the alias is in force from {alias_day} on"
     before = after_first.fingerprints()
-    assert run_range(after_first, ["pool_quality", "pool_metrics", "pool_forecasts"], DayRange(FIRST, NEXT)).success
+    assert run_range(after_first, judged, DayRange(FIRST, NEXT)).success
     assert after_first.fingerprints() == before, "a range over the day of the change is the days one by one"

@@ -18,11 +18,15 @@ MIDDLE = day_after(FIRST, 2)
 TOGETHER = {
     "icebox": ("icebox_events", "icebox"),
     "allocation": ("allocation_runs", "allocations", "allocation_steps"),
+    "pool_forecasts": ("forecast_evaluations", "forecast_candidates", "pool_forecasts"),
+    "gas_forecasts": ("gas_candidates", "gas_forecasts"),
+    "forecast_scores": ("forecast_scores", "forecast_score_sums"),
 }
 DERIVED = [
     *("policy_snapshot", "token_registry", "gas_fees_daily", "daily_bars", "prefiltered_pools", "icebox"),
     *("history_revisions", "pool_quality", "pool_metrics", "pool_groups"),
-    *("pool_forecasts", "gas_forecasts", "forecast_scores"),
+    *("costly_candidates", "pool_forecasts", "gas_forecasts", "gas_hour_profiles"),
+    *("forecast_scores", "forecast_scoreboard"),
     *("ledger_postings", "daily_balances", "pool_positions", "nav_daily", "yield_attribution"),
     *("allocation_snapshot", "eligible_pools", "allocation", "plan_executions", "daily_report", "slack_notification"),
 ]

@@ -12,6 +12,7 @@ import pytest
 
 from defiyield_assets.definitions import build_defs
 from defiyield_assets.domain.days import DayRange
+from defiyield_assets.orchestration.degradation import tables_of
 from defiyield_assets.orchestration.failures import Outcome, record_outcomes
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.orchestration.sensors import repair_recent_gaps
@@ -145,7 +146,7 @@ def test_a_source_that_may_heal_comes_along_while_the_day_has_no_plan(
     error_class: str,
     comes_along: bool,
 ) -> None:
-    lost = {"gas_forecasts", "allocation_runs", "allocations", "allocation_steps"}
+    lost = {"gas_candidates", "gas_forecasts", "allocation_runs", "allocations", "allocation_steps"}
     all_made(settings, instance, but=lost)
     was_said(warehouse, "ohlcv_coinmarketcap", error_class)
     was_said(warehouse, "daily_bars", "DegradedUpstream")
@@ -153,6 +154,41 @@ def test_a_source_that_may_heal_comes_along_while_the_day_has_no_plan(
     assert asked >= lost
     assert ({"ohlcv_coinmarketcap", "daily_bars", "icebox"} <= asked) is comes_along
     assert "pools" not in asked
+
+
+FORECAST_STEP = {"forecast_evaluations", "forecast_candidates", "pool_forecasts"}
+GAS_STEP = {"gas_candidates", "gas_forecasts"}
+SCORE_STEP = {"forecast_scores", "forecast_score_sums"}
+
+
+@pytest.mark.parametrize(
+    ("new", "steps"),
+    [
+        ({"forecast_evaluations", "forecast_candidates"}, FORECAST_STEP),
+        ({"gas_candidates"}, GAS_STEP),
+        ({"forecast_candidates", "gas_candidates", "forecast_score_sums"}, FORECAST_STEP | GAS_STEP | SCORE_STEP),
+        ({"macro_series"}, {"macro_series"}),
+    ],
+)
+@pytest.mark.usefixtures("warehouse")
+def test_after_an_upgrade_with_new_tables_their_steps_are_asked_for_whole(
+    settings: Settings, instance: dg.DagsterInstance, new: set[str], steps: set[str]
+) -> None:
+    all_made(settings, instance, but=new)
+    asked = asked_for(settings, instance)
+    assert asked == steps
+    job = build_defs(settings).resolve_job_def("plan_the_day")
+    subset = job.get_subset(asset_selection={dg.AssetKey(name) for name in asked})
+    assert {key.to_user_string() for key in subset.asset_layer.selected_asset_keys} == steps
+
+
+@pytest.mark.parametrize("lost", ["pool_forecasts", "allocation"])
+def test_no_table_of_a_step_that_is_lost_is_asked_for(
+    settings: Settings, instance: dg.DagsterInstance, warehouse: WarehouseResource, lost: str
+) -> None:
+    all_made(settings, instance, but={*tables_of([lost]), "macro_series"})
+    was_said(warehouse, lost, "NotRecoverable", is_recoverable=False)
+    assert asked_for(settings, instance) == {"macro_series"}
 
 
 def test_what_only_rests_on_a_lost_day_is_not_lost_by_itself(

@@ -34,6 +34,7 @@ def _cell(column: sa.Column[Any], row: int) -> Any:
         "timestamp": datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC) + timedelta(hours=row),
         "decimal": Decimal(row) + Decimal("0.125000000000000001"),
         "base units": 2**256 - 1 - row,
+        "bytes": f"{column.name} {row}".encode(),
     }
     return values[column_type(column)]
 

@@ -15,6 +15,7 @@ from alembic.runtime.migration import MigrationContext
 from defiyield_assets.errors import ConfigurationError, TransientError
 from defiyield_assets.store import engine as engines
 from defiyield_assets.store import reads, schema
+from defiyield_assets_tests.store.frames import FIRST
 from defiyield_assets_tests.store.migrating import upgrade_and_close
 
 
@@ -82,6 +83,39 @@ def test_downgrade_leaves_nothing_behind(warehouse: sa.Engine) -> None:
     with engines.write_transaction(warehouse, engines.VERSION_TABLE) as connection:
         command.downgrade(engines.alembic_config(connection), "base")
     assert sa.inspect(warehouse).get_table_names() == [engines.VERSION_TABLE]
+
+
+def test_forecasts_and_scores_made_before_revision_0003_live_on(empty_database: str) -> None:
+    engine = engines.make_engine(empty_database)
+    with engines.write_transaction(engine, engines.VERSION_TABLE) as connection:
+        command.upgrade(engines.alembic_config(connection), "0002")
+    vintage = {"pool_id": "p", "as_of": FIRST, "horizon_days": 1, "target": "apy", "model": "ses", "mean": 0.1}
+    figures = {"p10": 0.05, "p50": 0.1, "p90": 0.2, "model_version": "1"}
+    fitted = {"trained_from": FIRST, "trained_to": FIRST, "n_obs": 3, "is_hindsight": False}
+    score = {"date": FIRST, "pool_id": "p", "horizon_days": 1, "target": "apy", "as_of": FIRST, "model": "ses"}
+    errors = dict.fromkeys(["forecast", "actual", "naive", "absolute_error", "naive_absolute_error", "error"], 0.5)
+    with engine.begin() as connection:
+        connection.execute(_insert_known(schema.pool_forecasts, {**vintage, **figures, **fitted}))
+        worth = {**score, **errors, "is_covered": True, "pinball_loss": 0.1}
+        connection.execute(_insert_known(schema.forecast_scores, worth))
+    engines.upgrade(engine)
+    for table, added in (
+        (schema.pool_forecasts, {**fitted, "tier": "baseline"}),
+        (schema.forecast_candidates, {"is_champion": True}),
+    ):
+        (row,) = reads.read_all(engine, table).to_dict("records")
+        assert {**vintage, **figures, **added}.items() <= row.items()
+    (kept,) = reads.read_all(engine, schema.forecast_scores).to_dict("records")
+    assert {**worth, "is_champion": True, "has_band": True}.items() <= kept.items()
+    with engines.write_transaction(engine, engines.VERSION_TABLE) as connection:
+        command.downgrade(engines.alembic_config(connection), "0002")
+        assert connection.exec_driver_sql("SELECT count(*) FROM forecast_scores").scalar_one() == 1
+    engine.dispose()
+
+
+def _insert_known(table: sa.Table, row: dict[str, Any]) -> sa.Insert:
+    """An INSERT of these columns only, whatever else the table has by now."""
+    return sa.insert(sa.table(table.name, *[sa.column(name, table.c[name].type) for name in row])).values(row)
 
 
 def test_a_migration_that_fails_leaves_the_database_empty(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,30 @@ def test_read_days_reads_those_days_that_match(warehouse: sa.Engine) -> None:
     assert len(reads.read_days(warehouse, schema.pools, DAYS, {"pool_meta": None})) == 12
 
 
+def test_named_columns_are_read_alone_and_in_that_order(warehouse: sa.Engine) -> None:
+    writes.upsert(warehouse, schema.pools, pools_frame())
+    found = reads.read_days(warehouse, schema.pools, DAYS, columns=["tvl_usd", "pool_id"])
+    assert list(found) == ["tvl_usd", "pool_id"]
+    assert len(found) == 12
+
+
+def test_forecasts_are_due_when_their_horizon_ends(warehouse: sa.Engine) -> None:
+    table = schema.gas_candidates
+    vintages = pd.DataFrame(
+        [
+            {"as_of": FIRST + timedelta(days=day), "horizon_days": horizon, "mean": 100.0 * day + horizon}
+            for day in range(40)
+            for horizon in (1, 7, 30)
+        ]
+    ).assign(kind="base_fee", model="ses", model_version="1", p10=1.0, p50=1.0, p90=1.0, is_champion=False)
+    writes.upsert(warehouse, table, vintages)
+    day = FIRST + timedelta(days=35)
+    found = reads.read_due(warehouse, table, DayRange.of(day), (1, 7, 30), ["mean"])
+    assert found["mean"].tolist() == [530.0, 2807.0, 3401.0]
+    assert len(reads.read_due(warehouse, table, DayRange(day, day + timedelta(days=1)), (7, 1))) == 4
+    assert reads.read_due(warehouse, table, DayRange.of(day), ()).empty
+
+
 def test_read_latest_reads_the_newest_slice_not_after_the_day(warehouse: sa.Engine) -> None:
     writes.upsert(warehouse, schema.pools, pools_frame(DayRange.of(FIRST), pools=2))
     writes.upsert(warehouse, schema.pools, pools_frame(DayRange.of(DAYS.end), pools=1))

@@ -340,3 +340,5 @@ def test_a_receipt_for_batches_counts_them_together_and_depends_on_each(sqlite_w
     assert writes.together(schema.pools, [*receipts, empty]) == whole, "a batch without rows says nothing"
     assert writes.together(schema.pools, receipts[:1]).sha256 != whole.sha256
     assert writes.together(schema.pools, []).rows == 0
+    days = writes.day_by_day(schema.pools, receipts)
+    assert (days.rows, days.days, days.sha256) == (5, 2, whole.sha256)

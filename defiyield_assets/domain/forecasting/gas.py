@@ -1,41 +1,40 @@
-"""Forecasts of the daily mean gas price and base fee, as rows of `gas_forecasts`.
+"""Forecasts of the daily mean gas price and base fee: rows of `gas_forecasts` and `gas_candidates`.
 
-Lives here: the gas rows and what is said when history is short. Not here: models (models.py), hourly and daily fees
-(domain/gas/fees.py).
+Lives here: daily series, the choice of the champion, rows. Not here: models (gas_models.py), bands (gas_bands.py), the
+hours of a day (gas_hours.py), hourly and daily fees (domain/gas/fees.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
-from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from defiyield_assets.domain.forecasting.intervals import (
-    BURN_IN_DAYS,
-    MIN_ERRORS,
-    forecast_with_quantiles,
-    horizon_means,
+from defiyield_assets.domain.forecasting.diebold_mariano import p_values
+from defiyield_assets.domain.forecasting.gas_bands import (
+    ERROR_DAYS,
+    bounds_of_every_day,
+    has_own_errors,
+    log_gwei,
+    past_errors,
 )
-from defiyield_assets.domain.forecasting.models import Matrix, choose_model
+from defiyield_assets.domain.forecasting.gas_models import GAS_BASELINE, GAS_MODELS, gas_series_of
+from defiyield_assets.domain.forecasting.models import Matrix
 from defiyield_assets.domain.forecasting.panel import day_number, day_numbers, first_observed, last_observed
 from defiyield_assets.domain.gas.sources import prevailing_fees
 
 GAS_HORIZONS = (1, 7, 30)
-GAS_TRAINING_DAYS = 365
+GAS_TRAINING_DAYS = 800
 """Older days are ignored: gas of another year is another market."""
-FLOOR_GWEI = 1e-6
-"""Smallest price that the logarithm is taken of."""
 GAP_DAYS = 3
 """A series silent for longer gets no forecast."""
-USUAL_LOG_ERRORS: Mapping[int, tuple[float, float, float]] = MappingProxyType(
-    {1: (-0.37, -0.02, 0.39), 7: (-0.34, 0.01, 0.42), 30: (-0.42, 0.03, 0.48)}
-)
-"""10 %, 50 % and 90 % quantile of the logarithmic error by horizon, used while history is too short for its own.
-
-Source: measured with the models of GAS_CHOICE on the recorded daily gas price, 2021-08-05 to 2025-10-24 (the 1-day
-figures are those of the last value).
-"""
+MARGIN = 0.05
+"""A challenger must be better than the baseline by this share of its error."""
+SIGNIFICANCE = 0.05
+MIN_WINDOWS = 8
+"""Windows without a common day that the past must hold before a challenger may win."""
 
 GAS_FORECAST_COLUMNS = (
     "as_of",
@@ -52,21 +51,65 @@ GAS_FORECAST_COLUMNS = (
     "n_obs",
     "fallback_reason",
 )
+GAS_CANDIDATE_COLUMNS = (
+    "as_of",
+    "kind",
+    "horizon_days",
+    "model",
+    "model_version",
+    "mean",
+    "p10",
+    "p50",
+    "p90",
+    "is_champion",
+)
+
+
+@dataclass(frozen=True)
+class _Past:
+    """What all candidates said of one kind and horizon on every day; `forecasts` are logs, rows as GAS_MODELS."""
+
+    kind: str
+    horizon: int
+    values: Matrix
+    forecasts: Matrix
+    champion: int
 
 
 def forecast_gas(gas_daily: pd.DataFrame, as_of: date, horizons: Sequence[int] = GAS_HORIZONS) -> pd.DataFrame:
     """Forecast the daily mean in gwei over each horizon, for each kind (base_fee, gas_price) that has a recent day.
 
     `gas_daily` are rows of `gas_fees_daily`; rows after `as_of` are never read; one day of history is enough. A kind
-    silent for more than GAP_DAYS has no rows. Returns the rows of `gas_forecasts`.
+    silent for more than GAP_DAYS has no rows. `mean` is the level that an absolute error is smallest around, so that
+    it is the median as well. `fallback_reason` is SHORT_HISTORY while the band rests on the errors usual for gas.
+    Returns the rows of `gas_forecasts`.
     """
-    rows = [
-        _forecast_kind(values, kind, horizon, as_of)
-        for kind, values in gas_series(gas_daily, as_of, GAS_TRAINING_DAYS).items()
-        if GAS_TRAINING_DAYS - 1 - last_observed(values)[0] <= GAP_DAYS
-        for horizon in sorted(set(horizons))
-    ]
+    rows = []
+    for past in _pasts(gas_daily, as_of, horizons):
+        mean, p10, p90 = _figures(past, [past.champion])[:, 0]
+        model = list(GAS_MODELS.values())[past.champion]
+        errors = past_errors(past.forecasts[[past.champion]], past.values, past.horizon)
+        first, last = first_observed(past.values)[0], last_observed(past.values)[0]
+        row = (as_of, past.kind, past.horizon, mean, p10, mean, p90, model.name, model.version)
+        trained = [as_of - timedelta(days=int(past.values.shape[1] - 1 - column)) for column in (first, last)]
+        n_obs = int(np.sum(~np.isnan(past.values)))
+        rows.append((*row, *trained, n_obs, None if has_own_errors(errors)[0] else "SHORT_HISTORY"))
     return pd.DataFrame(rows, columns=list(GAS_FORECAST_COLUMNS))
+
+
+def gas_candidates(gas_daily: pd.DataFrame, as_of: date, horizons: Sequence[int] = GAS_HORIZONS) -> pd.DataFrame:
+    """What every model says where `forecast_gas` says something, with bands from its own errors.
+
+    The champion's row has the figures of `forecast_gas` to the bit. Returns the rows of `gas_candidates`.
+    """
+    rows = []
+    for past in _pasts(gas_daily, as_of, horizons):
+        figures = _figures(past, list(range(len(GAS_MODELS))))
+        for place, model in enumerate(GAS_MODELS.values()):
+            mean, p10, p90 = figures[:, place]
+            named = (as_of, past.kind, past.horizon, model.name, model.version)
+            rows.append((*named, mean, p10, mean, p90, place == past.champion))
+    return pd.DataFrame(rows, columns=list(GAS_CANDIDATE_COLUMNS))
 
 
 def gas_series(gas_daily: pd.DataFrame, last_day: date, n_days: int) -> dict[str, Matrix]:
@@ -87,31 +130,50 @@ def gas_series(gas_daily: pd.DataFrame, last_day: date, n_days: int) -> dict[str
     return series
 
 
-def _forecast_kind(values: Matrix, kind: str, horizon: int, as_of: date) -> dict[str, object]:
-    """One row; `values` in gwei, shape (1, days)."""
-    model = choose_model("gas_gwei", horizon)
-    scaled = np.log(np.maximum(values, FLOOR_GWEI))
-    actual = np.log(np.maximum(horizon_means(values, horizon), FLOOR_GWEI))
-    level, quantiles = forecast_with_quantiles(model, scaled, actual, horizon)
-    n_obs = int(np.sum(~np.isnan(values)))
-    is_short = n_obs < BURN_IN_DAYS + MIN_ERRORS + horizon
-    if is_short:
-        nearest = max((known for known in USUAL_LOG_ERRORS if known <= horizon), default=min(USUAL_LOG_ERRORS))
-        quantiles = level + np.array(USUAL_LOG_ERRORS[nearest])[:, None]
-    first, last = first_observed(values)[0], last_observed(values)[0]
-    p10, p50, p90 = (float(value) for value in np.exp(quantiles[:, 0]))
-    return {
-        "as_of": as_of,
-        "kind": kind,
-        "horizon_days": horizon,
-        "mean": float(np.exp(level[0])),
-        "p10": p10,
-        "p50": p50,
-        "p90": p90,
-        "model": model.name,
-        "model_version": model.version,
-        "trained_from": as_of - timedelta(days=int(values.shape[1] - 1 - first)),
-        "trained_to": as_of - timedelta(days=int(values.shape[1] - 1 - last)),
-        "n_obs": n_obs,
-        "fallback_reason": "SHORT_HISTORY" if is_short else None,
-    }
+def champion_of(forecasts: Matrix, values: Matrix, horizon_days: int) -> int:
+    """Row of the model to use: the baseline, or the most accurate challenger that beats it with margin and test.
+
+    `forecasts` are logs of every day by model in the order of GAS_MODELS, `values` gwei, shape (1, days). Judged are
+    the absolute log errors of the last ERROR_DAYS origins whose horizon is over: in gwei a year of falling prices
+    would be judged by its first months. A challenger needs MIN_WINDOWS windows without a common day, an error lower
+    by MARGIN and a Diebold-Mariano p-value below SIGNIFICANCE, all on the days that both have.
+    """
+    baseline = list(GAS_MODELS).index(GAS_BASELINE.name)
+    due = slice(max(0, values.shape[1] - horizon_days - ERROR_DAYS), values.shape[1] - horizon_days)
+    losses = np.abs(past_errors(forecasts, values, horizon_days)[:, due])
+    gains = losses[baseline] - losses
+    is_known = ~np.isnan(gains)
+    counts = is_known.sum(axis=1)
+    if not counts.any():
+        return baseline
+    theirs = np.where(is_known, losses, 0.0).sum(axis=1)
+    ours = np.where(is_known, losses[baseline], 0.0).sum(axis=1)
+    may_win = (counts >= MIN_WINDOWS * horizon_days) & (theirs < (1.0 - MARGIN) * ours)
+    may_win &= np.nan_to_num(p_values(gains, horizon_days), nan=1.0) < SIGNIFICANCE
+    if not may_win.any():
+        return baseline
+    return int(np.argmin(np.where(may_win, theirs / np.maximum(counts, 1), np.inf)))
+
+
+def _pasts(gas_daily: pd.DataFrame, as_of: date, horizons: Sequence[int]) -> list[_Past]:
+    """What the candidates said so far, by kind and horizon; kinds that went silent are left out."""
+    pasts = []
+    for kind, values in gas_series(gas_daily, as_of, GAS_TRAINING_DAYS).items():
+        if values.shape[1] - 1 - last_observed(values)[0] > GAP_DAYS:
+            continue
+        # Days before the first one known add nothing but work.
+        known = values[:, first_observed(values)[0] :]
+        series = gas_series_of(log_gwei(known)[0], day_number(as_of))
+        asked = sorted(set(horizons))
+        told = np.stack([model.forecast(series, asked) for model in GAS_MODELS.values()], axis=1)
+        for horizon, forecasts in zip(asked, told, strict=True):
+            pasts.append(_Past(kind, horizon, known, forecasts, champion_of(forecasts, known, horizon)))
+    return pasts
+
+
+def _figures(past: _Past, models: list[int]) -> NDArray[np.float64]:
+    """Mean, p10 and p90 in gwei on the last day, shape (3, models)."""
+    chosen = past.forecasts[models]
+    bounds = bounds_of_every_day(chosen, past.values, past.horizon)[:, :, -1]
+    figures: NDArray[np.float64] = np.exp(np.concatenate([chosen[None, :, -1], bounds]))
+    return figures

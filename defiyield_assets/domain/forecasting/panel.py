@@ -35,6 +35,16 @@ class Panel:
         """Number of columns."""
         return int(self.values[TARGETS[0]].shape[1])
 
+    def only(self, is_kept: NDArray[np.bool_]) -> "Panel":
+        """The rows that are kept."""
+        ids = tuple(pool_id for pool_id, kept in zip(self.pool_ids, is_kept, strict=True) if kept)
+        values = {target: matrix[is_kept] for target, matrix in self.values.items()}
+        return Panel(ids, self.last_day, MappingProxyType(values), self.is_hindsight[is_kept])
+
+    def replace(self, **values: Matrix) -> "Panel":
+        """The same panel with the values of some targets replaced."""
+        return Panel(self.pool_ids, self.last_day, MappingProxyType({**self.values, **values}), self.is_hindsight)
+
 
 def build_panel(histories: pd.DataFrame, last_day: date, n_days: int) -> Panel:
     """The `n_days` days up to and including `last_day` of every pool that has a row by then.

@@ -4,7 +4,7 @@ Lives here: joining, aliases, staleness and the check that a snapshot is whole. 
 histories (histories.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 
 import numpy as np
@@ -57,6 +57,23 @@ def aliases_in_force(pool_aliases: pd.DataFrame, day: date) -> dict[str, str]:
             current = direct[current]
         resolved[old] = current
     return resolved
+
+
+def under_todays_ids(rows: pd.DataFrame, aliases: Mapping[str, str], per: Sequence[str]) -> pd.DataFrame:
+    """Rows with a pool_id under today's ids; where several ids of one pool tell of the same `per`, one of them counts.
+
+    An alias often comes into force days after both ids were listed. All rows of one pool and one `per` (further
+    columns) then come from the id that is today's own, without one from the first old id.
+    """
+    stored = rows["pool_id"]
+    is_old = stored.isin(list(aliases))
+    if not is_old.any():
+        return rows
+    renamed = rows.assign(pool_id=stored.map(lambda pool_id: aliases.get(pool_id, pool_id)))
+    ranked = renamed.assign(stored=stored, is_old=is_old).reset_index(drop=True).sort_values(["is_old", "stored"])
+    counts = ranked.groupby(["pool_id", *per], sort=False, dropna=False)["stored"].transform("first").sort_index()
+    kept: pd.DataFrame = renamed.loc[counts.to_numpy() == stored.to_numpy()]
+    return kept.reset_index(drop=True)
 
 
 def build_pools(

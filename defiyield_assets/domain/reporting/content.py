@@ -234,7 +234,7 @@ def _next_section(inputs: ReportInputs, status: str) -> Section:
         )
     where += [
         "Why a pool is in or out: tables prefiltered_pools and eligible_pools of this day.",
-        "What the forecasts rest on: pool_forecasts and forecast_scores.",
+        "What the forecasts rest on: pool_forecasts, forecast_evaluations, forecast_scores and forecast_scoreboard.",
         "What was really earned: nav_daily, yield_attribution and ledger_postings.",
         "Every vendor answer behind this page: raw_fetches.",
     ]

@@ -29,10 +29,10 @@ class ReportInputs:
     """The day's tables, each a frame with the columns of its table in store/schema.py; empty frames are fine.
 
     `allocation_runs`, `allocations` and `allocation_steps` of the day's plan; `eligible_pools`, `prefiltered_pools`,
-    `icebox`, `icebox_events`, `yield_attribution`, `forecast_scores` of the day; `nav_daily` of the day and the day
-    before; `outcomes` are the day's `asset_outcomes`. `tokens` maps lower-case addresses to labels, `wallets`
-    lower-case addresses to names. `market` is the name of the market (live, simulated, recorded) as the reader has to
-    know it.
+    `icebox`, `icebox_events`, `yield_attribution`, `forecast_scores`, `forecast_scoreboard` of the day; `nav_daily`
+    of the day and the day before; `outcomes` are the day's `asset_outcomes`. Of `forecast_scores` the champions' rows
+    suffice. `tokens` maps lower-case addresses to labels, `wallets` lower-case addresses to names. `market` is the name
+    of the market (live, simulated, recorded) as the reader has to know it.
     """
 
     day: date
@@ -47,6 +47,7 @@ class ReportInputs:
     yield_attribution: pd.DataFrame
     outcomes: pd.DataFrame
     forecast_scores: pd.DataFrame
+    forecast_scoreboard: pd.DataFrame
     tokens: Mapping[str, TokenLabel] = field(default_factory=dict)
     wallets: Mapping[str, str] = field(default_factory=dict)
     market: str = ""

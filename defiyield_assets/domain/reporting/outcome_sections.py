@@ -5,10 +5,12 @@ Lives here: tables made from the ledger, scores, icebox and outcomes. Not here: 
 
 import pandas as pd
 
+from defiyield_assets.domain.forecasting.scoreboard import CHAMPION, WINDOW_DAYS
 from defiyield_assets.domain.outcomes import group_by_roots
 from defiyield_assets.domain.reporting.formats import (
     UNKNOWN,
     clean,
+    is_missing,
     number,
     percent,
     signed_percent,
@@ -29,11 +31,20 @@ SCORE_COLUMNS = (
     *text("Target"),
     *numbers("Days ahead", "Forecasts", "Mean error", "Error of the last value", "Better by", "Within p10–p90"),
 )
+SCOREBOARD_COLUMNS = (
+    *text("Target"),
+    *numbers("Days ahead", "Forecasts", "Mean error", "Bias", "Better by", "Last 30 days", "MASE", "Within p10–p90"),
+    *text("Best model"),
+    *numbers("Better by"),
+)
 ICEBOX_COLUMNS = (
     *text("Token", "Chain", "Since", "Why"),
     *numbers("Low", "Close", "Good lows", "Good closes"),
     *text("Address"),
 )
+COMPARABLE = 0.9
+"""Share of the champions' forecasts that a single model must have made to be called better or worse than others: the
+costly ones speak of few pools on few days."""
 EVENT_COLUMNS = text("Token", "Event", "Why", "Address")
 FAILURE_COLUMNS = text("Asset", "Status", "What happened", "Recoverable")
 RESTING_COLUMNS = (*text("What"), *numbers("Assets"), *text("Which"))
@@ -92,18 +103,32 @@ def earned_section(inputs: ReportInputs, names: Names) -> Section:
 
 
 def scores_section(inputs: ReportInputs) -> Section:
-    """How good the forecasts were whose horizon ended on the day."""
+    """How good the champions' forecasts were: those that fell due on the day, and over the last months."""
     title = "How good the forecasts were"
     scores = inputs.forecast_scores
-    rows = [
+    scores = scores.loc[scores["is_champion"].astype(bool)]
+    due = tuple(
         _score_row(target, int(horizon), of_horizon)
         for target in SCORE_TARGETS
         for horizon, of_horizon in sorted(_by_horizon(scores.loc[scores["target"] == target]).items())
-    ]
-    if not rows:
-        return Section("scores", title, ("No forecast fell due today.",))
-    words = "Forecasts that fell due today against what happened; better by compares with repeating the last value."
-    return Section("scores", title, (words,), tables=(Table(SCORE_COLUMNS, tuple(rows)),))
+    )
+    board = inputs.forecast_scoreboard
+    lately = tuple(
+        _scoreboard_row(target, int(horizon), of_horizon)
+        for target in SCORE_TARGETS
+        for horizon, of_horizon in sorted(_by_horizon(board.loc[board["target"] == target]).items())
+        if CHAMPION in set(of_horizon["model"])
+    )
+    words = "Better by compares with repeating the last value."
+    if due:
+        words = f"Forecasts that fell due today against what happened. {words}"
+    else:
+        words = f"No forecast fell due today. {words}" if lately else "No forecast fell due today."
+    tables = [Table(SCORE_COLUMNS, due)] if due else []
+    if lately:
+        caption = f"Forecasts that fell due in the last {WINDOW_DAYS} days, and the single model that was best at each"
+        tables.append(Table(SCOREBOARD_COLUMNS, lately, caption=caption))
+    return Section("scores", title, (words,), tables=tuple(tables))
 
 
 def _by_horizon(scores: pd.DataFrame) -> dict[int, pd.DataFrame]:
@@ -114,23 +139,51 @@ def _score_row(target: str, horizon: int, scores: pd.DataFrame) -> tuple[str, ..
     error = float(scores["absolute_error"].astype(float).mean())
     naive = float(scores["naive_absolute_error"].astype(float).mean())
     # A pool that pays nothing has nothing to cover.
-    positive = scores.loc[scores["actual"].astype(float) > 0]
-    covered = float(positive["is_covered"].astype(bool).mean()) if len(positive) else None
-    if target.startswith("apy"):
-        mean_error, naive_error = f"{error * 100:.2f} pp", f"{naive * 100:.2f} pp"
-    elif target.endswith("_gwei"):
-        mean_error, naive_error = f"{number(error, 3)} gwei", f"{number(naive, 3)} gwei"
-    else:
-        mean_error, naive_error = f"${number(error)}", f"${number(naive)}"
+    banded = scores.loc[scores["has_band"].astype(bool)]
+    covered = float(banded["is_covered"].astype(bool).mean()) if len(banded) else None
     return (
         target,
         number(horizon),
         number(len(scores)),
-        mean_error,
-        naive_error,
+        _in_unit(target, error),
+        _in_unit(target, naive),
         signed_percent(1.0 - error / naive, 0) if naive > 0 else UNKNOWN,
         percent(covered, 0),
     )
+
+
+def _scoreboard_row(target: str, horizon: int, board: pd.DataFrame) -> tuple[str, ...]:
+    (champion,) = records(board.loc[board["model"] == CHAMPION])
+    ranked = [
+        row
+        for row in records(board)
+        if row["model"] != CHAMPION
+        and not is_missing(row["skill"])
+        and row["n_forecasts"] >= COMPARABLE * champion["n_forecasts"]
+    ]
+    best = min(ranked, key=lambda row: (-row["skill"], str(row["model"])), default=None)
+    return (
+        target,
+        number(horizon),
+        number(champion["n_forecasts"]),
+        _in_unit(target, champion["mae"]),
+        _in_unit(target, champion["bias"], "+"),
+        signed_percent(champion["skill"], 0),
+        signed_percent(champion["skill_30d"], 0),
+        number(champion["mase"], 2),
+        percent(champion["coverage"], 0),
+        clean(best["model"], 40) if best else UNKNOWN,
+        signed_percent(best["skill"], 0) if best else UNKNOWN,
+    )
+
+
+def _in_unit(target: str, error: float, sign: str = "") -> str:
+    """An error in the unit in which people speak of the target; `sign` "+" puts one before a positive error."""
+    if target.startswith("apy"):
+        return f"{error * 100:{sign}.2f} pp"
+    if target.endswith("_gwei"):
+        return f"{error:{sign},.3f} gwei"
+    return f"{'-' if error < 0 else sign}${number(abs(error))}"
 
 
 def icebox_section(inputs: ReportInputs) -> Section:

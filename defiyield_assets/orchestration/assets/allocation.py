@@ -15,13 +15,12 @@ from defiyield_assets.domain.allocation.plan import plan_allocation
 from defiyield_assets.domain.allocation.problem import build_problem
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.reporting.content import NO_PLAN, PUBLISHED
-from defiyield_assets.orchestration.declarations import OWNERS, daily_asset, watched
-from defiyield_assets.orchestration.degradation import declare_step
+from defiyield_assets.orchestration.declarations import daily_asset, daily_tables
 from defiyield_assets.orchestration.failures import why_ledger_is_unknown
-from defiyield_assets.orchestration.partitions import DAILY, single_day
+from defiyield_assets.orchestration.partitions import single_day
 from defiyield_assets.orchestration.plan_inputs import plan_inputs
 from defiyield_assets.orchestration.policies import DAY_BY_DAY
-from defiyield_assets.orchestration.reporting import report, table_schema
+from defiyield_assets.orchestration.reporting import report
 from defiyield_assets.orchestration.resources import MarketResource, WarehouseResource
 from defiyield_assets.orchestration.verification import require_replayed, require_sound_ledger
 from defiyield_assets.store import reads, schema, writes
@@ -46,62 +45,21 @@ PLAN_DEPS = (
     "allocation_snapshot",
 )
 
-declare_step("allocation", [table.name for table, _ in PLAN_TABLES], PLAN_DEPS)
 
-
-@dg.multi_asset(
-    name="allocation",
-    partitions_def=DAILY,
-    backfill_policy=DAY_BY_DAY,
-    specs=[
-        dg.AssetSpec(
-            table.name,
-            deps=list(PLAN_DEPS),
-            description=description,
-            group_name="allocation",
-            kinds={"pulp", "sql"},
-            owners=OWNERS,
-            tags={"daily": "", "phase": "5"},
-            metadata={
-                "dagster/column_schema": table_schema(table),
-                "spec": "allocation.md",
-                "dagster/table_name": table.name,
-            },
-        )
-        for table, description in PLAN_TABLES
-    ],
+@daily_tables(
+    "allocation",
+    dict(PLAN_TABLES),
+    group="allocation",
+    phase=5,
+    spec="allocation.md",
+    backfill=DAY_BY_DAY,
+    deps=PLAN_DEPS,
+    kinds=("pulp", "sql"),
 )
 def allocation_assets(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource
 ) -> tuple[dg.MaterializeResult, dg.MaterializeResult, dg.MaterializeResult]:
     """Solve the day with two solvers, turn the solution into exact integers, keep plan, holdings and steps."""
-    return watched("allocation")(_plan)(context, warehouse=warehouse)  # type: ignore[no-any-return]
-
-
-def _no_plan(
-    warehouse: WarehouseResource, day: date, why: str
-) -> tuple[dg.MaterializeResult, dg.MaterializeResult, dg.MaterializeResult]:
-    """The tables of a day without a plan: nothing is planned on balances that nobody knows."""
-    runs, allocations, steps = (
-        report(
-            writes.replace_slice(
-                warehouse.engine,
-                table,
-                pd.DataFrame(columns=[column.name for column in table.columns]),
-                DayRange.of(day),
-            ),
-            asset=table.name,
-            status=NO_PLAN,
-            why=why,
-        )
-        for table, _ in PLAN_TABLES
-    )
-    return runs, allocations, steps
-
-
-def _plan(
-    context: dg.AssetExecutionContext, warehouse: WarehouseResource
-) -> tuple[dg.MaterializeResult, dg.MaterializeResult, dg.MaterializeResult]:
     day, engine = single_day(context), warehouse.engine
     only = DayRange.of(day)
     for table, _ in PLAN_TABLES:  # a plan of an earlier attempt must not outlive this one
@@ -135,6 +93,27 @@ def _plan(
         report(receipts[1], held, asset="allocations"),
         report(receipts[2], plan.steps, asset="allocation_steps"),
     )
+
+
+def _no_plan(
+    warehouse: WarehouseResource, day: date, why: str
+) -> tuple[dg.MaterializeResult, dg.MaterializeResult, dg.MaterializeResult]:
+    """The tables of a day without a plan: nothing is planned on balances that nobody knows."""
+    runs, allocations, steps = (
+        report(
+            writes.replace_slice(
+                warehouse.engine,
+                table,
+                pd.DataFrame(columns=[column.name for column in table.columns]),
+                DayRange.of(day),
+            ),
+            asset=table.name,
+            status=NO_PLAN,
+            why=why,
+        )
+        for table, _ in PLAN_TABLES
+    )
+    return runs, allocations, steps
 
 
 @daily_asset(

@@ -1,6 +1,6 @@
 """Tables that the machinery itself writes, shown in the graph so that nobody has to guess where they come from.
 
-Lives here: external asset specs. Not here: who writes them (store/archive.py, failures.py, ledger.py).
+Lives here: external asset specs. Not here: who writes them (store/, failures.py, ledger.py).
 """
 
 import dagster as dg
@@ -24,7 +24,7 @@ bookkeeping = [
     )
     for table in (
         *(schema.raw_fetches, schema.raw_bodies, schema.vendor_usage, schema.vendor_paces),
-        *(schema.asset_outcomes, schema.account_cursors),
+        *(schema.asset_outcomes, schema.account_cursors, schema.forecast_cache),
     )
 ]
-"""Requests, their bodies, what of the vendors' budgets is used, outcomes of assets, and how far wallets were read."""
+"""Requests, their bodies, what of the vendors' budgets is used, outcomes, how far wallets were read, known fits."""

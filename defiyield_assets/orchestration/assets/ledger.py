@@ -21,6 +21,7 @@ from defiyield_assets.domain.ledger.valuation import Prices, eth_prices
 from defiyield_assets.domain.outcomes import LEDGER_NOT_READ
 from defiyield_assets.domain.policy import Wallet
 from defiyield_assets.domain.pools.histories import known_view
+from defiyield_assets.domain.pools.snapshot import under_todays_ids
 from defiyield_assets.orchestration.declarations import daily_asset
 from defiyield_assets.orchestration.failures import why_ledger_is_unknown
 from defiyield_assets.orchestration.partitions import FIRST_DAY, YESTERDAY, day_before, rolling, single_day
@@ -362,7 +363,7 @@ def yield_attribution(context: dg.AssetExecutionContext, warehouse: WarehouseRes
     advertised = under_own_ids(told, pool_ids, aliases)
     horizon = warehouse.policy(day).parameters.horizon_days
     expected = reads.read_days(engine, schema.pool_forecasts, before, where={"target": "apy", "horizon_days": horizon})
-    expected = expected.assign(pool_id=expected["pool_id"].replace(aliases))
+    expected = under_todays_ids(expected, aliases, ["as_of"])
     expected = under_own_ids(expected[["pool_id", "mean"]], pool_ids, aliases)
     frame = attribute_yield(
         day,

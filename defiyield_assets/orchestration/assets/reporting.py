@@ -40,6 +40,7 @@ from defiyield_assets.store import schema, writes
         "nav_daily",
         "yield_attribution",
         "forecast_scores",
+        "forecast_scoreboard",
     ],
     kinds=("html", "sql"),
 )

@@ -15,11 +15,10 @@ from defiyield_assets.domain.selection.lists import build_allocation_snapshot
 from defiyield_assets.domain.selection.prefilter import prefilter_pools
 from defiyield_assets.domain.selection.registry import build_token_registry
 from defiyield_assets.errors import SuspiciousDataError
-from defiyield_assets.orchestration.declarations import OWNERS, daily_asset, watched
-from defiyield_assets.orchestration.degradation import declare_step
-from defiyield_assets.orchestration.partitions import DAILY, YESTERDAY, day_before, day_range, rolling, single_day
+from defiyield_assets.orchestration.declarations import daily_asset, daily_tables
+from defiyield_assets.orchestration.partitions import YESTERDAY, day_before, day_range, rolling, single_day
 from defiyield_assets.orchestration.policies import DAY_BY_DAY, ONE_RUN
-from defiyield_assets.orchestration.reporting import report, table_schema
+from defiyield_assets.orchestration.reporting import report
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.store import reads, schema, writes
 
@@ -97,51 +96,25 @@ def prefiltered_pools(context: dg.AssetExecutionContext, warehouse: WarehouseRes
     )
 
 
-declare_step("icebox", ["icebox_events", "icebox"], ["daily_bars", "policy_snapshot"])
-
-
-@dg.multi_asset(
-    name="icebox",
-    partitions_def=DAILY,
-    backfill_policy=ONE_RUN,
-    specs=[
-        dg.AssetSpec(
-            table.name,
-            deps=[
-                dg.AssetDep("daily_bars", partition_mapping=rolling(ICEBOX_HISTORY_DAYS)),
-                "policy_snapshot",
-                *([dg.AssetDep("icebox", partition_mapping=YESTERDAY)] if table is schema.icebox else []),
-            ],
-            description=description,
-            group_name="selection",
-            kinds={"pandas", "sql"},
-            owners=OWNERS,
-            tags={"daily": "", "phase": "3"},
-            metadata={
-                "dagster/column_schema": table_schema(table),
-                "spec": "defi.md#selection",
-                "dagster/table_name": table.name,
-            },
-        )
-        for table, description in (
-            (
-                schema.icebox_events,
-                "Tokens entering and leaving the icebox on the day, and premium alerts, with the figures.",
-            ),
-            (schema.icebox, "Tokens barred at the end of the day: fallen from their peg, without a price, or by hand."),
-        )
-    ],
+@daily_tables(
+    "icebox",
+    {
+        schema.icebox_events: (
+            "Tokens entering and leaving the icebox on the day, and premium alerts, with the figures."
+        ),
+        schema.icebox: "Tokens barred at the end of the day: fallen from their peg, without a price, or by hand.",
+    },
+    group="selection",
+    phase=3,
+    spec="defi.md#selection",
+    backfill=ONE_RUN,
+    deps=[dg.AssetDep("daily_bars", partition_mapping=rolling(ICEBOX_HISTORY_DAYS)), "policy_snapshot"],
+    own_past={schema.icebox: YESTERDAY},
 )
 def icebox_assets(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource
 ) -> tuple[dg.MaterializeResult, dg.MaterializeResult]:
     """Advance the icebox day by day in order; the first day of an empty table is bootstrapped from 30 days of bars."""
-    return watched("icebox")(_advance_days)(context, warehouse=warehouse)  # type: ignore[no-any-return]
-
-
-def _advance_days(
-    context: dg.AssetExecutionContext, warehouse: WarehouseResource
-) -> tuple[dg.MaterializeResult, dg.MaterializeResult]:
     days, engine = day_range(context), warehouse.engine
     events_of_days, icebox_of_days = [], []
     previous = _previous_icebox(warehouse, days)

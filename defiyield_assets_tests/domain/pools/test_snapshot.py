@@ -8,7 +8,13 @@ import pandas as pd
 import pytest
 
 from defiyield_assets.domain.days import market_stamp
-from defiyield_assets.domain.pools.snapshot import POOL_COLUMNS, aliases_in_force, build_pools, require_whole_snapshot
+from defiyield_assets.domain.pools.snapshot import (
+    POOL_COLUMNS,
+    aliases_in_force,
+    build_pools,
+    require_whole_snapshot,
+    under_todays_ids,
+)
 from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
 from defiyield_assets.store import schema
 from defiyield_assets.store.validation import require_valid
@@ -115,6 +121,26 @@ def test_alias_chains_are_followed_dated_and_never_circular() -> None:
     circle = pd.DataFrame([("a", "b", DAY, "x"), ("b", "a", DAY, "x")], columns=["old_id", "new_id", "since", "source"])
     with pytest.raises(ConfigurationError, match="back to itself"):
         aliases_in_force(circle, DAY)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_of_two_ids_of_one_pool_todays_own_tells_then_the_first_old_one(backwards: bool) -> None:
+    stored = [
+        *[("todays", 1, "a", 1.0), ("old", 1, "a", 2.0), ("old", 1, "b", 3.0), ("older", 1, "a", 4.0)],
+        *[("older", 2, "a", 5.0), ("old", 2, "a", 6.0), ("old", 2, "b", 7.0)],
+        *[("older", None, "a", 8.0), ("other", 1, "a", 9.0)],
+    ]
+    rows = pd.DataFrame(stored[:: -1 if backwards else 1], columns=["pool_id", "as_of", "model", "mean"])
+    found = under_todays_ids(rows, {"older": "todays", "old": "todays"}, ["as_of"])
+    assert list(found.columns) == list(rows.columns)
+    assert sorted(zip(found["pool_id"], found["mean"], strict=True)) == [
+        ("other", 9.0),
+        *[("todays", 1.0), ("todays", 6.0), ("todays", 7.0), ("todays", 8.0)],
+    ]
+    by_model = under_todays_ids(rows, {"older": "todays", "old": "todays"}, ["as_of", "model"])
+    assert sorted(by_model["mean"]) == [1.0, 3.0, 6.0, 7.0, 8.0, 9.0]
+    assert under_todays_ids(rows, {"unknown": "todays"}, ["as_of"]) is rows
+    assert under_todays_ids(rows.iloc[:0], {"old": "todays"}, ["as_of"]).empty
 
 
 def test_an_empty_or_truncated_snapshot_is_refused() -> None:

@@ -131,6 +131,7 @@ def score(target: str, horizon: int, error: float, naive: float, **changes: Any)
         "target": target,
         "as_of": DAY,
         "model": "ses",
+        "is_champion": True,
         "forecast": 0.1,
         "actual": 0.1 - error,
         "naive": 0.1,
@@ -138,7 +139,28 @@ def score(target: str, horizon: int, error: float, naive: float, **changes: Any)
         "naive_absolute_error": naive,
         "error": error,
         "is_covered": True,
+        "has_band": True,
         "pinball_loss": 0.001,
+        **changes,
+    }
+
+
+def board(target: str, horizon: int, model: str, skill: float | None, **changes: Any) -> dict[str, Any]:
+    return {
+        "date": DAY,
+        "target": target,
+        "horizon_days": horizon,
+        "model": model,
+        "n_forecasts": 1_234,
+        "n_pools": 14,
+        "mae": 0.0123,
+        "mae_last_value": 0.0150,
+        "skill": skill,
+        "mase": 0.9,
+        "bias": 0.0045,
+        "coverage": 0.81,
+        "pinball_loss": 0.003,
+        "skill_30d": -0.02,
         **changes,
     }
 
@@ -283,9 +305,22 @@ def believable_day(**changes: Any) -> ReportInputs:
         "forecast_scores": frame(
             "forecast_scores",
             score("apy", 1, 0.002, 0.004),
+            score("apy", 1, 0.9, 0.004, model="prophet", is_champion=False),
             score("apy", 7, 0.03, 0.02),
             score("tvl_usd", 1, 1e6, 1e6),
             score("base_fee_gwei", 1, 0.2, 0.1, pool_id="GAS"),
+        ),
+        "forecast_scoreboard": frame(
+            "forecast_scoreboard",
+            board("apy", 7, "champion", 0.12),
+            board("apy", 7, "last_value", 0.0),
+            board("apy", 7, "combination", 0.14),
+            board("apy", 7, "blend", 0.14),
+            board("apy", 7, "pooled", None),
+            board("apy", 7, "prophet", 0.5, n_forecasts=1_110),
+            board("tvl_usd", 1, "champion", None, mae=2e6, bias=-3e5, mase=None, coverage=None, skill_30d=None),
+            board("base_fee_gwei", 1, "champion", 0.2, mae=0.25, bias=0.01),
+            board("base_fee_gwei", 7, "harmonic", 0.2),
         ),
         "tokens": {USDC: TokenLabel("USDC", 6), USDT: TokenLabel("USDT", 6), DAI: TokenLabel("DAI", 18)},
         "wallets": {WARM: "warm"},

@@ -22,6 +22,7 @@ from defiyield_assets_tests.domain.reporting.conftest import (
     POOL_D,
     RUN,
     USDC,
+    board,
     frame,
     holding,
     nav,
@@ -75,6 +76,7 @@ def empty_day(day: date = DAY) -> ReportInputs:
         "nav_daily",
         "yield_attribution",
         "forecast_scores",
+        "forecast_scoreboard",
     )
     return ReportInputs(day=day, outcomes=frame("asset_outcomes"), **{name: frame(name) for name in names})
 
@@ -148,6 +150,38 @@ def test_what_was_earned_and_forecast(day_with: Days) -> None:
     assert (facts["Income"], facts["Expenses"]) == ("+$245.58", "<$0.01")
     assert earned.tables[0].rows[0][:6] == ("DAI · spark", "$99,980.12", "+$19.88", "8.20%", "8.10%", "7.90%")
     assert scores.tables[0].rows[0] == ("apy", "1", "1", "0.20 pp", "0.40 pp", "+50%", "100%")
+
+
+def test_the_scoreboard_tells_the_champions_worth_and_who_was_best(day_with: Days) -> None:
+    section = build_content(day_with()).section("scores")
+    assert section is not None
+    rows = section.tables[1].rows
+    figures = ("1.23 pp", "+0.45 pp", "+12%", "-2%", "0.90", "81%", "blend", "+14%")
+    assert rows[0] == ("apy", "7", "1,234", *figures)
+    assert rows[1][:5] == ("base_fee_gwei", "1", "1,234", "0.250 gwei", "+0.010 gwei")
+    assert rows[2] == ("tvl_usd", "1", "1,234", "$2,000,000", "-$300,000", "–", "–", "–", "–", "–", "–")
+    assert len(rows) == 3
+
+
+@pytest.mark.parametrize(("n_forecasts", "best"), [(899, ("blend", "+14%")), (900, ("prophet", "+50%"))])
+def test_the_best_model_is_one_of_those_that_made_about_the_same_forecasts(
+    day_with: Days, n_forecasts: int, best: tuple[str, str]
+) -> None:
+    rows = [board("apy", 7, name, skill, n_forecasts=1_000) for name, skill in (("champion", 0.12), ("blend", 0.14))]
+    few = board("apy", 7, "prophet", 0.5, n_forecasts=n_forecasts)
+    section = build_content(day_with(forecast_scoreboard=frame("forecast_scoreboard", *rows, few))).section("scores")
+    assert section is not None
+    assert section.tables[1].rows[0][-2:] == best
+
+
+def test_without_a_scoreboard_only_what_fell_due_is_told_and_the_other_way_round(day_with: Days) -> None:
+    due_only = build_content(day_with(forecast_scoreboard=frame("forecast_scoreboard"))).section("scores")
+    board_only = build_content(day_with(forecast_scores=frame("forecast_scores"))).section("scores")
+    assert due_only is not None
+    assert board_only is not None
+    assert [len(table.rows) for table in due_only.tables] == [4]
+    assert [len(table.rows) for table in board_only.tables] == [3]
+    assert board_only.paragraphs == ("No forecast fell due today. Better by compares with repeating the last value.",)
 
 
 @pytest.mark.parametrize("status", ["hold", "infeasible", "no_capital", "no_pools", "unverified"])
