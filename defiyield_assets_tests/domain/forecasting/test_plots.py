@@ -71,7 +71,7 @@ def heights(axis: Axes) -> list[float]:
 def test_the_scoreboard_is_a_picture_and_equal_rows_make_equal_bytes(scoreboard: pd.DataFrame) -> None:
     drawn = plot_scoreboard(scoreboard)
     image = Image.open(io.BytesIO(drawn))
-    assert (image.format, image.size) == ("PNG", (1200, 850))
+    assert (image.format, image.size) == ("PNG", (880, 640))
     assert "Software" not in image.info
     assert len(set(np.asarray(image.convert("L")).ravel())) > 20
     assert plot_scoreboard(scoreboard.sample(frac=1.0, random_state=3)) == drawn
