@@ -26,7 +26,7 @@ from defiyield_assets_tests.served_market import ADDITIONS, contents, differing
 __all__ = ["postgres_server"]
 
 pytestmark = pytest.mark.slow
-PATIENCE_SECONDS = 400.0
+PATIENCE_SECONDS = 1100.0
 PHASES_TO_METRICS = ("1", "2", "3")
 
 
