@@ -32,8 +32,10 @@ SEED = 7
 START_SECONDS = 30.0
 SECRETS = {vendor: f"secret-of-{vendor}-0123456789" for vendor in KEY_VARIABLES if vendor != "ethereum_node"}
 """A key of every vendor that has one; no trace of them may be left anywhere."""
-ADDITIONS = {"raw_fetches", "raw_bodies", "vendor_usage", "vendor_paces"}
-"""Tables that grow with every request: how often a vendor was asked, and what it said when it failed, is no content."""
+ADDITIONS = {"raw_fetches", "raw_bodies", "vendor_usage", "vendor_paces", "forecast_cache"}
+"""Tables that grow with every request and every attempt: how often a vendor was asked, what it said when it failed, and
+what was fitted on a day that lacked something, is no content.
+"""
 
 
 @dataclass
