@@ -58,7 +58,7 @@ def demoted_models(scores: pd.DataFrame, day: date) -> set[tuple[str, str, int, 
     naive = rows["naive_absolute_error"].to_numpy(dtype=np.float64)
     excess = rows["absolute_error"].to_numpy(dtype=np.float64) - naive
     is_losing = _is_losing(*(_by_day(cells, shape, values) for values in (np.ones_like(naive), excess, naive)))
-    is_run = sliding_window_view(is_losing, RUN_DAYS, axis=1).all(axis=2)
+    is_run: NDArray[np.bool_] = np.asarray(sliding_window_view(is_losing, RUN_DAYS, axis=1).all(axis=2))
     is_first = is_run[:, 1:] & ~is_run[:, :-1]
     is_demoted = is_run[:, -1] | is_first.any(axis=1)
     return {(str(pool), str(target), int(horizon), str(model)) for pool, target, horizon, model in keys[is_demoted]}
