@@ -44,6 +44,7 @@ bench: install
 	$(BIN)/python -m benchmarks.demo
 	$(BIN)/python -m benchmarks.ingestion
 	$(BIN)/python -m benchmarks.forecasting
+	$(BIN)/python -m benchmarks.ledger
 
 clean:
 	rm -rf .state

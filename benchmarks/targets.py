@@ -8,7 +8,7 @@ never copied. Without the file nothing is judged. `--check` makes a missed targe
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -31,9 +31,13 @@ def judge(name: str, figures: Mapping[str, float]) -> bool | None:
     return met
 
 
-def finish(name: str, figures: Mapping[str, float]) -> int:
-    """Print the closing JSON line; returns the exit code (1 only with --check and a missed target)."""
-    met = judge(name, figures)
+def finish(name: str, figures: Mapping[str, float], also: Sequence[str] = ()) -> int:
+    """Print the closing JSON line; returns the exit code (1 only with --check and a missed target).
+
+    `also`: other benchmarks whose targets the figures of that name must meet too.
+    """
+    verdicts = [judge(one, figures) for one in (name, *also)]
+    met = None if None in verdicts else all(verdicts)
     print(
         json.dumps({"benchmark": name, **{key: round(value, 4) for key, value in figures.items()}, "targets_met": met})
     )

@@ -22,7 +22,10 @@ KEY_VARIABLES = {
     "coinmarketcap": ("DEFIYIELD_COINMARKETCAP_API_KEY", "open, high, low and market caps of tokens"),
     "coingecko": ("DEFIYIELD_COINGECKO_API_KEY", "a second source of bars and market caps"),
     "ethgastracker": ("DEFIYIELD_ETHGASTRACKER_API_KEY", "hourly effective gas prices"),
-    "ethereum_node": ("DEFIYIELD_ETHEREUM_RPC_URL", "hourly base fees from a node of Ethereum, which needs no key"),
+    "ethereum_node": (
+        "DEFIYIELD_ETHEREUM_RPC_URL",
+        "hourly base fees and rates of shares from a node of Ethereum, which needs no key",
+    ),
     "ethplorer": ("DEFIYIELD_ETHPLORER_API_KEY", "more than the free key's 1,000 calls a day for balances"),
     "etherscan": ("DEFIYIELD_ETHERSCAN_API_KEY", "transactions of our wallets"),
     "fred": ("DEFIYIELD_FRED_API_KEY", "macro series"),
@@ -68,7 +71,9 @@ class Settings(BaseSettings):
     fred_api_key: SecretStr | None = None
     coingecko_api_key: SecretStr | None = None
     coingecko_plan: Literal["demo", "pro"] = Field("demo", description="Plan of the CoinGecko key")
-    ethereum_rpc_url: SecretStr | None = Field(None, description="JSON-RPC address of an Ethereum node, for gas")
+    ethereum_rpc_url: SecretStr | None = Field(
+        None, description="JSON-RPC address of an Ethereum node, for gas and rates of shares"
+    )
     vendors: dict[str, VendorOverride] = Field(
         default_factory=dict, description="JSON: other addresses and limits of vendors, by name"
     )

@@ -16,10 +16,10 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from defiyield_assets.definitions import build_defs
+from defiyield_assets.definitions import build_defs, build_resources
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.orchestration import resources
-from defiyield_assets.orchestration.resources import MarketResource, WarehouseResource
+from defiyield_assets.orchestration.resources import MarketResource, Simulation, WarehouseResource
 from defiyield_assets.settings import Settings
 from defiyield_assets.sources.transport import Gateway
 from defiyield_assets.store import reads, schema
@@ -74,6 +74,13 @@ class Installation:
     def engine(self) -> sa.Engine:
         """Engine of the migrated warehouse."""
         return self.warehouse.engine
+
+    @property
+    def simulation(self) -> Simulation:
+        """The simulated or recorded market with its chain, as the runs of this installation see it."""
+        market = build_resources(self.settings)["market"].simulation
+        assert market is not None
+        return market
 
     @property
     def definitions(self) -> dg.Definitions:

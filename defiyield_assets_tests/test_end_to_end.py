@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from defiyield_assets.settings import KEY_VARIABLES
+from defiyield_assets.simulator.chain_records import IN_WALLET, ROUTER
 from defiyield_assets.store import schema
 from defiyield_assets_tests.databases import postgres_database, postgres_server, postgres_template, url_text
 from defiyield_assets_tests.installations import (
@@ -25,6 +26,13 @@ from defiyield_assets_tests.installations import (
     day_after,
     failed_steps,
     materialised,
+)
+from defiyield_assets_tests.reconciliation import (
+    chain_of,
+    differences,
+    ledger_of,
+    own_transactions,
+    wealth_differences,
 )
 
 __all__ = ["postgres_server", "postgres_template"]
@@ -64,6 +72,9 @@ def test_every_check_runs_and_passes(first_day: Loop) -> None:
         "postings_sum_to_zero": True,
         "balances_equal_the_chain": True,
         "nav_change_is_explained": True,
+        "positions_equal_the_chain": True,
+        "rates_agree_with_the_chain": True,
+        "attribution_adds_up": True,
         "plan_replay": True,
         "has_every_tracked_pool": True,
         "answers_keep_their_shape": True,
@@ -206,32 +217,45 @@ def test_a_pool_that_moved_to_another_id_keeps_its_history(closed_loop: Loop) ->
     assert alias["new_id"] in set(forecast["pool_id"])
 
 
-def trusted_differences(installation: Installation, day: date) -> list[tuple[str, str, int, int]]:
-    """(wallet, token, ledger, chain) wherever they are not the same number of base units."""
-    key = ["wallet", "token_address"]
-    ledger = installation.rows(schema.daily_balances, day).set_index(key)["balance"].to_dict()
-    chain = installation.rows(schema.chain_balances, day).set_index(key)["balance"].to_dict()
-    pairs = ledger.keys() | chain.keys()
-    return [
-        (*pair, ledger.get(pair, 0), chain.get(pair, 0)) for pair in pairs if ledger.get(pair, 0) != chain.get(pair, 0)
-    ]
-
-
-def shares(installation: Installation) -> set[str]:
-    """Share tokens of pools: positions, not balances."""
-    return set(installation.rows(schema.pool_contracts)["share_token"])
+def found_differences(loop: Loop, day: date) -> list[str]:
+    """Where the ledger of a day is not the chain to the base unit, or wealth not what the plan made of yesterday's."""
+    market, engine = loop.installation.simulation, loop.installation.engine
+    ledger = ledger_of(engine, day)
+    found = differences(day, ledger, chain_of(market.chain, day))
+    if day != loop.days[0]:
+        found += wealth_differences(market, engine, day, ledger, ledger_of(engine, day_after(day, -1)))
+    return [str(item) for item in found]
 
 
 @pytest.mark.parametrize("day", loop_days(), ids=str)
-def test_balances_equal_the_chain_to_the_base_unit(closed_loop: Loop, day: date) -> None:
+def test_ledger_and_chain_agree_to_the_base_unit(closed_loop: Loop, day: date) -> None:
+    """ETH, tokens, rebasing ones, shares and what they stand for; and wealth is yesterday's less gas, conversions, plus
+    growth.
+    """
+    assert found_differences(closed_loop, day) == []
+
+
+def test_the_loop_has_everything_that_makes_reconciling_hard(closed_loop: Loop) -> None:
     installation = closed_loop.installation
-    tokens = shares(installation)
-    assert [item for item in trusted_differences(installation, day) if item[1] not in tokens] == []
-    held = installation.rows(schema.pool_positions, day).drop_duplicates(["wallet", "share_token"])
-    booked = held.set_index(["wallet", "share_token"])["shares"].to_dict()
-    chain = installation.rows(schema.chain_balances, day)
-    on_chain = chain[chain["token_address"].isin(tokens) & (chain["balance"] != 0)]
-    assert booked == on_chain.set_index(["wallet", "token_address"])["balance"].to_dict()
+    chain, postings = installation.simulation.chain, installation.rows(schema.ledger_postings)
+    sent = [one for day in closed_loop.days for one in own_transactions(chain, day)]
+    assert any(not one.is_success for one in sent), "a step reverted and was sent again"
+    routed = [one for one in sent if one.receiver == ROUTER and one.position_changes]
+    assert routed, "a router stood between a wallet and a pool"
+    accrued = postings[(postings["kind"] == "accrual") & (postings["leg"] == 0)]
+    assert (accrued["amount"] > 0).all()
+    tokens, shares = chain.world.rebasing_tokens, set(chain.world.rebasing_shares)
+    chain_balances = installation.rows(schema.chain_balances)
+    held = chain_balances[chain_balances["token_address"].isin(tokens | shares)]
+    for day in closed_loop.days:
+        grown, own = (
+            sorted(zip(rows["wallet"], rows["token_address"], strict=True))
+            for rows in (accrued[accrued["date"] == day], held[held["date"] == day])
+        )
+        assert grown == own, "whatever rebases accrues once a day, and nothing else does"
+        assert sum(token in tokens for _, token in own) == 2, "both wallets hold a rebasing token"
+    assert held["token_address"].isin(shares).any(), "and one has held rebasing shares"
+    assert "unexplained" not in set(postings["classification"])
 
 
 @pytest.mark.parametrize("day", loop_days()[1:], ids=str)
@@ -257,8 +281,11 @@ def test_idle_cash_is_what_the_plan_left(closed_loop: Loop, day: date) -> None:
     wallets = set(installation.rows(schema.allocation_steps, yesterday)["wallet"])
     balances = installation.rows(schema.daily_balances, day)
     own = balances[balances["wallet"].isin(wallets)].set_index("token_address")["balance"].to_dict()
+    chain, (wallet,) = installation.simulation.chain, wallets
     for token, amount in idle.items():
-        assert own.get(token, 0) == amount, token
+        is_rebasing = token in chain.world.rebasing_tokens
+        left = chain.grown((wallet, IN_WALLET, token), day, amount) if is_rebasing else amount
+        assert own.get(token, 0) == left, token
 
 
 @pytest.mark.parametrize("day", loop_days()[1:], ids=str)
@@ -290,6 +317,20 @@ def test_the_plan_does_not_trade_back_and_forth(closed_loop: Loop) -> None:
         for day in closed_loop.days
     ]
     assert sum(costs[1:]) < costs[0]
+
+
+def test_what_was_earned_is_explained_against_the_plan_of_the_day_before(closed_loop: Loop) -> None:
+    explained = 0
+    for day in closed_loop.days[1:]:
+        rows = closed_loop.installation.rows(schema.yield_attribution, day)
+        plan = closed_loop.installation.rows(schema.allocations, day_after(day, -1))
+        kept = plan[[amount > 0 for amount in plan["amount"]]].drop_duplicates("pool_id").set_index("pool_id")
+        for row in rows[rows["gap_rate"].notna() & rows["pool_id"].isin(kept.index)].to_dict("records"):
+            forecast, diluted = (float(kept.loc[row["pool_id"], name]) for name in ("forecast_apy", "diluted_apy"))
+            assert row["forecast_apy"] == forecast
+            assert row["gap_dilution"] == Decimal(repr(diluted)) - Decimal(repr(forecast))
+            explained += 1
+    assert explained >= LOOP_DAYS - 1
 
 
 # --- the same day elsewhere -----------------------------------------------------------------------------------------
@@ -361,8 +402,7 @@ def test_thirty_days_in_a_closed_loop(first_day: Loop, tmp_path: Path) -> None:
         result = installation.run(day)
         assert result.success
         assert all(check_verdicts(result).values())
-        tokens = shares(installation)
-        assert [item for item in trusted_differences(installation, day) if item[1] not in tokens] == []
+        assert found_differences(Loop(installation, [FIRST], []), day) == []
     nav = installation.rows(schema.nav_daily)
     assert len(nav) == 30
     assert nav["nav_usd"].iloc[-1] > nav["nav_usd"].iloc[0]

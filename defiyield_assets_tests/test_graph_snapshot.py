@@ -131,7 +131,7 @@ def test_rates_units_and_flags_are_named_as_agreed() -> None:
     for table in schema.metadata.tables.values():
         for column in table.columns:
             if column.type.python_type is bool:
-                assert column.name.startswith(("is_", "has_")), f"{table.name}.{column.name}"
+                assert column.name.startswith(("is_", "has_", "was_")), f"{table.name}.{column.name}"
             assert not column.name.endswith(("_pct", "_percent", "_dollars")), f"{table.name}.{column.name}"
 
 
@@ -157,6 +157,7 @@ def test_nothing_leaves_the_house_before_the_replay() -> None:
     specs = {spec.name: spec for checks in DEFINITIONS.asset_checks or () for spec in checks.check_specs}
     assert {name for name, spec in specs.items() if spec.blocking} == {
         *("plan_replay", "postings_sum_to_zero", "balances_equal_the_chain", "nav_change_is_explained"),
+        *("positions_equal_the_chain", "attribution_adds_up"),
         *("answers_keep_their_shape", "quantiles_do_not_cross", "every_tracked_pool_has_a_forecast_or_a_reason"),
     }
     assert dg.AssetKey("allocation_steps") in GRAPH.get(dg.AssetKey("plan_executions")).parent_keys

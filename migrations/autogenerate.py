@@ -1,6 +1,6 @@
 """Writes the next revision from the tables: `python -m migrations.autogenerate <id> <words>`, then `ruff format` it.
 
-Lives here: the command for whoever changed store/schema.py. Not here: running revisions (store/engine.py).
+Lives here: the command for whoever changed store/schema. Not here: running revisions (store/engine.py).
 """
 
 import sys

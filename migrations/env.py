@@ -1,6 +1,6 @@
 """Alembic's entry: compares or migrates the warehouse over the connection that store/engine.py hands in.
 
-Lives here: the settings of a migration run. Not here: revisions (versions/), tables (defiyield_assets/store/schema.py).
+Lives here: the settings of a migration run. Not here: revisions (versions/), tables (defiyield_assets/store/schema).
 """
 
 from typing import Any, Literal

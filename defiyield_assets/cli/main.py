@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from defiyield_assets.cli import ledger_arguments
 from defiyield_assets.cli.serve import add_arguments, serve
 from defiyield_assets.errors import DefiYieldError
 
@@ -65,6 +66,9 @@ def build_parser() -> argparse.ArgumentParser:
     rebuild.add_argument("--date", type=_day, metavar="D", help="the UTC day; default: the last complete one")
     rebuild.add_argument("--from", dest="first", type=_day, metavar="D", help="first day of a range")
     rebuild.add_argument("--to", dest="last", type=_day, metavar="D", help="last day of a range")
+
+    group = commands.add_parser("ledger", help="what the ledger holds, and what it makes of a transaction")
+    ledger_arguments.add_arguments(group, market, _day)
 
     simulator = commands.add_parser("simulator", help="the simulated market").add_subparsers(
         dest="action", required=True
@@ -123,6 +127,10 @@ def dispatch(arguments: argparse.Namespace, console: Console) -> int:
         return run.show_stored_plan(arguments.date, console)
     if arguments.command == "migrate":
         return run.migrate(console)
+    if arguments.command == "ledger":
+        from defiyield_assets.cli import ledger
+
+        return ledger.show(arguments, console)
     if arguments.command == "budget":
         return budget.show_budgets(console)
     if arguments.action == "serve":

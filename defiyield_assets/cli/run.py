@@ -31,6 +31,8 @@ from defiyield_assets.store import reads, schema
 OWN_TABLES = {
     "allocation": ("allocation_runs", "allocations", "allocation_steps"),
     "icebox": ("icebox_events",),
+    "ledger_postings": ("trial_balance", "ledger_closings"),
+    "lots": ("open_lots", "realised_gains"),
     "pool_forecasts": ("forecast_evaluations", "forecast_candidates"),
     "gas_forecasts": ("gas_candidates",),
     "forecast_scores": ("forecast_score_sums",),

@@ -10,11 +10,23 @@ from dataclasses import MISSING, fields
 from datetime import date
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    create_model,
+    model_validator,
+)
 
 from defiyield_assets.domain.policy import GasUnits, Parameters
 
 ADDRESS = re.compile(r"0x[0-9a-f]{40}")
+TRANSACTION = re.compile(r"0x[0-9a-f]{64}")
+DIGITS = re.compile(r"[0-9]{1,78}")
+NATIVE_TOKEN = "native"  # noqa: S105 - how the tables spell a chain's own coin
 
 
 def _address(value: str) -> str:
@@ -22,6 +34,17 @@ def _address(value: str) -> str:
     if not ADDRESS.fullmatch(lowered):
         raise ValueError("an address is 0x and 40 hexadecimal digits, in quotes")
     return lowered
+
+
+def _transaction(value: str) -> str:
+    lowered = value.strip().lower()
+    if not TRANSACTION.fullmatch(lowered):
+        raise ValueError("a transaction is 0x and 64 hexadecimal digits, in quotes")
+    return lowered
+
+
+def _token(value: str) -> str:
+    return NATIVE_TOKEN if value.strip().lower() == NATIVE_TOKEN else _address(value)
 
 
 def _name(value: str) -> str:
@@ -94,6 +117,40 @@ class ProtocolEntry(Dated):
     slug: Name
 
 
+def _units(value: Any) -> Any:
+    """Base units, whole: written in quotes, because YAML reads 1e18 as a text and 1.0e18 as a rounded number."""
+    if isinstance(value, str) and DIGITS.fullmatch(value.strip()):
+        return int(value.strip())
+    if type(value) is not int:
+        raise ValueError("base units are a whole number in quotes, without point and exponent")
+    return value
+
+
+Units = Annotated[int, BeforeValidator(_units), Field(gt=0, lt=2**256)]
+
+
+class TokenAmountEntry(Strict):
+    """So many base units of a token."""
+
+    token: Annotated[str, AfterValidator(_token)]
+    amount: Units
+    decimals: Annotated[int, Field(ge=0, le=255)] | None = None
+
+
+class OpeningBalanceEntry(TokenAmountEntry):
+    """One token that a wallet held when its books were opened; `underlying` of the shares of a listed pool."""
+
+    underlying: tuple[TokenAmountEntry, ...] = ()
+
+
+class OpeningEntry(Strict):
+    """What a wallet held after a block, and when that block was mined."""
+
+    block: Annotated[int, Field(ge=0, lt=2**31)]
+    time: AwareDatetime
+    balances: Annotated[tuple[OpeningBalanceEntry, ...], Field(min_length=1)]
+
+
 class WalletEntry(Strict):
     """One wallet."""
 
@@ -102,6 +159,15 @@ class WalletEntry(Strict):
     address: Address
     investable: bool = False
     permitted_tokens: tuple[Annotated[str, AfterValidator(str.lower)], ...] = ()
+    opening: OpeningEntry | None = None
+
+
+class LotChoiceEntry(Strict):
+    """Which lots a transaction gives away of a token."""
+
+    disposal: Annotated[str, AfterValidator(_transaction)]
+    token: Annotated[str, AfterValidator(_token)]
+    lots: Annotated[tuple[Name, ...], Field(min_length=1)]
 
 
 class PoolOverrideEntry(Strict):
@@ -135,6 +201,7 @@ class PoolContractEntry(Strict):
     contract: Address
     share_token: Address
     share_decimals: Annotated[int, Field(ge=0, le=36)] = 18
+    is_rebasing: bool = False
     source: str = "policy.yaml"
 
 
@@ -186,6 +253,8 @@ BOUNDS: dict[str, Any] = {
     "group_caps": bool,
     "objective": Literal["expected", "robust", "profit"],
     "method": Literal["milp", "lp"],
+    "lot_method": Literal["fifo", "specific"],
+    "confirmations": Annotated[int, Field(ge=0, le=100_000)],
     "chains": Annotated[tuple[Name, ...], Field(min_length=1)],
 }
 """Type and bounds of every parameter; a test proves that none is missing."""
@@ -233,6 +302,7 @@ class AccountsFile(Strict):
     """accounts.yaml."""
 
     wallets: Annotated[tuple[WalletEntry, ...], Field(min_length=1)]
+    lot_choices: tuple[LotChoiceEntry, ...] = ()
 
 
 MODELS: dict[str, type[BaseModel]] = {

@@ -7,8 +7,9 @@ Lives here: files, schema, cross checks, dated soft deletes, the words of a conf
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -19,24 +20,33 @@ from pydantic_core import ErrorDetails
 
 from defiyield_assets.config.files import (
     MODELS,
+    NATIVE_TOKEN,
     AccountsFile,
     Dated,
+    OpeningEntry,
     PolicyFile,
     ProtocolsFile,
+    TokenAmountEntry,
     TokensFile,
+    WalletEntry,
     in_full,
     known_keys,
 )
+from defiyield_assets.domain.chains import name_or_none
 from defiyield_assets.domain.policy import (
     BarredToken,
     GasUnits,
     IceboxOverride,
+    LotChoice,
+    Opening,
+    OpeningBalance,
     Parameters,
     Policy,
     PoolAlias,
     PoolContract,
     PoolOverride,
     Token,
+    TokenAmount,
     Wallet,
 )
 from defiyield_assets.errors import ConfigurationError
@@ -90,6 +100,8 @@ def load_policy(day: date, folder: Path | None = None, extra_overrides: Iterable
     problems = [
         *_duplicate_tokens(lists, day, sources["tokens.yaml"]),
         *_wallet_problems(accounts, sources["accounts.yaml"]),
+        *_opening_problems(accounts, lists, rules, sources["accounts.yaml"]),
+        *_lot_problems(accounts, sources["accounts.yaml"]),
         *_alias_problems(protocols, sources["protocols.yaml"]),
         *_range_problems(rules, sources["policy.yaml"]),
     ]
@@ -111,11 +123,35 @@ def load_policy(day: date, folder: Path | None = None, extra_overrides: Iterable
             for row in rules.icebox_overrides
             if row.since <= day and (row.expires is None or day <= row.expires)
         ),
-        wallets=tuple(Wallet(**row.model_dump()) for row in accounts.wallets),
+        wallets=tuple(_wallet(row) for row in accounts.wallets if row.opening is None or _opens_on(row.opening) <= day),
         pool_aliases=tuple(PoolAlias(**row.model_dump()) for row in rules.pool_aliases if row.since <= day),
         pool_contracts=tuple(PoolContract(**row.model_dump()) for row in rules.pool_contracts),
+        lot_choices=tuple(LotChoice(**row.model_dump()) for row in accounts.lot_choices),
     )
     return LoadedPolicy(policy, tuple(_warnings(policy)))
+
+
+def _opens_on(opening: OpeningEntry) -> date:
+    return opening.time.astimezone(UTC).date()
+
+
+def _wallet(row: WalletEntry) -> Wallet:
+    return Wallet(**{**row.model_dump(exclude={"opening"}), "opening": _opening(row.opening)})
+
+
+def _opening(entry: OpeningEntry | None) -> Opening | None:
+    if entry is None:
+        return None
+    balances = tuple(
+        OpeningBalance(
+            item.token,
+            item.amount,
+            item.decimals,
+            tuple(TokenAmount(**of_pool.model_dump()) for of_pool in item.underlying),
+        )
+        for item in entry.balances
+    )
+    return Opening(entry.block, entry.time.astimezone(UTC), balances)
 
 
 def _parameters(rules: PolicyFile) -> Parameters:
@@ -179,8 +215,16 @@ def _validate(source: Source, adapter: TypeAdapter[Any]) -> Any:
     try:
         return adapter.validate_json(text, strict=True)
     except ValidationError as error:
-        problems = [_words(source, item) for item in error.errors(include_url=False)]
+        found = error.errors(include_url=False)
+        problems = [_words(source, item) for item in found if not _is_emptied(item, found)]
         raise ConfigurationError(_listed(problems)) from error
+
+
+def _is_emptied(error: ErrorDetails, others: Sequence[ErrorDetails]) -> bool:
+    """Whether a list is called too short only because its items are wrong, which is said already."""
+    at = error["loc"]
+    is_within = (len(item["loc"]) > len(at) and item["loc"][: len(at)] == at for item in others)
+    return error["type"] == "too_short" and any(is_within)
 
 
 def _written(value: object) -> str:
@@ -256,6 +300,61 @@ def _wallet_problems(accounts: AccountsFile, source: Source) -> list[str]:
     return found
 
 
+def _opening_problems(accounts: AccountsFile, lists: TokensFile, rules: PolicyFile, source: Source) -> list[str]:
+    """An opening names each token once, says what shares stood for, and decimals that nothing else tells."""
+    listed = {(row.chain, row.address) for row in lists.approved}
+    shares = {(row.chain_id, row.share_token) for row in rules.pool_contracts}
+    found = []
+    for index, wallet in enumerate(accounts.wallets):
+        if wallet.opening is None:
+            continue
+        chain, at = name_or_none(wallet.chain_id), ("wallets", index, "opening", "balances")
+        known = {address for name, address in listed if name == chain} | {NATIVE_TOKEN}
+        of_pools = {balance.token for balance in wallet.opening.balances if balance.underlying}
+        found += _amount_problems(wallet.opening.balances, known | of_pools, at, source)
+        for place, balance in enumerate(wallet.opening.balances):
+            inner = (*at, place, "underlying")
+            found += _amount_problems(balance.underlying, known, inner, source)
+            if not balance.underlying and (wallet.chain_id, balance.token) in shares:
+                found.append(
+                    f"{source.at(inner)}: {_dotted(inner)} is missing and has to be given: {balance.token} is the "
+                    f"share token of a listed pool; say what these shares stood for at that block"
+                )
+    return found
+
+
+def _amount_problems(
+    amounts: Sequence[TokenAmountEntry], known: AbstractSet[str], at: Path_, source: Source
+) -> list[str]:
+    found = []
+    for place, item in enumerate(amounts):
+        where = f"{source.at((*at, place))}: {_dotted((*at, place))}"
+        if item.token in {other.token for other in amounts[:place]}:
+            found.append(f"{where}.token {item.token} is there twice; keep one")
+        if item.token not in known and item.decimals is None:
+            found.append(
+                f"{where}.decimals is missing and has to be given: {item.token} is not an approved token of the "
+                f"wallet's chain in tokens.yaml; or correct the address"
+            )
+    return found
+
+
+def _lot_problems(accounts: AccountsFile, source: Source) -> list[str]:
+    """One choice per transaction and token, and no lot twice in it."""
+    found = []
+    first: dict[tuple[str, str], int] = {}
+    for index, choice in enumerate(accounts.lot_choices):
+        before = first.setdefault((choice.disposal, choice.token), index)
+        where = f"{source.at(('lot_choices', index))}: lot_choices[{index}]"
+        if before != index:
+            found.append(
+                f"{where} chooses lots of {choice.token} in {choice.disposal} again (lot_choices[{before}]); keep one"
+            )
+        twice = sorted(lot for lot, count in Counter(choice.lots).items() if count > 1)
+        found += [f"{where}.lots names {lot} more than once; keep one" for lot in twice]
+    return found
+
+
 def _alias_problems(protocols: ProtocolsFile, source: Source) -> list[str]:
     """An alias must lead to a slug of the list, in force or removed."""
     known = sorted({row.slug for row in protocols.approved})
@@ -293,6 +392,11 @@ def _warnings(policy: Policy) -> list[str]:
         for token in policy.tokens
         if (token.chain, token.address) in barred
     ]
+    if policy.lot_choices and policy.parameters.lot_method != "specific":
+        found.append(
+            f"accounts.yaml: lot_choices ({len(policy.lot_choices)}) count for nothing while lot_method is "
+            f"{policy.parameters.lot_method}; set parameters.lot_method: specific in policy.yaml"
+        )
     chains = {wallet.chain_id for wallet in policy.wallets}
     spending = {wallet.chain_id for wallet in policy.wallets if wallet.investable}
     found += [

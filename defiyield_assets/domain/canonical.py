@@ -1,6 +1,6 @@
 """One spelling for stored JSON and for content hashes, so that equal content is equal bytes.
 
-Lives here: canonical JSON text and its hash. Not here: database types (store/schema.py).
+Lives here: canonical JSON text and its hash. Not here: database types (store/schema).
 """
 
 import hashlib

@@ -20,7 +20,7 @@ DEGRADED_UPSTREAM = "DegradedUpstream"
 UPSTREAM_NOT_RECOVERABLE = "UpstreamNotRecoverable"
 NOT_CONFIGURED = "NotConfigured"
 NO_CROSS_CHECK = "NoCrossCheck"
-"""The source that counts is whole; the one that would confirm it failed."""
+"""The source that counts is whole; the one that would confirm or refine it failed."""
 LEDGER_NOT_READ = "LedgerNotRead"
 """Of `account_transactions`: nobody was asked what our wallets did, so what they hold is not known."""
 STAYING = (NOT_CONFIGURED, NO_CROSS_CHECK)

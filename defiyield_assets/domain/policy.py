@@ -6,12 +6,13 @@ the rules.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 
 PEGS = ("usd", "accruing", "other")
 ACCESS = ("open", "permissioned")
 OBJECTIVES = ("expected", "robust", "profit")
 METHODS = ("milp", "lp")
+LOT_METHODS = ("fifo", "specific")
 DOLLAR_ROLES = ("lend", "vault", "staking", "liquidity")
 """Pool roles that hold dollars; other roles (collateral, principal_token, unclear) are NOT_A_DOLLAR_POOL."""
 
@@ -74,6 +75,8 @@ class Parameters:
     icebox_recovery_close_days: int = 3
     chains: tuple[str, ...] = ("Ethereum",)
     priority_fee_gwei: float = 0.1
+    confirmations: int = 64
+    lot_method: str = "fifo"
     gas_units: GasUnits = field(default_factory=GasUnits)
 
 
@@ -135,13 +138,17 @@ class PoolAlias:
 
 @dataclass(frozen=True)
 class PoolContract:
-    """Which on-chain contract a pool is: deposits go to `contract`, shares are `share_token`."""
+    """Which on-chain contract a pool is: deposits go to `contract`, shares are `share_token`.
+
+    `is_rebasing`: the balance of the share token grows by itself; one base unit of it is one of the underlying.
+    """
 
     pool_id: str
     chain_id: int
     contract: str
     share_token: str
     share_decimals: int = 18
+    is_rebasing: bool = False
     source: str = ""
 
 
@@ -158,14 +165,58 @@ class IceboxOverride:
 
 
 @dataclass(frozen=True)
+class TokenAmount:
+    """So many base units of a token ('native' for the chain's coin); `decimals` where no list of ours tells them."""
+
+    token: str
+    amount: int
+    decimals: int | None = None
+
+
+@dataclass(frozen=True)
+class OpeningBalance(TokenAmount):
+    """One token that a wallet held when its books were opened.
+
+    `underlying`: of the share token of a listed pool, what these shares stood for then; it is their cost from then on.
+    """
+
+    underlying: tuple[TokenAmount, ...] = ()
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a wallet held after block `block` (mined at `time`, UTC); nothing in that block or before is booked."""
+
+    block: int
+    time: datetime
+    balances: tuple[OpeningBalance, ...] = ()
+
+
+@dataclass(frozen=True)
 class Wallet:
-    """One wallet of the treasury. Exactly one wallet per chain is `investable`: plans spend only from it."""
+    """One wallet of the treasury. Exactly one wallet per chain is `investable`: plans spend only from it.
+
+    With an `opening` it belongs to the treasury from that block on; before, it is an address like any other.
+    """
 
     name: str
     chain_id: int
     address: str
     investable: bool = False
     permitted_tokens: tuple[str, ...] = ()
+    opening: Opening | None = None
+
+
+@dataclass(frozen=True)
+class LotChoice:
+    """Which lots a transaction gives away of a token, in this order, where lots are identified specifically.
+
+    `disposal` is a transaction hash, `token` an address or 'native', both lower case; `lots` are ids of `open_lots`.
+    """
+
+    disposal: str
+    token: str
+    lots: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -182,6 +233,7 @@ class Policy:
     wallets: tuple[Wallet, ...] = ()
     pool_aliases: tuple[PoolAlias, ...] = ()
     pool_contracts: tuple[PoolContract, ...] = ()
+    lot_choices: tuple[LotChoice, ...] = ()
 
     def token_by_address(self) -> dict[tuple[str, str], Token]:
         """Approved tokens keyed by (chain, lower-case address)."""

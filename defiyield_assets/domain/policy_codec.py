@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import fields
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from defiyield_assets.domain.canonical import canonical_json
@@ -16,12 +16,16 @@ from defiyield_assets.domain.policy import (
     BarredToken,
     GasUnits,
     IceboxOverride,
+    LotChoice,
+    Opening,
+    OpeningBalance,
     Parameters,
     Policy,
     PoolAlias,
     PoolContract,
     PoolOverride,
     Token,
+    TokenAmount,
     Wallet,
 )
 
@@ -63,9 +67,10 @@ def policy_from_json(text: str) -> Policy:
         protocol_aliases=dict(data["protocol_aliases"]),
         pool_overrides=tuple(_pool_override(row) for row in data["pool_overrides"]),
         icebox_overrides=tuple(IceboxOverride(**_dated(row, "since", "expires")) for row in data["icebox_overrides"]),
-        wallets=tuple(Wallet(**{**row, "permitted_tokens": tuple(row["permitted_tokens"])}) for row in data["wallets"]),
+        wallets=tuple(_wallet(row) for row in data["wallets"]),
         pool_aliases=tuple(PoolAlias(**_dated(row, "since")) for row in data["pool_aliases"]),
         pool_contracts=tuple(PoolContract(**row) for row in data["pool_contracts"]),
+        lot_choices=tuple(LotChoice(**{**row, "lots": tuple(row["lots"])}) for row in data.get("lot_choices", ())),
     )
 
 
@@ -73,6 +78,25 @@ def _pool_override(row: Mapping[str, Any]) -> PoolOverride:
     addresses = row["underlying_addresses"]
     dated = _dated(row, "maturity", "since", "until")
     return PoolOverride(**{**dated, "underlying_addresses": None if addresses is None else tuple(addresses)})
+
+
+def _wallet(row: Mapping[str, Any]) -> Wallet:
+    opening = row.get("opening")  # a policy of before there were openings has none
+    return Wallet(
+        **{
+            **row,
+            "permitted_tokens": tuple(row["permitted_tokens"]),
+            "opening": None if opening is None else _opening(opening),
+        }
+    )
+
+
+def _opening(row: Mapping[str, Any]) -> Opening:
+    balances = tuple(
+        OpeningBalance(**{**item, "underlying": tuple(TokenAmount(**of_pool) for of_pool in item["underlying"])})
+        for item in row["balances"]
+    )
+    return Opening(row["block"], datetime.fromisoformat(row["time"]), balances)
 
 
 def _dated(row: Mapping[str, Any], *names: str) -> dict[str, Any]:

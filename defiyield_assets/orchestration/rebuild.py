@@ -40,6 +40,7 @@ BEYOND_THE_DAY = frozenset(
         "gas_fees_daily",
         "gas_fees_hourly",
         "instruments",
+        "ledger_closings",
         "ledger_postings",
         "lending_histories",
         "macro_series",
@@ -48,6 +49,7 @@ BEYOND_THE_DAY = frozenset(
         "pool_aliases",
         "pool_contracts",
         "pool_histories",
+        "trial_balance",
     }
 )
 """Tables in which a day's run also writes rows of other days, or of none: they are compared whole."""

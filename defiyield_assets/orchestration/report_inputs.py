@@ -9,9 +9,11 @@ import pandas as pd
 from sqlalchemy import Table
 
 from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.reporting.content import PUBLISHED
 from defiyield_assets.domain.reporting.inputs import ReportInputs, TokenLabel
 from defiyield_assets.domain.selection.icebox import CHECKED
 from defiyield_assets.orchestration.degradation import AFTER_THE_REPORT
+from defiyield_assets.orchestration.partitions import day_before
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.store import reads, schema
 
@@ -26,6 +28,7 @@ def read_report_inputs(warehouse: WarehouseResource, day: date) -> ReportInputs:
     told = of_day(schema.asset_outcomes)
     outcomes = told[~told["asset"].isin(AFTER_THE_REPORT)].reset_index(drop=True)
     policy, events = warehouse.policy(day), of_day(schema.icebox_events)
+    decided = reads.read_days(warehouse.engine, schema.allocation_runs, DayRange.of(day_before(day)))
     return ReportInputs(
         day=day,
         allocation_runs=of_day(schema.allocation_runs),
@@ -40,6 +43,8 @@ def read_report_inputs(warehouse: WarehouseResource, day: date) -> ReportInputs:
         outcomes=outcomes,
         forecast_scores=of_day(schema.forecast_scores, {"is_champion": True}),
         forecast_scoreboard=of_day(schema.forecast_scoreboard),
+        unexplained_transactions=of_day(schema.unexplained_transactions),
+        decided_runs=decided[decided["status"].isin(PUBLISHED)].reset_index(drop=True),
         tokens={token.address: TokenLabel(token.symbol, token.decimals) for token in policy.tokens},
         wallets={wallet.address: wallet.name for wallet in policy.wallets},
         market=warehouse.market,

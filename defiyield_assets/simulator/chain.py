@@ -15,6 +15,7 @@ from defiyield_assets.domain.days import utc_day
 from defiyield_assets.domain.ledger.rates import accrue
 from defiyield_assets.simulator.chain_plan import ChainState, PlanRunner
 from defiyield_assets.simulator.chain_records import (
+    IN_WALLET,
     ChainConflict,
     ChainWorld,
     ExecutionReceipt,
@@ -59,10 +60,21 @@ class _Memory:
 class SimulatedChain:
     """One chain in one file. Deterministic: the same genesis and the same plans give the same bytes of answers."""
 
-    def __init__(self, path: Path, *, genesis: Sequence[Transaction], world: ChainWorld, apy_on: ApyOn) -> None:
-        """Open or found the chain. `apy_on` tells what pools yield. Another genesis in the file: ConfigurationError."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        genesis: Sequence[Transaction],
+        world: ChainWorld,
+        apy_on: ApyOn,
+        token_apy_on: ApyOn = lambda _token, _day: None,
+    ) -> None:
+        """Open or found the chain. `apy_on` tells what pools yield, `token_apy_on` what balances of a rebasing token do
+        (its address in place of a pool). Another genesis in the file: ConfigurationError.
+        """
         self.world = world
         self._apy_on = apy_on
+        self._token_apy_on = token_apy_on
         self._store = ChainStore(path, genesis)
         self._memory: _Memory | None = None
 
@@ -114,15 +126,14 @@ class SimulatedChain:
 
     def balances(self, address: str, at: datetime) -> dict[str, int]:
         """Base units per token of an address at an instant, `native` in wei; zero balances are left out."""
-        state = ChainState()
-        for transaction in self.transactions(at):
-            state.move(transaction)
+        state = self._state_before(self._current(), at + timedelta(microseconds=1))
         holder = address.lower()
         return {token: value for (owner, token), value in sorted(state.balances.items()) if owner == holder and value}
 
     def positions(self, day: date) -> dict[PositionKey, int]:
         """Underlying base units per (wallet, pool, token) at the end of a UTC day, that day's yield included."""
-        return dict(self._positions_at_end(self._current(), day))
+        grown = self._grown_at_end(self._current(), day)
+        return {key: amount for key, amount in grown.items() if key[1] != IN_WALLET}
 
     def _current(self) -> _Memory:
         """The chain as the file has it now; read again only when its version has grown."""
@@ -146,10 +157,12 @@ class SimulatedChain:
         first_changed = min(changed, default=date.max)
         return {day: amounts for day, amounts in self._memory.ends.items() if day < first_changed}
 
-    def _positions_at_end(self, memory: _Memory, day: date) -> dict[PositionKey, int]:
+    def _grown_at_end(self, memory: _Memory, day: date) -> dict[PositionKey, int]:
+        """What grows, at the end of a UTC day with that day's growth: underlying in pools and rebasing tokens."""
+        rebasing = self.world.rebasing_tokens
         changes: dict[date, list[Transaction]] = {}
         for transaction in memory.transactions:
-            if transaction.position_changes:
+            if transaction.position_changes or any(moved.token in rebasing for moved in transaction.transfers):
                 changes.setdefault(utc_day(transaction.time), []).append(transaction)
         first = min(changes, default=None)
         if first is None or day < first:
@@ -158,25 +171,29 @@ class SimulatedChain:
         amounts = dict(memory.ends.get(known, {}))
         for offset in range(1, (day - known).days + 1):
             today = known + timedelta(days=offset)
-            state = ChainState(positions=amounts)
+            state = ChainState(positions=amounts, rebasing=rebasing)
             for transaction in changes.get(today, ()):
                 state.change_positions(transaction)
-            amounts = {key: self._grown(key[1], today, amount) for key, amount in amounts.items() if amount > 0}
+            amounts = {key: self.grown(key, today, amount) for key, amount in amounts.items() if amount > 0}
             memory.ends[today] = dict(amounts)
         return amounts
 
-    def _grown(self, pool_id: str, day: date, amount: int) -> int:
-        apy = self._apy_on(pool_id, day)
+    def grown(self, key: PositionKey, day: date, amount: int) -> int:
+        """Base units after the growth of a UTC day, from what is there at its end."""
+        _, pool_id, token = key
+        apy = self._token_apy_on(token, day) if pool_id == IN_WALLET else self._apy_on(pool_id, day)
         return amount if apy is None else accrue(amount, apy)
 
     def _state_before(self, memory: _Memory, start: datetime) -> ChainState:
         """Balances and positions just before `start`: positions of the end of the day before, then today's blocks."""
         today = utc_day(start)
-        state = ChainState(positions=self._positions_at_end(memory, today - timedelta(days=1)))
+        grown = self._grown_at_end(memory, today - timedelta(days=1))
+        state = ChainState(positions=grown, rebasing=self.world.rebasing_tokens)
         for transaction in memory.transactions:
             if transaction.time >= start:
                 break
             state.move(transaction)
             if utc_day(transaction.time) == today:
                 state.change_positions(transaction)
+        state.show_rebases(self.world)
         return state

@@ -29,8 +29,10 @@ def _epoch(transaction: Transaction) -> int:
 
 # --- Etherscan -----------------------------------------------------------------------------------------------------
 def etherscan(chain: SimulatedChain, at: datetime, params: Mapping[str, str]) -> dict[str, Any]:
-    """`/v2/api`: txlist, tokentx, txlistinternal, balance, tokenbalance of module account on chain 1."""
+    """`/v2/api`: txlist, tokentx, txlistinternal, balance, tokenbalance of an account on chain 1; the newest block."""
     action, address = params.get("action", ""), params.get("address", "").lower()
+    if params.get("module") == "proxy" and action == "eth_blockNumber":
+        return {"jsonrpc": "2.0", "id": 83, "result": hex(block_at(at))}
     if params.get("module") != "account" or not address:
         return _not_ok("Error! Missing Or invalid Module name")
     is_ours = params.get("chainid", str(CHAIN_ID)) == str(CHAIN_ID)

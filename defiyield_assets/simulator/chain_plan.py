@@ -5,7 +5,7 @@ of the ledger. Not here: how a transaction looks (chain_transactions.py) or wher
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from defiyield_assets.domain.policy import Token
 from defiyield_assets.simulator import chain_transactions as tx
 from defiyield_assets.simulator.blocks import SLOT_SECONDS
 from defiyield_assets.simulator.chain_records import (
+    IN_WALLET,
     NATIVE,
     ChainPool,
     ChainWorld,
@@ -47,10 +48,13 @@ class StepLeg:
 
 @dataclass
 class ChainState:
-    """Balances (address, token) and positions of our wallets at one instant; `native` is wei."""
+    """Balances (address, token) and positions at one instant; `native` is wei. Positions are what grows: underlying in
+    pools, and balances of `rebasing` tokens in whatever address they lie.
+    """
 
     balances: dict[tuple[str, str], int] = field(default_factory=dict)
     positions: dict[PositionKey, int] = field(default_factory=dict)
+    rebasing: frozenset[str] = frozenset()
 
     def apply(self, transaction: Transaction) -> None:
         """Everything that the transaction does; addresses outside may go below zero."""
@@ -72,10 +76,25 @@ class ChainState:
             self.add(transfer.receiver, transfer.token, transfer.value)
 
     def change_positions(self, transaction: Transaction) -> None:
-        """What the transaction puts into and takes out of pools."""
+        """What the transaction puts into and takes out of pools, and moves of rebasing tokens."""
         for change in transaction.position_changes:
-            key = (change.wallet, change.pool_id, change.token)
-            self.positions[key] = self.positions.get(key, 0) + change.delta
+            self._grow((change.wallet, change.pool_id, change.token), change.delta)
+        for transfer in transaction.transfers if transaction.is_success else ():
+            if transfer.token in self.rebasing:
+                self._grow((transfer.sender, IN_WALLET, transfer.token), -transfer.value)
+                self._grow((transfer.receiver, IN_WALLET, transfer.token), transfer.value)
+
+    def _grow(self, key: PositionKey, delta: int) -> None:
+        self.positions[key] = self.positions.get(key, 0) + delta
+
+    def show_rebases(self, world: ChainWorld) -> None:
+        """Balances of rebasing tokens and shares become what has grown; transfers alone do not tell them."""
+        for owner, token in self.balances:
+            pool = world.rebasing_shares.get(token)
+            if pool is not None:
+                self.balances[owner, token] = self.positions.get((owner, pool.pool_id, pool.tokens[0]), 0)
+            elif token in self.rebasing:
+                self.balances[owner, token] = self.positions.get((owner, IN_WALLET, token), 0)
 
     def add(self, address: str, token: str, value: int) -> None:
         """Change one balance."""
@@ -147,7 +166,24 @@ class PlanRunner:
             if first.wallet not in self._world.wallets:
                 raise PlanRejected(f"{first.where}: {first.wallet} is not one of our wallets")
             actions[first.step_type](legs)
-        return tuple(self._sent)
+        return self._with_reverts()
+
+    def _with_reverts(self) -> tuple[Transaction, ...]:
+        """What was sent, and before some of it the same call reverted: gas twice. Only where ETH is left for that."""
+        sent: list[Transaction] = []
+        ether = {one.sender: self._state.balance(one.sender, NATIVE) for one in self._sent}
+        delay = timedelta(0)
+        for one in self._sent:
+            if self._reverts(one) and ether[one.sender] >= one.fee_wei:
+                ether[one.sender] -= one.fee_wei
+                sent.append(tx.reverted(replace(one, time=one.time + delay)))
+                delay += timedelta(seconds=SLOT_SECONDS)
+            sent.append(replace(one, time=one.time + delay))
+        return tuple(sent)
+
+    def _reverts(self, transaction: Transaction) -> bool:
+        one_in = self._world.reverts_one_in
+        return bool(one_in) and transaction.function != tx.APPROVE and int(transaction.hash, 16) % one_in == 0
 
     def _send(self, transaction: Transaction, where: str) -> None:
         ether = self._state.balance(transaction.sender, NATIVE)
@@ -193,9 +229,6 @@ class PlanRunner:
         units = self._world.gas_units.approve
         self._send(tx.approve(self._time, wallet, token, units, self._gas_price_wei), where)
 
-    def _scaled(self, amounts: dict[str, int]) -> int:
-        return sum(tx.scaled_to_shares(value, self._world.tokens[token].decimals) for token, value in amounts.items())
-
     def _exchange(
         self, build: Callable[..., Transaction], leg: StepLeg, pool: ChainPool, amounts: dict[str, int], shares: int
     ) -> Transaction:
@@ -222,10 +255,7 @@ class PlanRunner:
                     f"{pool.pool_id}, which holds {held.get(token, 0)} for us"
                 )
         amounts = held if first.is_full_exit else planned
-        shares = shares_held
-        if not first.is_full_exit and amounts != held:
-            # Rounded up, so that a partial withdrawal never leaves more shares than the rest is worth.
-            shares = min(shares_held, -(-shares_held * self._scaled(amounts) // max(1, self._scaled(held))))
+        shares = tx.burnt_shares(pool, amounts, self._world, held=shares_held, position=held)
         self._send(self._exchange(tx.withdraw, first, pool, amounts, shares), first.where)
 
     def _convert(self, legs: list[StepLeg]) -> None:
@@ -256,10 +286,9 @@ class PlanRunner:
             self._must_hold(first.wallet, self._world.tokens[token], value, first.where)
         for token in amounts:
             self._approve(first.wallet, self._world.tokens[token], first.where)
-        worth = self._scaled(self._state.position(first.wallet, pool.pool_id))
+        position = self._state.position(first.wallet, pool.pool_id)
         held = self._state.balance(first.wallet, pool.share_token)
-        added = self._scaled(amounts)
-        shares = max(1, added * held // worth) if held > 0 and worth > 0 else added
+        shares = tx.minted_shares(pool, amounts, self._world, held=held, position=position)
         self._send(self._exchange(tx.deposit, first, pool, amounts, shares), first.where)
 
 

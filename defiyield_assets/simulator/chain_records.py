@@ -4,9 +4,10 @@ Lives here: plain types and their errors. Not here: how transactions are built (
 kept (chain_store.py) or told to the vendors' clients (chain_answers.py). All amounts are base units, python int.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import cached_property
 
 from defiyield_assets.domain.canonical import content_hash, stable_address
 from defiyield_assets.domain.policy import GasUnits, Token
@@ -16,11 +17,16 @@ from defiyield_assets.simulator.blocks import block_at
 NATIVE = "native"
 ZERO_ADDRESS = "0x" + "0" * 40
 ROUTER = stable_address("router", "conversions")
+"""One router converts, deposits and withdraws: its address says nothing about what a transaction was."""
 SHARE_DECIMALS = 18
 CHAIN_ID = 1
 
+IN_WALLET = ""
+"""Instead of a pool_id: the wallet's own balance of a rebasing token, which grows like a position."""
+REBASING_PROJECTS = frozenset({"aave-v2", "aave-v3", "sparklend", "compound-v3"})
+"""Protocols whose shares are balances of the underlying."""
 PositionKey = tuple[str, str, str]
-"""(wallet, pool_id, token address)."""
+"""(wallet, pool_id or `IN_WALLET`, token address)."""
 
 
 class PlanRejected(PermanentError):  # noqa: N818 - says what happened to the plan
@@ -101,12 +107,17 @@ class Transaction:
 
 @dataclass(frozen=True)
 class ChainPool:
-    """A pool as the chain knows it: its contract, its share token and the tokens that it takes."""
+    """A pool as the chain knows it: its contract, its share token and the tokens that it takes.
+
+    `is_rebasing`: shares are balances of the one underlying (aTokens), in its decimals, and grow by themselves.
+    """
 
     pool_id: str
     role: str
     tokens: tuple[str, ...]
     label: str = ""
+    is_rebasing: bool = False
+    share_decimals: int = SHARE_DECIMALS
 
     @property
     def contract(self) -> str:
@@ -115,8 +126,31 @@ class ChainPool:
 
     @property
     def share_token(self) -> str:
-        """Token minted for deposits, 18 decimals."""
+        """Token minted for deposits."""
         return stable_address("share", self.pool_id)
+
+    @property
+    def is_routed_in(self) -> bool:
+        """Deposits go wallet, router, pool; the shares are minted to the router, which hands them on. Half of all pools
+        that do not lend.
+        """
+        return self.role != "lend" and self._draw("in") % 2 == 0
+
+    @property
+    def is_routed_out(self) -> bool:
+        """Shares go to the router, which burns them and hands on what the pool pays. Half of all that do not lend."""
+        return self.role != "lend" and self._draw("out") % 2 == 0
+
+    def _draw(self, kind: str) -> int:
+        return int(stable_address(f"routed {kind}", self.pool_id)[-8:], 16)
+
+
+def pool_on_chain(pool_id: str, role: str, tokens: Sequence[Token], label: str, project: str) -> ChainPool:
+    """A pool with the shares of its family: single-token pools of `REBASING_PROJECTS` have rebasing ones."""
+    addresses = tuple(token.address for token in tokens)
+    if project not in REBASING_PROJECTS or len(tokens) != 1:
+        return ChainPool(pool_id, role, addresses, label)
+    return ChainPool(pool_id, role, addresses, label, is_rebasing=True, share_decimals=tokens[0].decimals)
 
 
 @dataclass(frozen=True)
@@ -127,6 +161,18 @@ class ChainWorld:
     tokens: Mapping[str, Token]
     pools: Mapping[str, ChainPool]
     gas_units: GasUnits = field(default_factory=GasUnits)
+    reverts_one_in: int = 0
+    """Of so many steps of plans one reverts the first time and is sent again; 0: none."""
+
+    @cached_property
+    def rebasing_tokens(self) -> frozenset[str]:
+        """Tokens, not shares, whose balances grow by themselves."""
+        return frozenset(address for address, token in self.tokens.items() if token.rebasing)
+
+    @cached_property
+    def rebasing_shares(self) -> Mapping[str, ChainPool]:
+        """Pools with rebasing shares by share token."""
+        return {pool.share_token: pool for pool in self.pools.values() if pool.is_rebasing}
 
     def gas_in(self, pool: ChainPool) -> int:
         """Gas of a deposit, without approvals."""

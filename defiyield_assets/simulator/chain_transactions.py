@@ -4,6 +4,7 @@ Lives here: pure builders. Not here: which transactions a plan needs and whether
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from defiyield_assets.domain.canonical import stable_address
@@ -42,6 +43,34 @@ def scaled_to_shares(amount: int, decimals: int) -> int:
     return amount // scale
 
 
+def scaled(amounts: Mapping[str, int], world: ChainWorld) -> int:
+    """Underlying amounts by token as one number of 18 decimals: all tokens count alike."""
+    return sum(scaled_to_shares(value, world.tokens[token].decimals) for token, value in amounts.items())
+
+
+def minted_shares(
+    pool: ChainPool, amounts: Mapping[str, int], world: ChainWorld, *, held: int, position: Mapping[str, int]
+) -> int:
+    """Shares for a deposit beside `held` shares of an underlying `position`: at the position's rate, rounded down."""
+    if pool.is_rebasing:
+        return sum(amounts.values())
+    added, worth = scaled(amounts, world), scaled(position, world)
+    return max(1, added * held // worth) if held > 0 and worth > 0 else added
+
+
+def burnt_shares(
+    pool: ChainPool, amounts: Mapping[str, int], world: ChainWorld, *, held: int, position: Mapping[str, int]
+) -> int:
+    """Shares for a withdrawal out of the position: all for all of it, else rounded up, so that a partial withdrawal
+    never leaves more shares than the rest is worth.
+    """
+    if pool.is_rebasing:
+        return sum(amounts.values())
+    if amounts == position:
+        return held
+    return min(held, -(-held * scaled(amounts, world) // max(1, scaled(position, world))))
+
+
 def move(token: Token, sender: str, receiver: str, value: int) -> TokenTransfer:
     """A transfer of one of our tokens."""
     return TokenTransfer(token.address, sender, receiver, value, token.decimals, token.symbol, token.symbol)
@@ -49,10 +78,15 @@ def move(token: Token, sender: str, receiver: str, value: int) -> TokenTransfer:
 
 def move_shares(pool: ChainPool, sender: str, receiver: str, value: int) -> TokenTransfer:
     """A transfer of a pool's share token (mint from, burn to the zero address)."""
-    symbol = f"sh{pool.label or pool.pool_id[:8]}"
+    symbol = f"{'a' if pool.is_rebasing else 'sh'}{pool.label or pool.pool_id[:8]}"
     return TokenTransfer(
-        pool.share_token, sender, receiver, value, SHARE_DECIMALS, symbol, f"Shares of pool {pool.pool_id}"
+        pool.share_token, sender, receiver, value, pool.share_decimals, symbol, f"Shares of pool {pool.pool_id}"
     )
+
+
+def _along(sender: str, receiver: str, *, is_routed: bool) -> tuple[tuple[str, str], ...]:
+    """The hops from one address to another."""
+    return ((sender, ROUTER), (ROUTER, receiver)) if is_routed else ((sender, receiver),)
 
 
 def approve(time: datetime, wallet: str, token: Token, gas_used: int, gas_price_wei: int) -> Transaction:
@@ -70,16 +104,22 @@ def deposit(
     world: ChainWorld,
     gas_price_wei: int,
 ) -> Transaction:
-    """One transaction: every underlying goes to the pool, the shares are minted to the wallet."""
-    underlyings = tuple(move(world.tokens[token], wallet, pool.contract, value) for token, value in amounts.items())
+    """One transaction: every underlying goes to the pool, the shares are minted to the wallet; or both through the
+    router.
+    """
+    paid = _along(wallet, pool.contract, is_routed=pool.is_routed_in)
+    minted = _along(ZERO_ADDRESS, wallet, is_routed=pool.is_routed_in)
     return Transaction(
         time,
         wallet,
-        pool.contract,
+        ROUTER if pool.is_routed_in else pool.contract,
         DEPOSIT,
         world.gas_in(pool),
         gas_price_wei,
-        transfers=(*underlyings, move_shares(pool, ZERO_ADDRESS, wallet, shares)),
+        transfers=(
+            *(move(world.tokens[token], *hop, value) for token, value in amounts.items() for hop in paid),
+            *(move_shares(pool, *hop, shares) for hop in minted),
+        ),
         position_changes=tuple(PositionChange(wallet, pool.pool_id, token, value) for token, value in amounts.items()),
     )
 
@@ -94,16 +134,20 @@ def withdraw(
     world: ChainWorld,
     gas_price_wei: int,
 ) -> Transaction:
-    """One transaction: the shares are burnt, every underlying comes back to the wallet."""
-    underlyings = tuple(move(world.tokens[token], pool.contract, wallet, value) for token, value in amounts.items())
+    """One transaction: the shares are burnt, every underlying comes back to the wallet; or both through the router."""
+    burnt = _along(wallet, ZERO_ADDRESS, is_routed=pool.is_routed_out)
+    paid = _along(pool.contract, wallet, is_routed=pool.is_routed_out)
     return Transaction(
         time,
         wallet,
-        pool.contract,
+        ROUTER if pool.is_routed_out else pool.contract,
         WITHDRAW,
         world.gas_out(pool),
         gas_price_wei,
-        transfers=(move_shares(pool, wallet, ZERO_ADDRESS, shares), *underlyings),
+        transfers=(
+            *(move_shares(pool, *hop, shares) for hop in burnt),
+            *(move(world.tokens[token], *hop, value) for token, value in amounts.items() for hop in paid),
+        ),
         position_changes=tuple(PositionChange(wallet, pool.pool_id, token, -value) for token, value in amounts.items()),
     )
 
@@ -164,6 +208,11 @@ def airdrop_spoof(time: datetime, receiver: str, imitated: Token, value: int) ->
     return Transaction(
         time, transfer.sender, token, "airdrop(address[] to)", 90_000, OUTSIDE_GAS_PRICE_WEI, transfers=(transfer,)
     )
+
+
+def reverted(transaction: Transaction) -> Transaction:
+    """The same call at the same instant, reverted: it burns its gas and moves nothing."""
+    return replace(transaction, is_success=False, value=0, transfers=(), internals=(), position_changes=())
 
 
 def failed_call(time: datetime, wallet: str, contract: str, gas_used: int, gas_price_wei: int) -> Transaction:

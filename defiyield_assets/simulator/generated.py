@@ -14,7 +14,7 @@ from typing import Any
 
 from defiyield_assets.domain.policy import GasUnits, PoolAlias, PoolOverride, Token, Wallet
 from defiyield_assets.simulator.chain import SimulatedChain
-from defiyield_assets.simulator.chain_records import ChainPool, ChainWorld
+from defiyield_assets.simulator.chain_records import ChainPool, pool_on_chain
 from defiyield_assets.simulator.generated_catalogue import CatalogueBuilder, unapproved_protocol
 from defiyield_assets.simulator.generated_character import Catalogue, PoolCharacter
 from defiyield_assets.simulator.generated_gas import GeneratedGas
@@ -46,9 +46,14 @@ class GeneratedMarket(Market):
         *,
         demo_day: date = DEMO_DAY,
         gas_units: GasUnits | None = None,
+        n_pools: int | None = None,
     ) -> None:
-        """`tokens`, `protocols`: the approved lists, around which the designed pools are built. Nothing is made yet."""
+        """`tokens`, `protocols`: the approved lists, around which the designed pools are built. Nothing is made yet.
+
+        `n_pools` makes a smaller market, a world of its own: so many designed pools with those held, and no crowd.
+        """
         self.demo_day = demo_day
+        self._n_pools = n_pools
         self._seed = seed
         self._chain_path = chain_path
         self._wallets = tuple(wallets)
@@ -61,7 +66,10 @@ class GeneratedMarket(Market):
     def _catalogue(self) -> Catalogue:
         by_symbol = {token.symbol: token for token in self._by_address.values()}
         builder = CatalogueBuilder(self._seed, self.demo_day, _HISTORY_FROM, self.last_day, by_symbol)
-        return builder.build(self._protocols)
+        catalogue = builder.build(self._protocols)
+        if self._n_pools is None:
+            return catalogue
+        return catalogue.cut_to(self._n_pools, set(self._names_of_held().values()))
 
     @cached_property
     def _pools(self) -> GeneratedPools:
@@ -79,16 +87,10 @@ class GeneratedMarket(Market):
     @cached_property
     def chain(self) -> SimulatedChain:
         """The chain in `chain_path`, with the treasury's history before the demo day."""
-        pools = {pool.pool_id: pool for pool in self._chain_pools()}
-        world = ChainWorld(
-            wallets=frozenset(wallet.address.lower() for wallet in self._wallets),
-            tokens=self._by_address,
-            pools=pools,
-            gas_units=self._gas_units,
-        )
-        named = {name: pools[pool.facts.pool_id] for name, pool in self.held_pools().items()}
+        world = self._world(self._wallets, self._by_address, self._gas_units)
+        named = {name: world.pools[pool.facts.pool_id] for name, pool in self.held_pools().items()}
         genesis = generated_genesis(self.demo_day, self._wallets, world, named)
-        return SimulatedChain(self._chain_path, genesis=genesis, world=world, apy_on=self._apy_on)
+        return self._chain(self._chain_path, world, genesis, self._apy_on)
 
     def _apy_on(self, pool_id: str, day: date) -> float | None:
         return self._pools.panel(day).apy_on(pool_id, day)
@@ -119,14 +121,23 @@ class GeneratedMarket(Market):
 
     def held_pools(self) -> dict[str, PoolCharacter]:
         """The pools that the treasury holds at the demo day, by the names of the genesis."""
-        must_exit = f"{unapproved_protocol(self._protocols)}/USDC"
         named = self._catalogue.named
-        keys = {name: must_exit if name == "must exit" else name for name, _ in HELD}
-        return {name: named[key] for name, key in keys.items() if key in named}
+        return {name: named[key] for name, key in self._names_of_held().items() if key in named}
+
+    def _names_of_held(self) -> dict[str, str]:
+        """Names of the genesis and of the catalogue."""
+        must_exit = f"{unapproved_protocol(self._protocols)}/USDC"
+        return {name: must_exit if name == "must exit" else name for name, _ in HELD}
 
     def _chain_pools(self) -> list[ChainPool]:
         return [
-            ChainPool(pool.facts.pool_id, pool.role or "vault", pool.facts.underlyings or (), pool.facts.symbol)
+            pool_on_chain(
+                pool.facts.pool_id,
+                pool.role or "vault",
+                [self._by_address[address] for address in pool.facts.underlyings or ()],
+                label=pool.facts.symbol,
+                project=pool.facts.project,
+            )
             for pool in self._catalogue.pools
             if pool.is_on_chain
         ]

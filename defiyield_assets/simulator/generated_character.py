@@ -4,8 +4,10 @@ Lives here: the character of one pool and the kinds of liveliness. Not here: whi
 generated_crowd.py) or the numbers (generated_pools.py).
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import zip_longest
 from uuid import UUID, uuid5
 
 from defiyield_assets.domain.policy import PoolOverride
@@ -138,6 +140,17 @@ class Catalogue:
         """Append a designed pool under its name."""
         self.pools.append(pool)
         self.named[name] = pool
+
+    def cut_to(self, count: int, kept: Collection[str]) -> "Catalogue":
+        """So many designed pools and nothing else: the named ones, then the others, one of each role in turn."""
+        roles: dict[str | None, list[str]] = {}
+        for name, pool in self.named.items():
+            if name not in kept:
+                roles.setdefault(pool.role, []).append(name)
+        in_turn = [name for round_ in zip_longest(*roles.values()) for name in round_ if name is not None]
+        chosen = {*(name for name in self.named if name in kept), *in_turn[: max(0, count - len(kept))]}
+        named = {name: pool for name, pool in self.named.items() if name in chosen}
+        return Catalogue(list(named.values()), named, self.pendle)
 
 
 def pool_id(seed: int, *parts: str) -> str:

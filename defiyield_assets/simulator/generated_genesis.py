@@ -27,6 +27,8 @@ HELD: tuple[tuple[str, Mapping[str, int]], ...] = (
 )
 """Positions in whole tokens; `must exit` is in a protocol that is not approved, aave-v2/DAI yields too little."""
 _FUNDING = {"USDC": 820_000, "USDT": 300_000, "DAI": 150_000}
+_REBASING, _COLD_REBASING, _WARM_REBASING = "USDM", 25_000, 40
+"""A rebasing token: in the reserve, which no plan touches, and too little in the other wallet to be worth a step."""
 _COLD_USDC, _SENT_TO_WARM_USDC = 350_000, 60_000
 _WARM_WEI, _COLD_WEI, _REFUND_WEI = 25 * 10**17, 5 * 10**17, 10**16
 
@@ -70,6 +72,9 @@ def generated_genesis(
     for symbol, amount in _FUNDING.items():
         token = token_named(tokens, symbol)
         sent.append(tx.send_tokens(clock(), tx.OUTSIDE, warm, (token, amount * 10**token.decimals)))
+    for token in (token for token in tokens if token.symbol == _REBASING and token.rebasing):
+        for receiver, amount in ((cold, _COLD_REBASING), (warm, _WARM_REBASING)):
+            sent.append(tx.send_tokens(clock(), tx.OUTSIDE, receiver, (token, amount * 10**token.decimals)))
     value = _SENT_TO_WARM_USDC * 10**usdc.decimals
     sent.append(tx.send_tokens(clock(), cold, warm, (usdc, value), GENESIS_GAS_PRICE_WEI))
     for name, amounts in HELD:
@@ -89,7 +94,7 @@ def _buy(
 ) -> list[Transaction]:
     tokens = [token_named(list(world.tokens.values()), symbol) for symbol in amounts]
     units = {token.address: amounts[token.symbol] * 10**token.decimals for token in tokens}
-    shares = sum(tx.scaled_to_shares(value, world.tokens[address].decimals) for address, value in units.items())
+    shares = tx.minted_shares(pool, units, world, held=0, position={})
     approvals = [tx.approve(clock(), wallet, token, world.gas_units.approve, GENESIS_GAS_PRICE_WEI) for token in tokens]
     bought = tx.deposit(
         clock(), wallet, pool, amounts=units, shares=shares, world=world, gas_price_wei=GENESIS_GAS_PRICE_WEI

@@ -4,23 +4,36 @@ Lives here: the base of both markets. Not here: their facts (recorded.py, genera
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pandas as pd
 
 from defiyield_assets.domain.days import start_of
-from defiyield_assets.domain.policy import PoolAlias, PoolContract, PoolOverride, Token, Wallet
+from defiyield_assets.domain.policy import GasUnits, PoolAlias, PoolContract, PoolOverride, Token, Wallet
 from defiyield_assets.errors import ConfigurationError
+from defiyield_assets.simulator.chain import ApyOn, SimulatedChain
 from defiyield_assets.simulator.chain_plan import read_steps
-from defiyield_assets.simulator.chain_records import CHAIN_ID, ChainPool, ExecutionReceipt, PlanRejected
+from defiyield_assets.simulator.chain_records import (
+    CHAIN_ID,
+    ChainPool,
+    ChainWorld,
+    ExecutionReceipt,
+    PlanRejected,
+    Transaction,
+)
 from defiyield_assets.simulator.pendle_records import PendleMarket
 from defiyield_assets.simulator.vendor_answers import MarketFacts
 from defiyield_assets.simulator.wire import MarketTransport
 
 ETHEREUM = "Ethereum"
 GWEI = 10**9
+REBASE_APY = 0.0475
+"""How much balances of rebasing tokens grow, as a fraction a year."""
+REVERTS_ONE_IN = 9
+"""Of so many steps one reverts the first time and is sent again."""
 _FREE_LUNCH = 1e-3
 """How much more value than it takes a conversion may give back before the router refuses (rounding, not profit)."""
 
@@ -73,7 +86,15 @@ class Market(MarketFacts):
     def pool_contracts(self) -> tuple[PoolContract, ...]:
         """Which contract and share token each pool is that the chain knows."""
         return tuple(
-            PoolContract(pool.pool_id, CHAIN_ID, pool.contract, pool.share_token, source=f"{self.name} market")
+            PoolContract(
+                pool.pool_id,
+                CHAIN_ID,
+                pool.contract,
+                pool.share_token,
+                pool.share_decimals,
+                is_rebasing=pool.is_rebasing,
+                source=f"{self.name} market",
+            )
             for pool in sorted(self._chain_pools(), key=lambda pool: pool.pool_id)
         )
 
@@ -96,6 +117,22 @@ class Market(MarketFacts):
     @abstractmethod
     def _gas_price_wei(self, day: date) -> int:
         """What a transaction pays per gas in the hour of execution of a day."""
+
+    def _chain(self, path: Path, world: ChainWorld, genesis: Sequence[Transaction], apy_on: ApyOn) -> SimulatedChain:
+        """The chain in the file; approved rebasing tokens grow at `REBASE_APY`."""
+        return SimulatedChain(
+            path, genesis=genesis, world=world, apy_on=apy_on, token_apy_on=lambda _token, _day: REBASE_APY
+        )
+
+    def _world(self, wallets: Sequence[Wallet], tokens: Mapping[str, Token], gas_units: GasUnits) -> ChainWorld:
+        """What the chain knows besides its transactions."""
+        return ChainWorld(
+            wallets=frozenset(wallet.address.lower() for wallet in wallets),
+            tokens=tokens,
+            pools={pool.pool_id: pool for pool in self._chain_pools()},
+            gas_units=gas_units,
+            reverts_one_in=REVERTS_ONE_IN,
+        )
 
     def _refuse_free_lunch(self, day: date, steps: pd.DataFrame) -> None:
         """A conversion whose proceeds are worth more than what it sells (closes of the day) is a mistake."""

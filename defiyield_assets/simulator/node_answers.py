@@ -1,8 +1,8 @@
-"""Answers of an Ethereum node by JSON-RPC, from the gas hours of a market.
+"""Answers of an Ethereum node by JSON-RPC, from the gas hours and the chain of a market.
 
-Lives here: block heads and fee histories. Not here: slots and hashes (blocks.py), the facts (vendor_answers.py), HTTP
-(wire.py). The base fees of an hour's blocks have the hour's base fee as their mean, so that a cross-check with
-EthGasTracker agrees; every slot holds a block.
+Lives here: block heads, fee histories, calls of share tokens (ERC-4626). Not here: slots and hashes (blocks.py), the
+facts (vendor_answers.py, chain.py), HTTP (wire.py). The base fees of an hour's blocks have the hour's base fee as their
+mean, so that a cross-check with EthGasTracker agrees; every slot holds a block, and a day's yield is in its last one.
 """
 
 import itertools
@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from defiyield_assets.domain.days import market_stamp
+from defiyield_assets.domain.days import end_of, market_stamp, utc_day
 from defiyield_assets.simulator.blocks import EPOCH, FIRST_BLOCK, SLOT_SECONDS, block_at, block_hash
+from defiyield_assets.simulator.chain import SimulatedChain
+from defiyield_assets.simulator.chain_records import ChainPool
 from defiyield_assets.simulator.vendor_answers import GasHour, MarketFacts
 
 MAX_BLOCKS = 1_024
@@ -23,7 +25,9 @@ _TIPS = ((0, 0.0), (10, 0.5), (50, 1.0), (90, 3.0), (100, 12.0))
 """Percentile of the priority fees and its size in the hour's median tip."""
 _GAS_LIMIT = 36_000_000
 _WEI = 10**9
-_NO_METHOD, _BAD_PARAMS, _SERVER_ERROR = -32601, -32602, -32000
+_NO_METHOD, _BAD_PARAMS, _SERVER_ERROR, _REVERTED = -32601, -32602, -32000, 3
+_ASSET, _CONVERT_TO_ASSETS = "0x38d52e0f", "0x07a2d13a"
+_WORD_DIGITS = 64
 
 
 class _RefusedError(Exception):
@@ -137,8 +141,68 @@ def _fee_history(market: MarketFacts, day: date, params: Sequence[Any]) -> dict[
     }
 
 
+def _call(market: MarketFacts, day: date, params: Sequence[Any]) -> str:
+    """`eth_call` of `asset()` and `convertToAssets(uint256)` of vaults, as of a block; everything else reverts."""
+    newest = block_at(market_stamp(day))
+    if len(params) < 2 or not isinstance(params[0], dict):
+        raise _RefusedError(_BAD_PARAMS, "missing value for required argument")
+    number = _number(params[1], newest)
+    if not FIRST_BLOCK <= number <= newest:
+        raise _RefusedError(_SERVER_ERROR, "header not found")
+    asked, data = params[0], str(params[0].get("data"))
+    vault = _vault(market.chain, str(asked.get("to")).lower())
+    if vault is not None and data == _ASSET:
+        return f"0x{int(vault.tokens[0], 16):0{_WORD_DIGITS}x}"
+    if (
+        vault is not None
+        and data.startswith(_CONVERT_TO_ASSETS)
+        and len(data) == len(_CONVERT_TO_ASSETS) + _WORD_DIGITS
+    ):
+        shares = int(data[len(_CONVERT_TO_ASSETS) :], 16)
+        return f"0x{_assets_of(market.chain, vault, shares, str(asked.get('from')).lower(), number):0{_WORD_DIGITS}x}"
+    raise _RefusedError(_REVERTED, "execution reverted")
+
+
+def _vault(chain: SimulatedChain, share_token: str) -> ChainPool | None:
+    """The pool of one token whose shares these are; rebasing shares are no vault's."""
+    pools = (pool for pool in chain.world.pools.values() if pool.share_token == share_token)
+    pool = next(pools, None)
+    return pool if pool is not None and len(pool.tokens) == 1 and not pool.is_rebasing else None
+
+
+def _assets_of(chain: SimulatedChain, vault: ChainPool, shares: int, holder: str, number: int) -> int:
+    """What shares stand for at a block: the holder's whole position for all of its shares, to the unit.
+
+    Other shares stand for their part of all positions; without any, one share is one underlying.
+    """
+    at = _time_of(number)
+    worth = _worth_at(chain, vault, at)
+    held = {wallet: chain.balances(wallet, at).get(vault.share_token, 0) for wallet in sorted({*worth, holder})}
+    if held[holder] == shares and holder in worth:
+        return worth[holder]
+    if not sum(held.values()):
+        underlying: int = 10 ** chain.world.tokens[vault.tokens[0]].decimals
+        share: int = 10**vault.share_decimals
+        return shares * underlying // share
+    return shares * sum(worth.values()) // sum(held.values())
+
+
+def _worth_at(chain: SimulatedChain, vault: ChainPool, at: datetime) -> dict[str, int]:
+    """Underlying by wallet at the time of a block: the positions of the day before and what was paid since."""
+    day = utc_day(at)
+    is_last = at + timedelta(seconds=SLOT_SECONDS) >= end_of(day)
+    known = chain.positions(day if is_last else day - timedelta(days=1))
+    worth = {wallet: amount for (wallet, pool_id, _), amount in known.items() if pool_id == vault.pool_id}
+    for transaction in () if is_last else chain.transactions(at):
+        for change in transaction.position_changes:
+            if change.pool_id == vault.pool_id and utc_day(transaction.time) == day:
+                worth[change.wallet] = worth.get(change.wallet, 0) + change.delta
+    return worth
+
+
 _METHODS: dict[str, Callable[[MarketFacts, date, Sequence[Any]], Any]] = {
     "eth_blockNumber": _block_number,
     "eth_getBlockByNumber": _block,
     "eth_feeHistory": _fee_history,
+    "eth_call": _call,
 }

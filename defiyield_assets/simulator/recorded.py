@@ -18,7 +18,7 @@ from defiyield_assets.errors import ConfigurationError
 from defiyield_assets.simulator import chain_transactions as tx
 from defiyield_assets.simulator import recorded_files as files
 from defiyield_assets.simulator.chain import SimulatedChain
-from defiyield_assets.simulator.chain_records import ChainPool, ChainWorld, Transaction
+from defiyield_assets.simulator.chain_records import ChainPool, Transaction, pool_on_chain
 from defiyield_assets.simulator.market import GWEI, Market, at_hour, ethereum_tokens, investable_wallet, token_named
 from defiyield_assets.simulator.pool_panel import PoolPanel
 from defiyield_assets.simulator.vendor_answers import Bar, CloseSeries, Coin, GasHour, Observation
@@ -88,7 +88,13 @@ class RecordedMarket(Market):
 
     def _chain_pools(self) -> list[ChainPool]:
         return [
-            ChainPool(one.pool_id, "vault" if one.role in _VAULT_ROLES else "lend", one.underlyings, one.symbol)
+            pool_on_chain(
+                one.pool_id,
+                "vault" if one.role in _VAULT_ROLES else "lend",
+                [self._by_address[address] for address in one.underlyings],
+                label=one.symbol,
+                project=one.project,
+            )
             for one in self._panel_and_series[0]
             if one.underlyings is not None
         ]
@@ -96,13 +102,8 @@ class RecordedMarket(Market):
     @cached_property
     def chain(self) -> SimulatedChain:
         """The chain in `chain_path`, founded on the market's first day."""
-        world = ChainWorld(
-            wallets=frozenset(wallet.address.lower() for wallet in self._wallets),
-            tokens=self._by_address,
-            pools={pool.pool_id: pool for pool in self._chain_pools()},
-            gas_units=self._gas_units,
-        )
-        return SimulatedChain(self._chain_path, genesis=self._genesis(), world=world, apy_on=self._panel.apy_on)
+        world = self._world(self._wallets, self._by_address, self._gas_units)
+        return self._chain(self._chain_path, world, self._genesis(), self._panel.apy_on)
 
     def _genesis(self) -> list[Transaction]:
         warm = investable_wallet(self._wallets).address.lower()

@@ -312,6 +312,8 @@ SHAPES: dict[tuple[str, str], Shape] = {
         },
         ignored={
             "message": "s",
+            "jsonrpc": "s",
+            "id": "n",
             **_fields(
                 "result[].",
                 **dict.fromkeys(
@@ -323,14 +325,17 @@ SHAPES: dict[tuple[str, str], Shape] = {
                 ),
             ),
         },
-        # Three actions share the endpoint, and each has fields that the others lack.
+        # Three actions share the endpoint, and each has fields that the others lack; a block's number a node tells.
         rare=frozenset(
-            f"result[].{name}"
-            for name in (
-                *("gasUsed", "gasPrice", "isError", "contractAddress", "tokenDecimal", "tokenSymbol", "functionName"),
-                *("nonce", "blockHash", "transactionIndex", "gas", "input", "cumulativeGasUsed", "confirmations"),
-                *("methodId", "txreceipt_status", "tokenName", "traceId", "type", "errCode"),
-            )
+            {"jsonrpc", "id"}
+            | {
+                f"result[].{name}"
+                for name in (
+                    *("gasUsed", "gasPrice", "isError", "contractAddress", "tokenDecimal", "tokenSymbol"),
+                    *("functionName", "nonce", "blockHash", "transactionIndex", "gas", "input", "cumulativeGasUsed"),
+                    *("confirmations", "methodId", "txreceipt_status", "tokenName", "traceId", "type", "errCode"),
+                )
+            }
         ),
     ),
     ("fred", "/series/observations"): Shape(

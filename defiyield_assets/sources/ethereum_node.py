@@ -1,7 +1,9 @@
-"""An Ethereum node by JSON-RPC: what blocks charged for gas, by the hour. No key of a vendor; the address may hold one.
+"""An Ethereum node by JSON-RPC: what blocks charged for gas, by the hour, and what contracts answer.
 
-Lives here: requests, typed rows and error words of `eth_getBlockByNumber` and `eth_feeHistory`. Not here: hourly and
-daily tables, which source of gas wins (domain/gas).
+It needs no key of a vendor; its address may hold one.
+
+Lives here: requests, typed rows and error words of `eth_getBlockByNumber`, `eth_feeHistory` and `eth_call`. Not here:
+hourly and daily tables, which source of gas wins (domain/gas), what is asked of share tokens (erc4626.py).
 """
 
 import itertools
@@ -62,10 +64,18 @@ _ERROR_WORDS: tuple[tuple[str, type[VendorError]], ...] = (
     ("429", VendorThrottled),
     ("api key", VendorAuthError),
     ("unauthorized", VendorAuthError),
+    ("missing trie node", VendorNotFound),  # the state of that block is no longer kept
+    ("historical state", VendorNotFound),
+    ("archive", VendorNotFound),
+    ("pruned", VendorNotFound),
     ("does not exist", VendorNotFound),
     ("not available", VendorNotFound),
     ("not supported", VendorNotFound),
 )
+_CALL_FAILED = ("revert", "invalid opcode", "bad instruction", "out of gas", "vm execution", "bad jump", "stack under")
+"""Words of errors that the called contract made, not the node."""
+_REVERTED = 3
+"""Code of an error that the called contract raised on purpose."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,13 @@ class FeeHistory:
 
     def __len__(self) -> int:
         return len(self.base_fee)
+
+
+@dataclass(frozen=True)
+class Returned:
+    """What a contract returned: `0x` and lower-case hexadecimal digits; None where the call failed in it."""
+
+    data: str | None
 
 
 class EthereumNode:
@@ -127,6 +144,38 @@ class EthereumNode:
             [hex(last - first + 1), hex(last), list(PERCENTILES)],
             lambda answer: parse_fee_history(answer, first, last),
             reuse,
+        )
+
+    async def last_block_of(self, day: date, reuse: Window | None = None) -> Fetched[Block]:
+        """The newest block before the end of a closed day, which no later block can be confused with.
+
+        Since blocks are never closer than a slot, every block that is known bounds the wanted one from both sides: two
+        questions where no slot was missed since, a few more otherwise. A node that has not yet seen the end of the day
+        is `VendorUnavailable`.
+        """
+        head = await self.head_after(day, reuse)
+        closed = Window(_GENESIS, reuse.not_after) if reuse is not None else None
+        end, known = end_of(day), {head.rows.number: head.rows}
+        for _ in range(_MAX_SEARCH_STEPS):
+            lowest, highest = _bounds_before(list(known.values()), end)
+            if lowest == highest and lowest in known:
+                return Fetched(known[lowest], head.fetched_at, (), head.from_archive)
+            number = highest if lowest in known else lowest
+            known[number] = (await self.block(number, closed)).rows
+            _refuse_disorder(sorted(known.values(), key=lambda block: block.number))
+        raise VendorMalformed(f"{VENDOR}: the last block of {day} cannot be found", vendor=VENDOR)
+
+    async def call(
+        self, contract: str, data: str, block: int, *, sender: str | None = None, reuse: Window | None = None
+    ) -> Fetched[Returned]:
+        """What a contract returns to a call at a block.
+
+        `data` is the ABI-encoded call, `sender` who asks. A node without the state of the block: `VendorNotFound`.
+        """
+        asked = {"to": contract, "data": data, **({} if sender is None else {"from": sender})}
+        payload = {"jsonrpc": "2.0", "id": 1, "method": "eth_call", "params": [asked, hex(block)]}
+        return await self._gateway.post_json(
+            VENDOR, "/eth_call", payload, parse_call, reuse=reuse, refuse=refuse_call_error
         )
 
     async def hourly(self, days: DayRange, reuse: Window | None = None) -> Fetched[pd.DataFrame]:
@@ -235,6 +284,43 @@ def refuse_error(answer: object) -> None:
     by_code = _ERROR_CODES.get(code) if type(code) is int else None
     kind = by_code if by_code not in (None, VendorThrottled) else by_words or by_code or VendorUnavailable
     raise (kind or VendorUnavailable)(f"error {fields.shown(str(code))}: {fields.shown(message)}")
+
+
+def _bounds_before(blocks: Sequence[Block], instant: datetime) -> tuple[int, int]:
+    """Lowest and highest number that the newest block before the instant can have, by the blocks around it.
+
+    Of the blocks at least one is not before the instant.
+    """
+    before = [block for block in blocks if block.time < instant]
+    after = [block for block in blocks if block.time >= instant]
+    lows = [block.number for block in before]
+    lows += [block.number - 1 - int((block.time - instant).total_seconds()) // SLOT_SECONDS for block in after]
+    highs = [block.number - 1 for block in after]
+    highs += [block.number + math.ceil((instant - block.time).total_seconds() / SLOT_SECONDS) - 1 for block in before]
+    highest = min(highs)
+    return min(max(lows), highest), highest
+
+
+def _is_failed_call(answer: object) -> bool:
+    """Whether the answer is the called contract's failure and not the node's."""
+    error = answer.get("error") if isinstance(answer, dict) else None
+    if not isinstance(error, dict):
+        return False
+    words = str(error.get("message")).lower()
+    return error.get("code") == _REVERTED or any(said in words for said in _CALL_FAILED)
+
+
+def refuse_call_error(answer: object) -> None:
+    """As `refuse_error`, but a call that failed in the contract is an answer."""
+    if not _is_failed_call(answer):
+        refuse_error(answer)
+
+
+def parse_call(answer: object) -> Returned:
+    """The answer of `eth_call`."""
+    if _is_failed_call(answer):
+        return Returned(None)
+    return Returned(fields.single(fields.record(answer, "the answer"), "result", fields.hex_bytes, "the answer"))
 
 
 def _result(answer: object) -> dict[str, Any]:

@@ -24,7 +24,16 @@ from defiyield_assets.errors import (
     VendorUnavailable,
 )
 from defiyield_assets.sources import fields
-from defiyield_assets.sources.account_rows import Row, account_frame, account_row
+from defiyield_assets.sources.account_rows import (
+    BLOCK_PLACE,
+    NATIVE,
+    NATIVE_DECIMALS,
+    Packed,
+    Row,
+    account_row,
+    packed,
+    packed_frame,
+)
 from defiyield_assets.sources.transport import Fetched, Gateway, Window, all_of
 
 T = TypeVar("T")
@@ -33,6 +42,8 @@ VENDOR = "etherscan"
 ENDPOINT = "/api"
 PAGE_SIZE = 1_000
 """Rows an answer; free plans are served no more."""
+ACTIONS = 3
+"""Lists that make up an address's history; each takes one call at least."""
 MAX_PAGES = 10
 """Pages of one question: Etherscan serves a window of 10,000 rows."""
 LATEST_BLOCK = 999_999_999
@@ -52,13 +63,14 @@ _ERROR_WORDS: tuple[tuple[str, type[VendorError]], ...] = (
 
 @dataclass(frozen=True)
 class Page:
-    """One answer: the rows that we make of it, and the block of each row that the vendor sent."""
+    """One answer: the rows that we make of it, the blocks it tells of, and how many rows the vendor sent."""
 
     rows: list[Row]
     blocks: list[int]
+    sent: int
 
     def __len__(self) -> int:
-        return len(self.blocks)
+        return self.sent
 
 
 class Etherscan:
@@ -87,7 +99,7 @@ class Etherscan:
         parts = await all_of(
             self._all_pages(action, chain_id, wallet, (start_block, last), read) for action, read in readers.items()
         )
-        frame = account_frame([row for rows, _ in parts for row in rows])
+        frame = packed_frame([row for rows, _ in parts for row in rows])
         return Fetched(frame, max(stamp for _, stamp in parts))
 
     async def token_balance(
@@ -97,18 +109,39 @@ class Etherscan:
         params = {"contractaddress": token_address.lower(), "address": address.lower(), "tag": "latest"}
         return await self._ask(chain_id, "tokenbalance", params, parse_balance, window)
 
+    async def newest_block(self, chain_id: int) -> Fetched[int]:
+        """Number of the newest block that the vendor knows of the chain."""
+        return await self._ask(chain_id, "eth_blockNumber", {}, parse_quantity, module="proxy")
+
+    async def balances(
+        self, chain_id: int, address: str, tokens: Mapping[str, int], window: Window | None = None
+    ) -> Fetched[pd.DataFrame]:
+        """Balances of an address now: of the chain's coin and of these tokens (address -> decimals), zeros left out.
+
+        Columns: token_address ('native' for the coin), balance (base units), decimals.
+        """
+        coin = {"address": address.lower(), "tag": "latest"}
+        answers = [await self._ask(chain_id, "balance", coin, parse_balance, window)]
+        answers += [await self.token_balance(chain_id, address, token, window) for token in tokens]
+        known = {NATIVE: NATIVE_DECIMALS, **tokens}
+        rows = [
+            (token, fetched.rows, known[token]) for token, fetched in zip(known, answers, strict=True) if fetched.rows
+        ]
+        frame = pd.DataFrame(rows, columns=["token_address", "balance", "decimals"], dtype=object)
+        return Fetched(frame.astype({"decimals": "int64"}), max(fetched.fetched_at for fetched in answers))
+
     async def _all_pages(
         self, action: str, chain_id: int, address: str, span: tuple[int, int], read: Callable[[object], Page]
-    ) -> tuple[list[Row], datetime]:
+    ) -> tuple[list[Packed], datetime]:
         """All rows of one action in a span of blocks (both included), and the stamp of the last answer.
 
         Etherscan serves at most `MAX_PAGES` pages of one question. After them we go on from the newest block seen, of
         which we may have seen a part only: its rows are dropped and read again.
         """
         first, last = span
-        rows: list[Row] = []
+        rows: list[Packed] = []
         while True:
-            seen: list[Row] = []
+            seen: list[Packed] = []
             blocks: set[int] = set()
             for number in range(1, MAX_PAGES + 1):
                 page: dict[str, str | int] = {"page": number, "offset": PAGE_SIZE, "sort": "asc"}
@@ -116,7 +149,7 @@ class Etherscan:
                 fetched = await self._ask(chain_id, action, asked, read)
                 if len(fetched.rows) > PAGE_SIZE:
                     raise VendorMalformed(f"page {number} of {action} holds more than the {PAGE_SIZE} rows asked for")
-                seen += fetched.rows.rows
+                seen += map(packed, fetched.rows.rows)
                 blocks.update(fetched.rows.blocks)
                 if len(fetched.rows) < PAGE_SIZE:
                     return rows + seen, fetched.fetched_at
@@ -125,7 +158,7 @@ class Etherscan:
                 raise VendorMalformed(
                     f"block {newest} holds more than {MAX_PAGES * PAGE_SIZE} rows and cannot be paged"
                 )
-            rows += [row for row in seen if row["block_number"] < newest]
+            rows += [row for row in seen if row[BLOCK_PLACE] < newest]
             first = newest
 
     async def _ask(
@@ -135,17 +168,26 @@ class Etherscan:
         params: Mapping[str, str | int],
         parse: Callable[[object], T],
         window: Window | None = None,
+        *,
+        module: str = "account",
     ) -> Fetched[T]:
-        named: dict[str, str | int] = {"chainid": chain_id, "module": "account", "action": action, **params}
+        named: dict[str, str | int] = {"chainid": chain_id, "module": module, "action": action, **params}
         return await self._gateway.get(VENDOR, ENDPOINT, {}, named, parse, window=window, refuse=refuse_error)
 
 
 def refuse_error(answer: object) -> None:
-    """Raise the error that `status` "0" stands for; "No transactions found" is an empty list, not an error."""
-    if not isinstance(answer, dict) or str(answer.get("status")) != "0":
+    """Raise the error that `status` "0" stands for; "No transactions found" is an empty list, not an error.
+
+    Module `proxy` passes on what a node says: its errors stand under `error`, with code and message.
+    """
+    if not isinstance(answer, dict):
         return
-    message, result = str(answer.get("message"))[:200], str(answer.get("result"))[:200]
-    if _NOTHING_FOUND.match(message) or (message == "OK" and answer.get("result") == []):
+    of_node = answer.get("error")
+    if str(answer.get("status")) != "0" and not isinstance(of_node, dict):
+        return
+    told = of_node if isinstance(of_node, dict) else answer
+    message, result = str(told.get("message"))[:200], str(told.get("result", told.get("code")))[:200]
+    if of_node is None and (_NOTHING_FOUND.match(message) or (message == "OK" and answer.get("result") == [])):
         return
     said = f"{message} {result}".lower()
     error = next((error for words, error in _ERROR_WORDS if words in said), VendorUnavailable)
@@ -176,7 +218,9 @@ def _undoubled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     unless the rows of several transactions all repeat, in blocks or one by one: that is the vendor's doing. A single
     transaction may well be a batch of equal payments and keeps all its rows.
     """
-    if len({repr(row.get("hash")) for row in rows}) == 1:
+    told = [row.get("hash") for row in rows]
+    hashes = Counter(told if set(map(type, told)) == {str} else map(repr, told))
+    if len(hashes) == 1 or 1 in hashes.values():  # the row of a transaction that has no other stands there once
         return rows
     times = Counter(map(repr, rows))
     copies = math.gcd(*times.values())
@@ -201,6 +245,19 @@ def parse_balance(answer: object) -> int:
     return fields.single(body, "result", fields.integer, "the answer")
 
 
+def parse_quantity(answer: object) -> int:
+    """The hexadecimal number that a node answers through module `proxy`, such as a block's."""
+    body = fields.record(answer, "the answer")
+    refuse_error(body)
+    return fields.single(body, "result", fields.hex_quantity, "the answer")
+
+
+def _page(answer: object, rows: list[Row], bases: list[Row]) -> Page:
+    """A page; rows of the answer that count once or not at all were sent all the same: it may have been full."""
+    told = answer.get("result") if isinstance(answer, dict) else None
+    return Page(rows, [base["block_number"] for base in bases], len(told) if isinstance(told, list) else 0)
+
+
 def _failed(value: object) -> bool:
     """`isError`: "1" means that the transaction was reverted."""
     if value not in ("0", "1", 0, 1):
@@ -211,13 +268,13 @@ def _failed(value: object) -> bool:
 def _bases(rows: list[dict[str, Any]], chain_id: int) -> list[Row]:
     """What all three actions tell alike about each row."""
     columns = zip(
-        fields.column(rows, "hash", fields.transaction_hash),
-        fields.column(rows, "blockNumber", fields.small_integer),
-        fields.column(rows, "timeStamp", fields.epoch_seconds),
-        fields.column(rows, "from", fields.address),
-        fields.column(rows, "to", fields.address_or_none),
-        fields.column(rows, "value", fields.integer),
-        fields.column(rows, "functionName", fields.claimed_text, optional=True),
+        fields.transaction_hashes(rows, "hash"),
+        fields.small_integers(rows, "blockNumber"),
+        fields.epochs(rows, "timeStamp"),
+        fields.repeated(rows, "from", fields.address),
+        fields.repeated(rows, "to", fields.address_or_none),
+        fields.integers(rows, "value"),
+        fields.repeated(rows, "functionName", fields.claimed_text, optional=True),
         strict=True,
     )
     return [
@@ -240,9 +297,9 @@ def parse_transactions(answer: object, chain_id: int, wallet: str) -> Page:
     """Native and gas rows of `action=txlist` for one wallet (lower case); a repeated transaction counts once."""
     raw = fields.distinct(_result(answer), "hash")
     bases = _bases(raw, chain_id)
-    used = fields.column(raw, "gasUsed", fields.integer)
-    prices = fields.column(raw, "gasPrice", fields.integer)
-    failures = fields.column(raw, "isError", _failed)
+    used = fields.integers(raw, "gasUsed")
+    prices = fields.integers(raw, "gasPrice")
+    failures = fields.repeated(raw, "isError", _failed)
     rows: list[Row] = []
     for place, (base, gas_used, price, has_failed) in enumerate(zip(bases, used, prices, failures, strict=True)):
         if gas_used * price > fields.MAX_UINT256:
@@ -252,7 +309,7 @@ def parse_transactions(answer: object, chain_id: int, wallet: str) -> Page:
             rows.append(account_row(**{**row, "kind": "native", "value": 0 if has_failed else base["value"]}))
         if base["from_address"] == wallet:
             rows.append(account_row(**{**row, "kind": "gas", "to_address": "", "value": gas_used * price}))
-    return Page(rows, [base["block_number"] for base in bases])
+    return _page(answer, rows, bases)
 
 
 def parse_internal(answer: object, chain_id: int) -> Page:
@@ -265,7 +322,7 @@ def parse_internal(answer: object, chain_id: int) -> Page:
         for base, has_failed in zip(bases, failures, strict=True)
         if base["value"] and not has_failed
     ]
-    return Page(rows, [base["block_number"] for base in bases])
+    return _page(answer, rows, bases)
 
 
 def parse_token_transfers(answer: object, chain_id: int) -> Page:
@@ -274,11 +331,11 @@ def parse_token_transfers(answer: object, chain_id: int) -> Page:
     bases = _bases(raw, chain_id)
     columns = zip(
         bases,
-        fields.column(raw, "contractAddress", fields.address),
-        fields.column(raw, "tokenDecimal", fields.claimed_decimals, optional=True),
-        fields.column(raw, "tokenSymbol", fields.claimed_text, optional=True),
-        fields.column(raw, "gasUsed", fields.maybe_integer, optional=True),
-        fields.column(raw, "gasPrice", fields.maybe_integer, optional=True),
+        fields.repeated(raw, "contractAddress", fields.address),
+        fields.repeated(raw, "tokenDecimal", fields.claimed_decimals, optional=True),
+        fields.repeated(raw, "tokenSymbol", fields.claimed_text, optional=True),
+        fields.maybe_integers(raw, "gasUsed"),
+        fields.maybe_integers(raw, "gasPrice"),
         strict=True,
     )
     rows = [
@@ -293,4 +350,4 @@ def parse_token_transfers(answer: object, chain_id: int) -> Page:
         )
         for base, token, decimals, symbol, gas_used, price in columns
     ]
-    return Page(rows, [base["block_number"] for base in bases])
+    return _page(answer, rows, bases)

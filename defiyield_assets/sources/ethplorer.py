@@ -5,8 +5,6 @@ native transfers and gas (etherscan.py).
 """
 
 from collections import Counter
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -21,7 +19,7 @@ from defiyield_assets.errors import (
     VendorUnavailable,
 )
 from defiyield_assets.sources import fields
-from defiyield_assets.sources.account_rows import NATIVE, NATIVE_DECIMALS, Row, account_frame, account_row
+from defiyield_assets.sources.account_rows import NATIVE, Row, account_row
 from defiyield_assets.sources.transport import Fetched, Gateway, Window
 from defiyield_assets.sources.vendors import ETHPLORER_FREE_KEY
 
@@ -34,34 +32,6 @@ _ERRORS: dict[int, type[VendorError]] = {
     136: VendorThrottled,  # limit of the key reached
     **dict.fromkeys((101, 102, 103, 104, 108, 150, 404), VendorNotFound),  # missing or invalid address, hash, token
 }
-
-
-@dataclass(frozen=True)
-class Operations:
-    """One page of an address's history: its transfers, its oldest instant, and how many operations it held."""
-
-    transfers: list[Row]
-    oldest: datetime | None
-    n_operations: int
-
-    def __len__(self) -> int:
-        return self.n_operations
-
-
-@dataclass(frozen=True)
-class TransactionInfo:
-    """One transaction as `getTxInfo` tells it; its value in wei is exact where `is_exact`."""
-
-    tx_hash: str
-    block_number: int
-    block_time: datetime
-    is_success: bool
-    from_address: str
-    to_address: str
-    value: int
-    is_exact: bool
-    gas_used: int
-    transfers: list[Row]
 
 
 class Ethplorer:
@@ -94,54 +64,11 @@ class Ethplorer:
             "/getAddressHistory/{address}",
             {"address": address.lower()},
             {"limit": min(limit, self._page_size())},
-            lambda answer: token_shares(parse_operations(answer).transfers, address),
+            lambda answer: token_shares(parse_operations(answer), address),
             window=window,
             reuse=reuse,
             refuse=refuse_error,
         )
-
-    async def tx_info(self, tx_hash: str) -> Fetched[TransactionInfo]:
-        """One transaction; a hash that the vendor does not know is `VendorNotFound`."""
-        return await self._gateway.get(
-            VENDOR, "/getTxInfo/{hash}", {"hash": tx_hash.lower()}, {}, parse_tx_info, refuse=refuse_error
-        )
-
-    async def address_history(self, address: str, since: datetime) -> Fetched[pd.DataFrame]:
-        """Token transfers of an address from `since` on, with the columns of `account_transactions`.
-
-        The vendor does not say blocks, gas or success here: `block_number`, `gas_used`, `gas_price_wei` are null,
-        `is_success` is true (a reverted transfer is none). The free key sees about 30 days: older rows are not reported
-        as missing, they are unknown. Pages run backwards in time.
-        """
-        size = self._page_size()
-        params: dict[str, str | int] = {"limit": size}
-        rows: list[Row] = []
-        newest: datetime | None = None
-        while True:
-            fetched = await self._gateway.get(
-                VENDOR,
-                "/getAddressHistory/{address}",
-                {"address": address.lower()},
-                params,
-                parse_operations,
-                refuse=refuse_error,
-            )
-            page, oldest, n_operations = fetched.rows.transfers, fetched.rows.oldest, fetched.rows.n_operations
-            # A full page may end in the middle of a second: keep what is newer, read that second again.
-            page = [row for row in page if newest is None or row["block_time"] < newest]
-            if n_operations < size or oldest is None:
-                rows += page
-                break
-            rows += [row for row in page if row["block_time"] > oldest]
-            following = oldest + timedelta(seconds=1)
-            if oldest < since:
-                break
-            if newest is not None and following >= newest:
-                raise VendorMalformed(f"{size} operations or more within one second cannot be paged")
-            newest = following
-            params = {"limit": size, "timestamp": int(following.timestamp())}
-        frame = account_frame([row for row in rows if row["block_time"] >= since])
-        return Fetched(frame, fetched.fetched_at)
 
     def _page_size(self) -> int:
         """Operations that the key is given in one answer."""
@@ -196,12 +123,14 @@ def parse_address_info(answer: object) -> pd.DataFrame:
     return frame.sort_values("token_address", ignore_index=True)
 
 
-def parse_operations(answer: object) -> Operations:
-    """Token transfers of `/getAddressHistory/{address}`; operations of other types (approve, …) move nothing."""
-    return _operations(fields.records(fields.record(answer, "the answer").get("operations"), "operations"))
+def parse_operations(answer: object) -> list[Row]:
+    """Token transfers of `/getAddressHistory/{address}` as rows of `account_transactions`, in the answer's order.
 
-
-def _operations(operations: list[dict[str, Any]]) -> Operations:
+    With their keys: `account_frame` gives them the ordinals that Etherscan's `tokentx` gets. The vendor does not say
+    blocks, gas or success here: `block_number`, `gas_used`, `gas_price_wei` are null, `is_success` is true (a reverted
+    transfer is none). Operations of other types (approve, …) move nothing and are left out.
+    """
+    operations = fields.records(fields.record(answer, "the answer").get("operations"), "operations")
     stamps = fields.column(operations, "timestamp", fields.epoch_seconds)
     moves = [(row, stamp) for row, stamp in zip(operations, stamps, strict=True) if row.get("type") == "transfer"]
     transfers = [row for row, _ in moves]
@@ -217,7 +146,7 @@ def _operations(operations: list[dict[str, Any]]) -> Operations:
         fields.column(infos, "symbol", fields.claimed_text, optional=True),
         strict=True,
     )
-    rows = [
+    return [
         account_row(
             chain_id=CHAIN_ID,
             tx_hash=tx_hash,
@@ -234,7 +163,6 @@ def _operations(operations: list[dict[str, Any]]) -> Operations:
         )
         for stamp, tx_hash, sender, receiver, value, token, decimals, symbol in columns
     ]
-    return Operations(rows, min(stamps, default=None), len(operations))
 
 
 def token_shares(transfers: list[Row], address: str) -> pd.DataFrame:
@@ -253,26 +181,4 @@ def token_shares(transfers: list[Row], address: str) -> pd.DataFrame:
             "n_transfers": pd.Series([count for _, count in ranked], dtype="int64"),
             "share": fields.floats([count / len(counted) for _, count in ranked]),
         }
-    )
-
-
-def parse_tx_info(answer: object) -> TransactionInfo:
-    """The transaction of `/getTxInfo/{hash}`; its value comes as a floating-point number of ETH."""
-    body = fields.record(answer, "the answer")
-    where = "the transaction"
-    is_success = fields.single(body, "success", fields.flag, where)
-    if is_success is None:
-        raise VendorMalformed("field 'success' of the transaction is null")
-    value, is_exact = _balance({"balance": body.get("value")}, where, NATIVE_DECIMALS)
-    return TransactionInfo(
-        tx_hash=fields.single(body, "hash", fields.transaction_hash, where),
-        block_number=fields.single(body, "blockNumber", fields.small_integer, where),
-        block_time=fields.single(body, "timestamp", fields.epoch_seconds, where),
-        is_success=is_success,
-        from_address=fields.single(body, "from", fields.address, where),
-        to_address=fields.single({"to": body.get("to")}, "to", fields.address_or_none, where),
-        value=value,
-        is_exact=is_exact,
-        gas_used=fields.single(body, "gasUsed", fields.small_integer, where),
-        transfers=_operations(fields.records(body.get("operations", []), "operations")).transfers,
     )

@@ -6,6 +6,7 @@ Not here: what a vendor's answer looks like (the vendor's own module) or asking 
 
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, TypeVar
@@ -27,7 +28,9 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?
 _DIGITS = re.compile(r"[0-9]{1,90}")
 _ADDRESS = re.compile(r"0x[0-9a-f]{40}")
 _HASH = re.compile(r"0x[0-9a-f]{64}")
+_HASHES = re.compile(r"(?:0x[0-9a-f]{64})+")
 _QUANTITY = re.compile(r"0x(?:0|[1-9a-f][0-9a-f]{0,63})")
+_BYTES = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 """NUL and lone surrogates: legal in JSON, refused by PostgreSQL."""
 _FIRST_YEAR, _LAST_YEAR = 1971, 2199
@@ -120,6 +123,13 @@ def hex_quantity(value: object) -> int:
     if type(value) is not str or len(value) > 66 or not _QUANTITY.fullmatch(value):
         raise ValueError(f"expected a hexadecimal quantity, got {shown(value)}")
     return int(value, 16)
+
+
+def hex_bytes(value: object) -> str:
+    """Unformatted JSON-RPC data: `0x` and two hexadecimal digits a byte, in lower case, of any length."""
+    if type(value) is not str or not _BYTES.fullmatch(value):
+        raise ValueError(f"expected bytes in hexadecimal digits, got {shown(value)}")
+    return value.lower()
 
 
 def maybe_integer(value: object) -> int | None:
@@ -286,6 +296,74 @@ def stamps(rows: Sequence[Mapping[str, Any]], field: str) -> list[datetime]:
     return found if is_plain else column(rows, field, instant)
 
 
+def repeated(
+    rows: Sequence[Mapping[str, Any]], field: str, read: Callable[[Any], T], *, optional: bool = False
+) -> list[T]:
+    """`column` of a field that says few different things: each text is read once, and kept once."""
+    cells = _texts(rows, field, optional=optional)
+    try:
+        known = {} if cells is None else {cell: _one_copy(read(cell)) for cell in set(cells)}
+    except ValueError:
+        cells = None
+    return column(rows, field, read, optional=optional) if cells is None else [known[cell] for cell in cells]
+
+
+def integers(rows: Sequence[Mapping[str, Any]], field: str) -> list[int]:
+    """`column` of `integer`; digits, the usual case, are read all at once."""
+    found = _digits(rows, field, MAX_UINT256)
+    return column(rows, field, integer) if found is None else found
+
+
+def maybe_integers(rows: Sequence[Mapping[str, Any]], field: str) -> list[int | None]:
+    """`column` of `maybe_integer`, missing ones null; digits are read all at once."""
+    found = _digits(rows, field, MAX_UINT256)
+    return column(rows, field, maybe_integer, optional=True) if found is None else [*found]
+
+
+def small_integers(rows: Sequence[Mapping[str, Any]], field: str) -> list[int]:
+    """`column` of `small_integer`; digits are read all at once."""
+    found = _digits(rows, field, 2**63 - 1)
+    return column(rows, field, small_integer) if found is None else found
+
+
+def epochs(rows: Sequence[Mapping[str, Any]], field: str) -> list[datetime]:
+    """`column` of `epoch_seconds`; digits are read all at once."""
+    found = _digits(rows, field, _LAST_EPOCH)
+    return column(rows, field, epoch_seconds) if found is None else [datetime.fromtimestamp(at, UTC) for at in found]
+
+
+def transaction_hashes(rows: Sequence[Mapping[str, Any]], field: str) -> list[str]:
+    """`column` of `transaction_hash`; lower-case ones, the usual case, are read all at once."""
+    cells = _texts(rows, field)
+    if cells and set(map(len, cells)) == {66} and _HASHES.fullmatch("".join(cells)):
+        return cells
+    return column(rows, field, transaction_hash)
+
+
+def _digits(rows: Sequence[Mapping[str, Any]], field: str, most: int) -> list[int] | None:
+    """The field of every row where all are ASCII digits of a number up to `most`; None where `column` must look."""
+    cells = _texts(rows, field)
+    if not cells or not all(cells) or max(map(len, cells)) > len(str(most)):
+        return None
+    digits = "".join(cells)
+    numbers = list(map(int, cells)) if digits.isascii() and digits.isdecimal() else []
+    return numbers if numbers and max(numbers) <= most else None
+
+
+def _texts(rows: Sequence[Mapping[str, Any]], field: str, *, optional: bool = False) -> list[Any] | None:
+    """The field of every row where each is a text (or, where `optional`, null or missing); None otherwise."""
+    try:
+        cells = [item.get(field) for item in rows] if optional else [item[field] for item in rows]
+    except KeyError:
+        return None
+    return cells if set(map(type, cells)) <= ({str, type(None)} if optional else {str}) else None
+
+
+def _one_copy(value: Any) -> Any:
+    """The one copy of a text that comes again and again; anything else as it is."""
+    return sys.intern(value) if type(value) is str else value
+
+
 def _plain_numbers(rows: Sequence[Mapping[str, Any]], field: str) -> npt.NDArray[np.float64] | None:
     """The field of every row where all have it as a finite JSON number or null; None where `column` must look."""
     try:
@@ -322,6 +400,9 @@ def single(item: Mapping[str, Any], field: str, read: Callable[[Any], T], where:
 
 def distinct(rows: list[dict[str, Any]], field: str) -> list[dict[str, Any]]:
     """Rows without exact repeats; two different rows with the same `field` are `VendorMalformed`."""
+    told = _texts(rows, field)
+    if told is not None and max(map(len, told), default=0) <= MAX_IDENTIFIER and len(set(told)) == len(told):
+        return rows
     known: dict[str, dict[str, Any]] = {}
     for row, item in enumerate(rows):
         first = known.setdefault(str(item.get(field))[:MAX_IDENTIFIER], item)

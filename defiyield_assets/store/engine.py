@@ -1,6 +1,6 @@
 """Connections to the warehouse, their transactions and locks, its migrations and the market that it belongs to.
 
-Lives here: how a database is opened, upgraded and claimed. Not here: tables (schema.py), rows going in (writes.py) or
+Lives here: how a database is opened, upgraded and claimed. Not here: tables (schema/), rows going in (writes.py) or
 out (reads.py), the migrations themselves (migrations/ at the root of the repository).
 """
 
@@ -103,16 +103,17 @@ def read_transaction(engine: sa.Engine, what: str) -> Iterator[sa.Connection]:
 
 
 @contextmanager
-def write_transaction(engine: sa.Engine, what: str) -> Iterator[sa.Connection]:
-    """One transaction that writes `what`, alone: under an advisory lock on PostgreSQL, the write lock on SQLite.
+def write_transaction(engine: sa.Engine, *what: str) -> Iterator[sa.Connection]:
+    """One transaction that writes `what`, alone: under advisory locks on PostgreSQL, the write lock on SQLite.
 
     All or nothing: any exception rolls back. Database failures become errors of our tree.
     """
-    with _typed_errors(f"cannot write {what}"), engine.connect() as connection:
+    with _typed_errors(f"cannot write {' and '.join(what)}"), engine.connect() as connection:
         writing = connection.execution_options(defiyield_write=True)
         with writing.begin():
             if engine.dialect.name == "postgresql":
-                writing.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.literal(_lock_number(what), sa.BigInteger))))
+                for number in sorted(_lock_number(name) for name in what):
+                    writing.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.literal(number, sa.BigInteger))))
             yield writing
 
 

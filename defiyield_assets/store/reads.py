@@ -4,7 +4,7 @@ Lives here: SQL that reads tables. Not here: SQL that changes them (writes.py); 
 to read raises; an empty frame always means that there is nothing.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -12,13 +12,18 @@ import pandas as pd
 import sqlalchemy as sa
 
 from defiyield_assets.domain.days import DayRange
+from defiyield_assets.errors import TransientError
 from defiyield_assets.store import schema
 from defiyield_assets.store.engine import read_transaction
-from defiyield_assets.store.rows import to_frame
+from defiyield_assets.store.rows import columns_to_frame, from_stored, to_frame
 from defiyield_assets.store.types import UtcDateTime
 from defiyield_assets.store.validation import day_column
 
 Where = Mapping[str, Any] | None
+STREAMED = 20_000
+"""Rows that a streaming reader holds."""
+ASKED_AT_ONCE = 300
+"""Addresses that one query looks for."""
 
 
 def conditions(table: sa.Table, where: Where) -> list[sa.ColumnElement[bool]]:
@@ -76,6 +81,89 @@ def read_latest(engine: sa.Engine, table: sa.Table, on_or_before: date, where: W
 def read_all(engine: sa.Engine, table: sa.Table, where: Where = None) -> pd.DataFrame:
     """All rows that match `where`."""
     return _read(engine, table, *conditions(table, where))
+
+
+def account_transactions_from(engine: sa.Engine, blocks: Mapping[int, int], through: date) -> pd.DataFrame:
+    """Rows of `account_transactions` from a block of each chain on, up to a day; of later days the pending ones."""
+    table = schema.account_transactions
+    reached = [sa.and_(table.c.chain_id == chain, table.c.block_number >= first) for chain, first in blocks.items()]
+    return _read(engine, table, sa.or_(sa.false(), *reached), sa.or_(table.c.date <= through, table.c.is_pending))
+
+
+def pool_postings(engine: sa.Engine, through: date) -> pd.DataFrame:
+    """Postings of transactions with pools up to and including the day."""
+    table = schema.ledger_postings
+    return _read(engine, table, table.c.date <= through, table.c.pool_id.is_not(None))
+
+
+def trial_balance(engine: sa.Engine, day: date, prefix: str = "") -> pd.DataFrame:
+    """The newest row of each account of `trial_balance` up to the day; of accounts whose name begins with `prefix`."""
+    table = schema.trial_balance
+    keys = [column for column in table.primary_key.columns if column.name != "date"]
+    rank = sa.func.row_number().over(partition_by=keys, order_by=table.c.date.desc()).label("rank")
+    known = sa.select(table, rank).where(table.c.date <= day, table.c.account.startswith(prefix, autoescape=True))
+    view = known.subquery()
+    wanted = [view.c[column.name] for column in table.columns]
+    query = sa.select(*wanted).where(view.c.rank == 1).order_by(*_by_key(engine, table, view))
+    with read_transaction(engine, table.name) as connection:
+        rows = [tuple(row) for row in connection.execute(query)]
+    return to_frame(list(table.columns), rows)
+
+
+def stream_days(
+    engine: sa.Engine,
+    table: sa.Table,
+    days: DayRange,
+    *,
+    columns: Sequence[str],
+    order: Sequence[str],
+    where: Where = None,
+) -> Iterator[tuple[Any, ...]]:
+    """The rows of `days` as tuples of `columns`, ordered by `order`, of which STREAMED are held at a time.
+
+    Text in `order` is ordered as the database likes.
+    """
+    limits = (day_column(table).between(days.start, days.end), *conditions(table, where))
+    wanted = [table.c[name] for name in columns]
+    query = sa.select(*wanted).where(*limits).order_by(*[table.c[name] for name in order])
+    with read_transaction(engine, table.name) as connection:
+        if engine.dialect.name == "postgresql":
+            # A cursor on the server, in which SQLAlchemy reads ahead: rows taken past it would be lost.
+            answer = connection.execute(query, execution_options={"yield_per": STREAMED})
+            for rows in answer.partitions():
+                yield from map(tuple, rows)
+            return
+        answer = connection.execute(query)
+        while part := _stored(answer, STREAMED):
+            yield from zip(*from_stored(wanted, part), strict=True)
+
+
+def distinct(engine: sa.Engine, table: sa.Table, columns: Sequence[str], through: date) -> list[tuple[Any, ...]]:
+    """The different values that some columns have together up to and including the day, in order."""
+    wanted = [table.c[name] for name in columns]
+    query = sa.select(*wanted).distinct().where(day_column(table) <= through).order_by(*wanted)
+    with read_transaction(engine, table.name) as connection:
+        return [tuple(row) for row in connection.execute(query)]
+
+
+def count_through(engine: sa.Engine, table: sa.Table, day: date) -> int:
+    """How many rows the table has up to and including the day."""
+    query = sa.select(sa.func.count()).select_from(table).where(day_column(table) <= day)
+    with read_transaction(engine, table.name) as connection:
+        return int(connection.execute(query).scalar_one())
+
+
+def moved_with(engine: sa.Engine, day: date, addresses: Collection[str]) -> bool:
+    """Whether any row of `account_transactions` up to the day has one of the addresses as token, sender or receiver."""
+    table, wanted = schema.account_transactions, sorted(addresses)
+    sides = (table.c.token_address, table.c.from_address, table.c.to_address)
+    with read_transaction(engine, table.name) as connection:
+        for first in range(0, len(wanted), ASKED_AT_ONCE):
+            some = wanted[first : first + ASKED_AT_ONCE]
+            named = sa.or_(*[side.in_(some) for side in sides])
+            if connection.execute(sa.select(table.c.tx_hash).where(table.c.date <= day, named).limit(1)).first():
+                return True
+    return False
 
 
 def newest_day(
@@ -229,8 +317,16 @@ def _read(
     wanted = list(table.columns) if columns is None else [table.c[name] for name in columns]
     query = sa.select(*wanted).where(*limits).order_by(*_by_key(engine, table, table))
     with read_transaction(engine, table.name) as connection:
-        rows = [tuple(row) for row in connection.execute(query)]
-    return to_frame(wanted, rows)
+        rows = _stored(connection.execute(query))
+    return columns_to_frame(wanted, from_stored(wanted, rows))
+
+
+def _stored(answer: sa.CursorResult[Any], most: int | None = None) -> list[tuple[Any, ...]]:
+    """The answer's rows, or the next ones, as the driver returns them: SQLAlchemy would convert them cell by cell."""
+    cursor = answer.cursor
+    if cursor is None:
+        raise TransientError("the database closed its answer")
+    return list(cursor.fetchall() if most is None else cursor.fetchmany(most))
 
 
 def _by_key(engine: sa.Engine, table: sa.Table, source: sa.FromClause) -> list[sa.ColumnElement[Any]]:

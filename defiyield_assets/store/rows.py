@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from operator import itemgetter
 from typing import Any
@@ -51,11 +51,21 @@ def storable_text(frame: pd.DataFrame) -> pd.DataFrame:
     """
     cleaned = frame.reset_index(drop=True)
     for name in cleaned.select_dtypes(object).columns:
-        cells = cleaned[name]
-        texts = [cell for cell in cells if isinstance(cell, str)]
-        if UNSTORABLE.search("".join(texts)):
+        cells = cleaned[name].tolist()
+        text = _joined(cells)
+        if "\x00" in text if text.isascii() else UNSTORABLE.search(text):
             cleaned[name] = [storable(cell) if isinstance(cell, str) else cell for cell in cells]
     return cleaned
+
+
+def _joined(cells: Sequence[Any]) -> str:
+    """All texts among the cells in one."""
+    types = set(map(type, cells))
+    if types <= {str, type(None)}:
+        return "".join(filter(None, cells))
+    if not any(issubclass(kind, str) for kind in types):
+        return ""
+    return "".join([cell for cell in cells if isinstance(cell, str)])
 
 
 def to_rows(table: sa.Table, frame: pd.DataFrame) -> list[Row]:
@@ -79,6 +89,8 @@ def _python_cells(column: sa.Column[Any], cells: "pd.Series[Any]") -> list[Any]:
         return list(cells.to_numpy().tolist())
     # astype(object) turns numpy scalars into Python ones, which psycopg insists on; object columns may still hold some.
     values = cells.astype(object).tolist()
+    if kind in _PLAIN and set(map(type, values)) <= {_PLAIN[kind], type(None)}:
+        return list(values)
     is_null = cells.isna().tolist()
     convert = _TO_PYTHON.get(kind, _unchanged)
     return [None if null else convert(value) for value, null in zip(values, is_null, strict=True)]
@@ -98,10 +110,19 @@ def each_once(convert: Callable[[Any], Any], cells: Sequence[Any]) -> list[Any]:
     return [known[cell] for cell in cells]
 
 
+def converted(convert: Callable[[Any], Any], cells: Sequence[Any]) -> list[Any]:
+    """`convert` of every cell (None stays): at once where that is as quick as looking up what it gave before."""
+    if convert is str:
+        return [None if cell is None else str(cell) for cell in cells]
+    return each_once(convert, cells)
+
+
 def _unchanged(value: Any) -> Any:
     return value
 
 
+_PLAIN: dict[str, type[Any]] = {"text": str, "date": date, "int": int, "base units": int, "decimal": Decimal}
+"""Kinds whose cells are taken as they are when they have exactly this type (or are None), as they usually do."""
 _TO_PYTHON: dict[str, Callable[[Any], Any]] = {
     "int": int,
     "base units": int,
@@ -111,9 +132,24 @@ _TO_PYTHON: dict[str, Callable[[Any], Any]] = {
 
 
 # --- fingerprint ---------------------------------------------------------------------------------------------------
+_PIECE = 100_000
+"""Cells that are made JSON at a time: the text of a million rows is a gigabyte."""
+
+
 def rows_hash(table: sa.Table, rows: Sequence[Row]) -> str:
-    """SHA-256 (hex) over rows in key order, each cell in one spelling: equal content, equal hash, on every database."""
-    return hashlib.sha256(_json(_spelled_columns(table, rows)).encode()).hexdigest()
+    """SHA-256 (hex) over rows in key order, each cell in one spelling: equal content, equal hash, on every database.
+
+    What is hashed is the JSON of the list of columns, made piece by piece.
+    """
+    digest = hashlib.sha256(b"[")
+    for number, cells in enumerate(_spelled_columns(table, rows)):
+        digest.update(b",[" if number else b"[")
+        for start in range(0, len(cells), _PIECE):
+            text = _json(cells[start : start + _PIECE])[1:-1]
+            digest.update((f",{text}" if start else text).encode())
+        digest.update(b"]")
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
 def row_digests(table: sa.Table, rows: Sequence[Row]) -> list[str]:
@@ -122,13 +158,11 @@ def row_digests(table: sa.Table, rows: Sequence[Row]) -> list[str]:
     return [hashlib.blake2b(_json(row).encode(), digest_size=16).hexdigest() for row in spelled]
 
 
-def _spelled_columns(table: sa.Table, rows: Sequence[Row]) -> list[Sequence[Any]]:
+def _spelled_columns(table: sa.Table, rows: Sequence[Row]) -> Iterator[Sequence[Any]]:
     """The cells column by column, in the one spelling that JSON can hold."""
     spellings = [_SPELLING.get(column_type(column)) for column in table.columns]
-    return [
-        cells if spell is None else each_once(spell, cells)
-        for spell, cells in zip(spellings, zip(*rows, strict=True), strict=False)
-    ]
+    for cells, spell in zip(zip(*rows, strict=True), spellings, strict=False):
+        yield cells if spell is None else converted(spell, cells)
 
 
 def _json(value: object) -> str:
@@ -152,14 +186,52 @@ _SPELLING: dict[str, Callable[[Any], str]] = {
 
 
 # --- back ----------------------------------------------------------------------------------------------------------
+def from_stored(columns: Sequence[sa.Column[Any]], rows: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
+    """Column by column, the Python values of rows as the driver returned them: much faster than cell by cell."""
+    by_column = list(zip(*rows, strict=True)) or [()] * len(columns)
+    return [_from_stored(column_type(column), cells) for column, cells in zip(columns, by_column, strict=True)]
+
+
+def _from_stored(kind: str, cells: Sequence[Any]) -> Sequence[Any]:
+    convert = _FROM_STORED.get(kind)
+    if convert is None:
+        return cells
+    if kind in ("date", "timestamp"):
+        return each_once(convert, cells)
+    return [None if cell is None else convert(cell) for cell in cells]
+
+
+def _to_date(stored: Any) -> date:
+    return date.fromisoformat(stored) if isinstance(stored, str) else stored
+
+
+def _to_stamp(stored: Any) -> datetime:
+    """SQLite keeps UTC without a zone."""
+    if isinstance(stored, str):
+        return datetime.fromisoformat(stored + "+00:00")
+    return stored.astimezone(UTC)  # type: ignore[no-any-return]
+
+
+_FROM_STORED: dict[str, Callable[[Any], Any]] = {
+    "bool": bool,
+    "base units": int,
+    "decimal": Decimal,
+    "date": _to_date,
+    "timestamp": _to_stamp,
+}
+
+
 def to_frame(columns: Sequence[sa.Column[Any]], rows: Iterable[Row]) -> pd.DataFrame:
     """A frame of rows as a database returned them, with one dtype per column whether there are rows and nulls or not.
 
     float64 (null NaN), int64 and bool where never null, datetime64[ns, UTC] (null NaT); everything else object (null
     None): nullable int and bool, text, date, Decimal, base units, bytes.
     """
-    cells: Iterable[Sequence[Any]] = zip(*rows, strict=True)
-    by_column = list(cells) or [()] * len(columns)
+    return columns_to_frame(columns, list(zip(*rows, strict=True)) or [()] * len(columns))
+
+
+def columns_to_frame(columns: Sequence[sa.Column[Any]], by_column: Sequence[Sequence[Any]]) -> pd.DataFrame:
+    """`to_frame` of cells column by column."""
     return pd.DataFrame(
         {column.name: _series(column, values) for column, values in zip(columns, by_column, strict=True)},
         columns=[column.name for column in columns],

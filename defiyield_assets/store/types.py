@@ -1,6 +1,6 @@
 """Column types that keep what they are given: exact integers, exact decimals, UTC timestamps.
 
-Lives here: SQLAlchemy type decorators. Not here: the tables (schema.py).
+Lives here: SQLAlchemy type decorators. Not here: the tables (schema/).
 """
 
 from datetime import UTC, datetime

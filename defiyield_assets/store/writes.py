@@ -5,22 +5,25 @@ Lives here: SQL that changes tables. Not here: what rows may look like (validati
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
-import psycopg
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.store.engine import write_transaction
+from defiyield_assets.store.inserts import insert, insert_json, json_of, merge
 from defiyield_assets.store.reads import conditions
-from defiyield_assets.store.rows import Row, each_once, rows_hash, storable_text, to_rows, without_collector
+from defiyield_assets.store.rows import Row, rows_hash, storable_text, to_rows, without_collector
 from defiyield_assets.store.validation import day_column, require_valid
 
-STAGING = "defiyield_staging"
+CHUNK_ROWS = 25_000
+"""Rows of a long history that are made ready at a time."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,91 @@ def replace_slice(
         rows, receipt = _checked_rows(table, frame, days, where)
         with write_transaction(engine, table.name) as connection:
             connection.execute(sa.delete(table).where(day.between(days.start, days.end), *conditions(table, where)))
-            _insert(connection, table, rows)
+            insert(connection, table, rows)
     return receipt
+
+
+class SliceWriter:
+    """Slices of several tables that are being replaced in one transaction, frame by frame.
+
+    A thread of its own holds the transaction and writes a frame while the caller makes the next one. Meanwhile nothing
+    else of the caller may write to the warehouse: SQLite has one writer.
+    """
+
+    def __init__(self, connection: sa.Connection, thread: ThreadPoolExecutor, days: DayRange) -> None:
+        self._connection = connection
+        self._thread = thread
+        self._days = days
+        self._receipts: dict[str, list[WriteReceipt]] = {}
+        self._under_way: Future[None] | None = None
+
+    def add(self, table: sa.Table, frame: pd.DataFrame, *, is_counted: bool = True) -> None:
+        """Insert rows into the table's slice. SuspiciousDataError for rows that break its rules or lie outside.
+
+        What an earlier frame failed with is raised too. Rows that are not `is_counted` have no part in the receipt.
+        """
+        if not len(frame):
+            return
+        with without_collector():
+            rows = _valid_rows(table, frame, self._days)
+            if is_counted:
+                self._receipts.setdefault(table.name, []).append(_receipt(table, rows))
+            text = json_of(self._connection, table, rows)
+        self.settle()
+        if text is None:
+            self._under_way = self._thread.submit(insert, self._connection, table, rows)
+        else:
+            self._under_way = self._thread.submit(insert_json, self._connection, table, text, is_missing_only=False)
+
+    def correct(self, table: sa.Table, frame: pd.DataFrame) -> None:
+        """Insert rows of any day, replacing those with the same primary key; they are in no receipt."""
+        if len(frame):
+            rows = _valid_rows(table, frame)
+            self.settle()
+            self._under_way = self._thread.submit(merge, self._connection, table, rows, is_replacing=True)
+
+    def settle(self) -> None:
+        """Wait until what was added is in the tables; raises what that failed with."""
+        if self._under_way is not None:
+            self._under_way.result()
+            self._under_way = None
+
+    def receipt(self, table: sa.Table) -> WriteReceipt:
+        """What was inserted into the table so far."""
+        found = self._receipts.get(table.name, [])
+        return found[0] if len(found) == 1 else together(table, found)
+
+
+@contextmanager
+def replacing(engine: sa.Engine, tables: Sequence[sa.Table], days: DayRange) -> Iterator[SliceWriter]:
+    """Replace the slices of `days` of several tables: all of them, or nothing when anything raises.
+
+    For slices too large for one frame, and for tables that must never be seen apart.
+    """
+    with _written_beside(engine, tables) as (connection, thread):
+        for table in tables:
+            emptied = sa.delete(table).where(day_column(table).between(days.start, days.end))
+            thread.submit(connection.execute, emptied).result()
+        writer = SliceWriter(connection, thread, days)
+        yield writer
+        writer.settle()
+
+
+@contextmanager
+def _written_beside(
+    engine: sa.Engine, tables: Sequence[sa.Table]
+) -> Iterator[tuple[sa.Connection, ThreadPoolExecutor]]:
+    """A write transaction in the hands of a thread: everything that is done with the connection is submitted to it."""
+    with ThreadPoolExecutor(1, "writer") as thread:
+        transaction = ExitStack()
+        opened = write_transaction(engine, *(table.name for table in tables))
+        connection = thread.submit(transaction.enter_context, opened).result()
+        try:
+            yield connection, thread
+        except BaseException:
+            thread.submit(transaction.__exit__, *sys.exc_info()).result()
+            raise
+        thread.submit(transaction.close).result()
 
 
 def upsert(engine: sa.Engine, table: sa.Table, frame: pd.DataFrame) -> WriteReceipt:
@@ -72,7 +158,7 @@ def upsert(engine: sa.Engine, table: sa.Table, frame: pd.DataFrame) -> WriteRece
     with without_collector():
         rows, receipt = _checked_rows(table, frame)
         with write_transaction(engine, table.name) as connection:
-            _merge(connection, table, rows, is_replacing=True)
+            merge(connection, table, rows, is_replacing=True)
     return receipt
 
 
@@ -81,8 +167,35 @@ def insert_missing(engine: sa.Engine, table: sa.Table, frame: pd.DataFrame) -> W
     with without_collector():
         rows, receipt = _checked_rows(table, frame)
         with write_transaction(engine, table.name) as connection:
-            _merge(connection, table, rows, is_replacing=False)
+            merge(connection, table, rows, is_replacing=False)
     return receipt
+
+
+def add_history(engine: sa.Engine, table: sa.Table, frame: pd.DataFrame) -> int:
+    """`insert_missing` for a frame of any length: in chunks, written by a second core; returns the rows handed over.
+
+    All or nothing. There is no fingerprint: it would take as long as the rows themselves.
+    """
+    keys = [column.name for column in table.primary_key.columns]
+    if len(frame) > CHUNK_ROWS and frame.duplicated(keys).any():
+        require_valid(table, frame.reset_index(drop=True))
+    if frame.empty:
+        return 0
+    with _written_beside(engine, [table]) as (connection, thread):
+        under_way: Future[None] | None = None
+        for start in range(0, len(frame), CHUNK_ROWS):
+            with without_collector():
+                rows = _valid_rows(table, frame.iloc[start : start + CHUNK_ROWS])
+                text = json_of(connection, table, rows)
+            if under_way is not None:
+                under_way.result()
+            if text is None:
+                under_way = thread.submit(merge, connection, table, rows, is_replacing=False)
+            else:
+                under_way = thread.submit(insert_json, connection, table, text, is_missing_only=True)
+        if under_way is not None:
+            under_way.result()
+    return len(frame)
 
 
 def delete_where(engine: sa.Engine, table: sa.Table, where: Mapping[str, Any]) -> int:
@@ -96,65 +209,21 @@ def delete_where(engine: sa.Engine, table: sa.Table, where: Mapping[str, Any]) -
 def _checked_rows(
     table: sa.Table, frame: pd.DataFrame, days: DayRange | None = None, where: Mapping[str, Any] | None = None
 ) -> tuple[list[Row], WriteReceipt]:
+    rows = _valid_rows(table, frame, days, where)
+    return rows, _receipt(table, rows)
+
+
+def _valid_rows(
+    table: sa.Table, frame: pd.DataFrame, days: DayRange | None = None, where: Mapping[str, Any] | None = None
+) -> list[Row]:
     clean = storable_text(frame)
     require_valid(table, clean, days, where)
-    rows = to_rows(table, clean)
-    covered = 0 if table.info["day"] is None else clean[day_column(table).name].nunique()
-    return rows, WriteReceipt(table.name, len(rows), int(covered), rows_hash(table, rows))
+    return to_rows(table, clean)
 
 
-def _insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
-    if connection.dialect.name == "postgresql":
-        _copy(connection, table.name, table, rows)
-    else:
-        _execute_many(connection, table, sa.insert(table), rows)
-
-
-def _merge(connection: sa.Connection, table: sa.Table, rows: Sequence[Row], *, is_replacing: bool) -> None:
-    """Insert rows; where a key is already there, replace the row or leave it."""
-    keys = [column.name for column in table.primary_key.columns]
-    others = [column.name for column in table.columns if not column.primary_key]
-    is_postgres = connection.dialect.name == "postgresql"
-    insert = postgresql.insert(table) if is_postgres else sqlite.insert(table)
-    if is_replacing and others:
-        merge = insert.on_conflict_do_update(index_elements=keys, set_={name: insert.excluded[name] for name in others})
-    else:
-        merge = insert.on_conflict_do_nothing(index_elements=keys)
-    if is_postgres:
-        staged = _stage(connection, table, rows)
-        connection.execute(merge.from_select([column.name for column in table.columns], sa.select(staged)))
-    else:
-        _execute_many(connection, table, merge, rows)
-
-
-def _execute_many(connection: sa.Connection, table: sa.Table, statement: sa.Insert, rows: Sequence[Row]) -> None:
-    """Run an INSERT of whole rows; values are bound column by column, several times faster than row by row."""
-    if not rows:
-        return
-    dialect = connection.dialect
-    compiled = statement.compile(dialect=dialect, column_keys=[column.name for column in table.columns])
-    processors = [column.type.dialect_impl(dialect).bind_processor(dialect) for column in table.columns]
-    columns = [
-        cells if bind is None else each_once(bind, cells)
-        for bind, cells in zip(processors, zip(*rows, strict=True), strict=True)
-    ]
-    connection.exec_driver_sql(str(compiled), list(zip(*columns, strict=True)))
-
-
-def _stage(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> sa.TableClause:
-    """The rows in a temporary table that vanishes with the transaction (PostgreSQL)."""
-    quote = connection.dialect.identifier_preparer.quote
-    like = f"CREATE TEMPORARY TABLE {STAGING} (LIKE {quote(table.name)}) ON COMMIT DROP"  # a name of our metadata
-    connection.exec_driver_sql(like)
-    _copy(connection, STAGING, table, rows)
-    return sa.table(STAGING, *[sa.column(column.name) for column in table.columns])
-
-
-def _copy(connection: sa.Connection, name: str, shape: sa.Table, rows: Sequence[Row]) -> None:
-    """PostgreSQL's COPY inside the transaction: several times faster than INSERT. Names come from our metadata."""
-    quote = connection.dialect.identifier_preparer.quote
-    columns = ", ".join(quote(column.name) for column in shape.columns)
-    driver_connection = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
-    with driver_connection.cursor() as cursor, cursor.copy(f"COPY {quote(name)} ({columns}) FROM STDIN") as copy:
-        for row in rows:
-            copy.write_row(row)
+def _receipt(table: sa.Table, rows: Sequence[Row]) -> WriteReceipt:
+    covered = 0
+    if table.info["day"] is not None:
+        place = [column.name for column in table.columns].index(day_column(table).name)
+        covered = len({row[place] for row in rows} - {None})
+    return WriteReceipt(table.name, len(rows), covered, rows_hash(table, rows))

@@ -1,7 +1,9 @@
 """Tests of config/loader.py, config/files.py and the shipped YAML files."""
 
+import json
+import re
 from dataclasses import fields
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +12,8 @@ import pytest
 from defiyield_assets.config.files import BOUNDS
 from defiyield_assets.config.loader import load_policy
 from defiyield_assets.domain.canonical import stable_address
-from defiyield_assets.domain.policy import Parameters, PoolOverride
+from defiyield_assets.domain.policy import LotChoice, Opening, OpeningBalance, Parameters, PoolOverride, TokenAmount
+from defiyield_assets.domain.policy_codec import policy_from_json, policy_to_json
 from defiyield_assets.errors import ConfigurationError
 
 DAY = date(2025, 6, 2)
@@ -240,6 +243,157 @@ def test_icebox_overrides_are_read_while_in_force(tmp_path: Path) -> None:
     assert load_policy(DAY - timedelta(days=2), tmp_path).policy.icebox_overrides == ()
 
 
+TX, LOT = "0x" + "5C" * 32, "0x" + "9a" * 32 + ":token:0:1"
+WALLETS = f'wallets: [{{name: w, chain_id: 1, address: "{A}", investable: true}}]\n'
+
+
+def test_choices_of_lots_are_read_in_lower_case_and_survive_the_snapshot(tmp_path: Path) -> None:
+    write(tmp_path, "policy.yaml", "parameters:\n  lot_method: specific\n")
+    choice = f'{{disposal: "{TX}", token: Native, lots: ["{LOT}", "other:gas:0:0"]}}'
+    write(tmp_path, "accounts.yaml", f"{WALLETS}lot_choices:\n  - {choice}\n")
+    loaded = load_policy(DAY, tmp_path)
+    assert loaded.policy.lot_choices == (LotChoice(TX.lower(), "native", (LOT, "other:gas:0:0")),)
+    assert not any("lot_choices" in warning for warning in loaded.warnings)
+    assert policy_from_json(policy_to_json(loaded.policy)) == loaded.policy
+
+
+def test_snapshots_from_before_lots_can_still_be_read() -> None:
+    policy = load_policy(DAY).policy
+    stored = json.loads(policy_to_json(policy))
+    del stored["lot_choices"], stored["parameters"]["lot_method"]
+    assert policy_from_json(json.dumps(stored)) == policy
+
+
+@pytest.mark.parametrize(
+    ("entry", "wanted"),
+    [
+        (f'{{disposal: "0x12", token: native, lots: ["{LOT}"]}}', "a transaction is 0x and 64 hexadecimal digits"),
+        (f'{{disposal: "{TX}", token: USDC, lots: ["{LOT}"]}}', "an address is 0x and 40 hexadecimal digits"),
+        (f'{{disposal: "{TX}", token: native, lots: []}}', "at least 1 item"),
+        (f'{{disposal: "{TX}", token: native, lot: ["{LOT}"]}}', "lot is not a known key; did you mean 'lots'?"),
+        (f'{{disposal: "{TX}", token: native, lots: ["{LOT}", "{LOT}"]}}', f"names {LOT} more than once"),
+        (
+            f'{{disposal: "{TX}", token: native, lots: [a]}}\n  - {{disposal: "{TX}", token: native, lots: [b]}}',
+            "again (lot_choices[0]); keep one",
+        ),
+    ],
+)
+def test_wrong_choices_of_lots_are_named_with_their_line(entry: str, wanted: str, tmp_path: Path) -> None:
+    message = refusal(tmp_path, "accounts.yaml", f"{WALLETS}lot_choices:\n  - {entry}\n")
+    assert wanted in message
+    assert re.match(r".*accounts\.yaml:[34]: lot_choices\[[01]\]", message)
+
+
+def test_choices_that_count_for_nothing_are_a_doubt(tmp_path: Path) -> None:
+    write(tmp_path, "accounts.yaml", f'{WALLETS}lot_choices: [{{disposal: "{TX}", token: native, lots: [a]}}]\n')
+    told = "\n".join(load_policy(DAY, tmp_path).warnings)
+    assert "lot_choices (1) count for nothing while lot_method is fifo" in told
+
+
 def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="does not exist"):
         load_policy(DAY, tmp_path / "nowhere")
+
+
+# --- opening balances ------------------------------------------------------------------------------------------------
+SHARE = "0x" + "c" * 40
+
+
+def wallet_with(opening: str, chain_id: int = 1) -> str:
+    return f'wallets:\n  - name: w\n    chain_id: {chain_id}\n    address: "{B}"\n    opening:\n{opening}'
+
+
+def opened(balances: str, block: object = 7, time: str = "2025-06-01T12:00:11Z") -> str:
+    return wallet_with(f"      block: {block}\n      time: {time}\n      balances:\n{balances}")
+
+
+NATIVE = '        - {token: native, amount: "1500000000000000000"}\n'
+
+
+def test_an_opening_is_read_to_the_unit_and_survives_the_snapshot(tmp_path: Path) -> None:
+    write(tmp_path, "tokens.yaml", "approved:\n" + token())
+    shares = f'        - token: "{SHARE}"\n          amount: "{2**256 - 1}"\n'
+    shares += f'          underlying: [{{token: "{A}", amount: 5}}]\n'
+    policy = load_policy(DAY, write(tmp_path, "accounts.yaml", opened(NATIVE + shares))).policy
+    (wallet,) = policy.wallets
+    assert wallet.opening == Opening(
+        7,
+        datetime(2025, 6, 1, 12, 0, 11, tzinfo=UTC),
+        (
+            OpeningBalance("native", 15 * 10**17),
+            OpeningBalance(SHARE, 2**256 - 1, None, (TokenAmount(A, 5),)),
+        ),
+    )
+    assert policy_from_json(policy_to_json(policy)) == policy
+
+
+def test_a_wallet_belongs_to_the_treasury_from_the_day_of_its_opening_on(tmp_path: Path) -> None:
+    write(tmp_path, "accounts.yaml", opened(NATIVE, time="2025-06-03T01:00:00+02:00"))
+    days = (date(2025, 6, 1), date(2025, 6, 2), date(2025, 6, 3))
+    assert [len(load_policy(day, tmp_path).policy.wallets) for day in days] == [0, 1, 1]
+
+
+def test_a_policy_of_before_there_were_openings_is_read() -> None:
+    policy = load_policy(DAY).policy
+    text = json.loads(policy_to_json(policy))
+    del text["parameters"]["confirmations"]
+    for row in text["wallets"]:
+        del row["opening"]
+    assert policy_from_json(json.dumps(text)) == policy
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (opened(NATIVE + NATIVE), ["accounts.yaml:10", "balances[1].token native is there twice"]),
+        (
+            opened("        - {token: native, amount: 1.5e18}\n"),
+            ["accounts.yaml:9", "balances[0].amount", "whole number"],
+        ),
+        (
+            opened('        - {token: native, amount: "1e18"}\n'),
+            ["accounts.yaml:9", "balances[0].amount", "whole number"],
+        ),
+        (opened('        - {token: native, amount: "0"}\n'), ["balances[0].amount", "greater than 0"]),
+        (opened('        - {token: native, amount: "-1"}\n'), ["balances[0].amount", "whole number"]),
+        (opened(f'        - {{token: native, amount: "{2**256}"}}\n'), ["balances[0].amount", "less than"]),
+        (opened('        - {token: USDC, amount: "1"}\n'), ["accounts.yaml:9", "balances[0].token", "40 hexadecimal"]),
+        (opened("        []\n"), ["accounts.yaml:8", "opening.balances", "at least 1"]),
+        (opened(NATIVE, time="2025-06-01 12:00:11"), ["accounts.yaml:7", "opening.time", "timezone"]),
+        (opened(NATIVE, time="yesterday"), ["accounts.yaml:7", "opening.time"]),
+        (opened(NATIVE, block=-1), ["accounts.yaml:6", "opening.block", "greater than or equal to 0"]),
+        (wallet_with(f"      time: 2025-06-01T12:00:11Z\n      balances:\n{NATIVE}"), ["opening.block", "missing"]),
+        (opened(NATIVE).replace("block:", "blok:"), ["accounts.yaml:6", "opening.blok", "'block'"]),
+        (
+            opened(f'        - {{token: "{SHARE}", amount: "1"}}\n'),
+            ["accounts.yaml:9", "balances[0].decimals", SHARE, "tokens.yaml"],
+        ),
+        (
+            opened(f'        - {{token: "{A}", amount: "1", underlying: [{{token: "{SHARE}", amount: "1"}}]}}\n'),
+            ["accounts.yaml:9", "balances[0].underlying[0].decimals", SHARE],
+        ),
+    ],
+)
+def test_mistakes_in_openings_are_named(tmp_path: Path, text: str, words: list[str]) -> None:
+    write(tmp_path, "tokens.yaml", "approved:\n" + token())
+    message = refusal(tmp_path, "accounts.yaml", text)
+    for word in words:
+        assert word in message, message
+    assert ("at least 1" in message) == ("at least 1" in words), "a wrong item does not make the list empty"
+
+
+def test_shares_of_a_listed_pool_must_say_what_they_stand_for(tmp_path: Path) -> None:
+    contract = f'{{pool_id: p, chain_id: 1, contract: "{A}", share_token: "{SHARE}"}}'
+    write(tmp_path, "policy.yaml", f"pool_contracts:\n  - {contract}\n")
+    text = opened(f'        - {{token: "{SHARE}", amount: "1", decimals: 18}}\n')
+    message = refusal(tmp_path, "accounts.yaml", text)
+    assert "accounts.yaml:9" in message
+    assert "balances[0].underlying is missing" in message
+
+
+def test_decimals_of_tokens_on_another_chain_are_not_taken_from_ours(tmp_path: Path) -> None:
+    write(tmp_path, "tokens.yaml", "approved:\n" + token())
+    balance = f'        - {{token: "{A}", amount: "1"}}\n'
+    assert len(load_policy(DAY, write(tmp_path, "accounts.yaml", opened(balance))).policy.wallets) == 1
+    on_base = opened(balance).replace("chain_id: 1", "chain_id: 8453")
+    assert "balances[0].decimals" in refusal(tmp_path, "accounts.yaml", on_base)

@@ -115,6 +115,7 @@ def test_no_later_answer_in_the_archive_stands_for_the_days_own(
     """Closed days are answered by the archive, which by now holds later answers to the very same questions."""
     installation = closed_loop.installation.copy_to(tmp_path / "state")
     names = ["gas_fees_hourly", "ohlcv_coinmarketcap", "ohlcv_coingecko", "closes_defillama", "coin_markets"]
+    names.append("share_rates")
     before = installation.fingerprints()
     meddle(monkeypatch, lambda _day, _request, response: instead_of(response, 401, b"who are you"))
     assert installation.run(NOW, [*names, "pendle_markets", "resolved_underlyings", "macro_series"]).success

@@ -17,6 +17,8 @@ from defiyield_assets_tests.installations import FIRST, Installation, Loop, day_
 MIDDLE = day_after(FIRST, 2)
 TOGETHER = {
     "icebox": ("icebox_events", "icebox"),
+    "ledger_postings": ("ledger_postings", "trial_balance", "ledger_closings"),
+    "lots": ("open_lots", "realised_gains"),
     "allocation": ("allocation_runs", "allocations", "allocation_steps"),
     "pool_forecasts": ("forecast_evaluations", "forecast_candidates", "pool_forecasts"),
     "gas_forecasts": ("gas_candidates", "gas_forecasts"),
@@ -27,15 +29,16 @@ DERIVED = [
     *("history_revisions", "pool_quality", "pool_metrics", "pool_groups"),
     *("costly_candidates", "pool_forecasts", "gas_forecasts", "gas_hour_profiles"),
     *("forecast_scores", "forecast_scoreboard"),
-    *("ledger_postings", "daily_balances", "pool_positions", "nav_daily", "yield_attribution"),
+    *("ledger_postings", "daily_balances", "unexplained_transactions"),
+    *("pool_positions", "nav_daily", "yield_attribution", "lots"),
     *("allocation_snapshot", "eligible_pools", "allocation", "plan_executions", "daily_report", "slack_notification"),
 ]
-MAY_BE_EMPTY = ("pool_aliases", "history_revisions")
+MAY_BE_EMPTY = ("pool_aliases", "history_revisions", "unexplained_transactions")
 CONFIGURED = ["pool_aliases", "pool_contracts", "instruments"]
 FETCHED = [
     *("account_transactions", "chain_balances", "gas_fees_hourly", "closes_defillama", "ohlcv_coinmarketcap"),
     *("pools", "pool_histories", "lending_histories", "macro_series", "migrations"),
-    *("ohlcv_coingecko", "coin_markets", "pendle_markets", "resolved_underlyings"),
+    *("ohlcv_coingecko", "coin_markets", "pendle_markets", "resolved_underlyings", "share_rates"),
 ]
 
 

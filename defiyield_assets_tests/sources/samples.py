@@ -153,6 +153,7 @@ _SAMPLES: dict[str, Any] = {
         "total_volumes": [[1761177600000, 1.1e6], [1761264000000, 1.2e6], [1761265800000, 1.3e6]],
     },
     "block": {"jsonrpc": "2.0", "id": 1, "result": {"number": "0x7d0", "timestamp": "0x68fac300", "hash": tx(9)}},
+    "call": {"jsonrpc": "2.0", "id": 1, "result": "0x" + f"{4_007_000_000:064x}"},
     "fee_history": {
         "jsonrpc": "2.0",
         "id": 1,
@@ -190,32 +191,6 @@ _SAMPLES: dict[str, Any] = {
                 "sy": f"1-{DAI}",
                 "underlyingAsset": f"1-{USDC}",
                 "chainId": 1,
-            }
-        ],
-    },
-    "tx_info": {
-        "hash": tx(2),
-        "timestamp": 1761300012,
-        "blockNumber": 101,
-        "confirmations": 12,
-        "success": True,
-        "from": WALLET,
-        "to": VAULT,
-        "value": 0.25,
-        "input": "0x",
-        "gasLimit": 200000,
-        "gasUsed": 180000,
-        "logs": [],
-        "operations": [
-            {
-                "timestamp": 1761300012,
-                "transactionHash": tx(2),
-                "tokenInfo": {"address": USDC, "symbol": "USDC", "decimals": "6"},
-                "type": "transfer",
-                "value": "4000000",
-                "from": WALLET,
-                "to": VAULT,
-                "priority": 12,
             }
         ],
     },
@@ -451,6 +426,7 @@ _SAMPLES: dict[str, Any] = {
         ],
     },
     "balance": {"status": "1", "message": "OK", "result": "1500000"},
+    "block_number": {"jsonrpc": "2.0", "id": 83, "result": "0x15a3f2c"},
     "fred": {
         "realtime_start": "1776-07-04",
         "realtime_end": "9999-12-31",

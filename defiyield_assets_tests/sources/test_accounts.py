@@ -1,13 +1,12 @@
 """Etherscan and Ethplorer: exact integers, equal keys, paging without loss or repeats, hostile tokens stop nothing."""
 
-from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import httpx
 import pandas as pd
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from defiyield_assets.domain.ledger.ordinals import merge_views
@@ -20,8 +19,14 @@ from defiyield_assets.errors import (
     VendorThrottled,
     VendorUnavailable,
 )
-from defiyield_assets.sources import account_rows, etherscan, ethplorer
-from defiyield_assets.sources.etherscan import Etherscan, parse_token_transfers, parse_transactions
+from defiyield_assets.sources import account_rows, etherscan
+from defiyield_assets.sources.etherscan import (
+    Etherscan,
+    parse_quantity,
+    parse_token_transfers,
+    parse_transactions,
+    refuse_error,
+)
 from defiyield_assets.sources.ethplorer import Ethplorer, parse_address_info, parse_operations
 from defiyield_assets.sources.fields import MAX_UINT256
 from defiyield_assets.sources.transport import Window
@@ -30,7 +35,6 @@ from defiyield_assets_tests.sources.conftest import MemoryArchive, Vendors, Worl
 from defiyield_assets_tests.sources.samples import OTHER, USDC, VAULT, WALLET, ZERO, sample, tx
 
 KEY = ["chain_id", "tx_hash", "kind", "ordinal", "token_address", "from_address", "to_address", "value"]
-SINCE = datetime(2025, 10, 1, tzinfo=UTC)
 NOTHING = {"status": "0", "message": "No transactions found", "result": []}
 
 
@@ -169,6 +173,51 @@ def test_token_balance(world: WorldMaker) -> None:
     assert (params["action"], params["contractaddress"], params["address"]) == ("tokenbalance", USDC, WALLET)
 
 
+def test_the_newest_block_is_what_the_node_behind_the_vendor_says(world: WorldMaker) -> None:
+    here = world(sample("block_number"))
+    assert here.run(lambda gateway: Etherscan(gateway).newest_block(8453)).rows == 0x15A3F2C
+    params = here.vendors.requests[0].url.params
+    assert (params["module"], params["action"], params["chainid"]) == ("proxy", "eth_blockNumber", "8453")
+
+
+@pytest.mark.parametrize("result", [None, "", "12", "0x", "0x01", "0xG", 12, ["0x1"]])
+def test_a_block_number_that_is_none_is_malformed(result: object) -> None:
+    with pytest.raises(VendorMalformed, match="field 'result'"):
+        parse_quantity({"jsonrpc": "2.0", "id": 1, "result": result})
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (
+            {"status": "0", "message": "NOTOK", "result": "Max calls per sec rate limit reached (3/sec)"},
+            VendorThrottled,
+        ),
+        ({"jsonrpc": "2.0", "id": 1, "error": {"code": -32005, "message": "rate limit exceeded"}}, VendorThrottled),
+        ({"jsonrpc": "2.0", "id": 1, "error": {"code": -32602, "message": "invalid argument 0"}}, VendorNotFound),
+        ({"jsonrpc": "2.0", "id": 1, "error": {"code": -32000, "message": "header not found"}}, VendorUnavailable),
+    ],
+)
+def test_errors_of_the_node_behind_the_vendor_are_told_apart(answer: Any, error: type[VendorError]) -> None:
+    with pytest.raises(error) as caught:
+        refuse_error(answer)
+    assert type(caught.value) is error
+
+
+def test_balances_of_another_chain_are_asked_one_by_one() -> None:
+    held = {"balance": "5", "tokenbalance": {USDC: str(MAX_UINT256), VAULT: "0"}}
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        asked = held[request.url.params["action"]]
+        result = asked if isinstance(asked, str) else asked[request.url.params["contractaddress"]]
+        return httpx.Response(200, json={"status": "1", "message": "OK", "result": result})
+
+    world = World(Vendors(reply), MemoryArchive())
+    rows = world.run(lambda gateway: Etherscan(gateway).balances(10, WALLET, {USDC: 6, VAULT: 18})).rows
+    assert rows.to_numpy().tolist() == [["native", 5, 18], [USDC, MAX_UINT256, 6]]
+    assert {request.url.params["chainid"] for request in world.vendors.requests} == {"10"}
+
+
 @pytest.mark.parametrize("value", [str(MAX_UINT256), str(2**64 + 1), "0"])
 def test_amounts_are_exact(value: str) -> None:
     answer = sample("tokentx")
@@ -176,7 +225,7 @@ def test_amounts_are_exact(value: str) -> None:
     assert parse_token_transfers(answer, 1).rows[0]["value"] == int(value)
     operations = sample("operations")
     operations["operations"][0]["value"] = value
-    assert parse_operations(operations).transfers[0]["value"] == int(value)
+    assert parse_operations(operations)[0]["value"] == int(value)
 
 
 @pytest.mark.parametrize("value", [str(MAX_UINT256 + 1), "-1", "1.5", "0x10", "1e3", "", None, 1e18, True, "٣"])
@@ -210,7 +259,7 @@ def test_what_a_token_claims_of_itself_stops_nothing(claim: object) -> None:
     assert row["symbol_claimed"] is None or len(row["symbol_claimed"].encode()) <= 4_000
     operations = sample("operations")
     operations["operations"][0]["tokenInfo"].update(symbol=claim, decimals=claim, name=claim)
-    transfer = parse_operations(operations).transfers[0]
+    transfer = parse_operations(operations)[0]
     assert (transfer["decimals"], transfer["symbol_claimed"]) == (row["decimals"], row["symbol_claimed"])
 
 
@@ -234,9 +283,9 @@ def test_used_fields_must_be_there(field: str) -> None:
         parse_transactions(answer, 1, WALLET)
 
 
-def test_ethplorer_and_etherscan_give_the_same_keys(world: WorldMaker) -> None:
+def test_ethplorer_and_etherscan_give_the_same_keys() -> None:
     ours = read_wallet(by_action(tokentx=sample("tokentx"))).rows
-    theirs = world(sample("operations")).run(lambda gateway: Ethplorer(gateway).address_history(WALLET, SINCE)).rows
+    theirs = account_rows.account_frame(parse_operations(sample("operations")))
     assert list(theirs.columns) == list(account_rows.COLUMNS)
     assert theirs[KEY].to_numpy().tolist() == ours[KEY].to_numpy().tolist()
     assert theirs["block_number"].isna().all()
@@ -260,8 +309,6 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages of three rows, two of them to a question, so that few rows need many answers."""
     monkeypatch.setattr(etherscan, "PAGE_SIZE", 3)
     monkeypatch.setattr(etherscan, "MAX_PAGES", 2)
-    monkeypatch.setattr(ethplorer, "FREE_PAGE_SIZE", 3)
-    monkeypatch.setattr(ethplorer, "PAGE_SIZE", 3)
 
 
 def paged_etherscan(rows: list[dict[str, Any]]) -> World:
@@ -299,6 +346,25 @@ def test_etherscan_pages_lose_and_repeat_nothing(blocks: list[int]) -> None:
 
 
 @pytest.mark.usefixtures("small_pages")
+def test_a_full_page_with_a_row_told_twice_is_not_the_last() -> None:
+    """How many rows the vendor sent says whether there are more, not how many of them count."""
+    row = sample("txlist")["result"][0]
+    pages = [[1, 2, 2], [3, 4, 4], [5]]
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        asked = request.url.params
+        listed = [block for page in pages for block in page if block >= int(asked["startblock"])]
+        size, number = int(asked["offset"]), int(asked["page"])
+        blocks = listed[(number - 1) * size : number * size] if asked["action"] == "txlist" else []
+        found = [{**row, "blockNumber": str(block), "hash": tx(block)} for block in blocks]
+        return httpx.Response(200, json={"status": "1", "message": "OK", "result": found} if found else NOTHING)
+
+    world = World(Vendors(reply), MemoryArchive())
+    rows = world.run(lambda gateway: Etherscan(gateway).transactions(1, WALLET, 0)).rows
+    assert rows["block_number"].tolist() == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.usefixtures("small_pages")
 def test_a_block_with_more_rows_than_can_be_paged_is_an_error() -> None:
     with pytest.raises(VendorMalformed, match="block 5 holds more than 6 rows"):
         paged_etherscan(token_rows([5] * 7)).run(lambda gateway: Etherscan(gateway).transactions(1, WALLET, 0))
@@ -311,50 +377,11 @@ def test_a_vendor_that_ignores_the_page_size_is_an_error() -> None:
         read_wallet(world)
 
 
-def paged_ethplorer(seconds: list[int], reaches: Callable[[int, int], bool]) -> World:
-    """An Ethplorer whose `timestamp` is inclusive or exclusive, as `reaches` says; newest first."""
-    row = sample("operations")["operations"][0]
-    rows = [
-        {**row, "timestamp": 1_761_300_000 + second, "transactionHash": tx(second), "value": str(n)}
-        for n, second in enumerate(seconds)
-    ][::-1]
-
-    def reply(request: httpx.Request) -> httpx.Response:
-        until = int(request.url.params.get("timestamp", 2**40))
-        found = [row for row in rows if reaches(row["timestamp"], until)]
-        return httpx.Response(200, json={"operations": found[: int(request.url.params["limit"])]})
-
-    return World(Vendors(reply), MemoryArchive())
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    seconds=st.one_of(BLOCKS, st.lists(st.integers(1, 30), max_size=20, unique=True).map(sorted)),
-    since=st.integers(0, 12),
-    is_inclusive=st.booleans(),
-)
-@example(seconds=[1, 2, 3, 4, 5, 6], since=0, is_inclusive=True)
-def test_ethplorer_pages_lose_and_repeat_nothing(seconds: list[int], since: int, is_inclusive: bool) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ethplorer, "PAGE_SIZE", 3)
-        world = paged_ethplorer(
-            seconds, (lambda at, until: at <= until) if is_inclusive else (lambda at, until: at < until)
-        )
-        start = datetime.fromtimestamp(1_761_300_000 + since, UTC)
-        crowded = any(seconds.count(second) + seconds.count(second + 1) >= 3 for second in seconds)
-        try:
-            rows = world.run(lambda gateway: Ethplorer(gateway).address_history(WALLET, start)).rows
-        except VendorMalformed:
-            assert crowded
-        else:
-            assert sorted(rows["value"]) == [n for n, second in enumerate(seconds) if second >= since]
-
-
 def test_the_free_key_asks_for_what_it_gets(world: WorldMaker) -> None:
     here = world({"operations": []}, settings={"api_key": "freekey"})
-    here.run(lambda gateway: Ethplorer(gateway).address_history(WALLET, SINCE))
+    here.run(lambda gateway: Ethplorer(gateway).frequent_tokens(WALLET, 5_000))
     own = world({"operations": []})
-    own.run(lambda gateway: Ethplorer(gateway).address_history(WALLET, SINCE))
+    own.run(lambda gateway: Ethplorer(gateway).frequent_tokens(WALLET, 5_000))
     assert [w.vendors.requests[0].url.params["limit"] for w in (here, own)] == ["100", "1000"]
 
 
@@ -415,8 +442,7 @@ def test_ethplorer_errors(world: WorldMaker, status: int, code: object, error: t
 def test_operations_that_move_nothing_are_left_out() -> None:
     answer = sample("operations")
     answer["operations"][0] = {"timestamp": 1761300012, "type": "approve"}
-    page = parse_operations(answer)
-    assert (len(page.transfers), len(page)) == (1, 2)
+    assert len(parse_operations(answer)) == 1
 
 
 def test_the_most_frequent_token_leaves_out_the_addresses_own(world: WorldMaker) -> None:
@@ -451,18 +477,3 @@ def test_tokens_equally_frequent_are_ranked_by_address(world: WorldMaker) -> Non
     answer["operations"].reverse()
     shares = world(answer).run(lambda gateway: Ethplorer(gateway).frequent_tokens(OTHER)).rows
     assert shares["token_address"].tolist() == sorted([USDC, VAULT])
-
-
-def test_one_transaction_with_its_transfers(world: WorldMaker) -> None:
-    here = world(sample("tx_info"))
-    info = here.run(lambda gateway: Ethplorer(gateway).tx_info(tx(2))).rows
-    assert here.vendors.requests[0].url.path == f"/getTxInfo/{tx(2)}"
-    assert (info.tx_hash, info.block_number, info.is_success, info.to_address) == (tx(2), 101, True, VAULT)
-    assert (info.value, info.is_exact) == (25 * 10**16, False), "more than 2**53 wei do not fit a float"
-    assert [(row["token_address"], row["value"]) for row in info.transfers] == [(USDC, 4_000_000)]
-
-
-@pytest.mark.parametrize(("field", "value"), [("success", None), ("success", 1), ("blockNumber", "x"), ("value", None)])
-def test_a_malformed_transaction_is_refused(field: str, value: object) -> None:
-    with pytest.raises(VendorMalformed):
-        ethplorer.parse_tx_info({**sample("tx_info"), field: value})

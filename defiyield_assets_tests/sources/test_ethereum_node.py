@@ -1,4 +1,4 @@
-"""The Ethereum node: which blocks make a day and an hour, how few questions that takes, what errors mean."""
+"""The Ethereum node: which blocks make a day and an hour, how few questions that takes, what calls and errors mean."""
 
 import json
 import math
@@ -29,7 +29,9 @@ from defiyield_assets.sources.ethereum_node import (
     FeeHistory,
     hours_of_blocks,
     parse_block,
+    parse_call,
     parse_fee_history,
+    refuse_call_error,
     refuse_error,
 )
 from defiyield_assets.sources.fields import hex_quantity
@@ -186,6 +188,84 @@ def test_times_that_do_not_ascend_are_refused() -> None:
         ask_hours(chain, DayRange.of(DAY))
 
 
+# --- the last block of a day, and calls at it -------------------------------------------------------------------------
+def ask_last(chain: Chain, day: date = DAY, here: World | None = None, reuse: Window | None = None) -> Any:
+    here = here or World(Vendors(chain.reply), MemoryArchive(), now=STAMP)
+    return here.run(lambda gateway: EthereumNode(gateway).last_block_of(day, reuse))
+
+
+@pytest.mark.parametrize("shift", [0, 1, 5, 6, 7, 11, 12])
+@pytest.mark.parametrize("missed", [0.0, 0.01, 0.3])
+@pytest.mark.parametrize("age", [0, 3])
+def test_the_last_block_of_a_day_is_before_its_end_and_none_is_later(missed: float, shift: int, age: int) -> None:
+    chain = Chain(STAMP + timedelta(seconds=shift), missed)
+    day = DAY - timedelta(days=age)
+    last = ask_last(chain, day).rows
+    ends = end_of(day).timestamp()
+    assert chain.times[last.number - chain.first] == int(last.time.timestamp()) < ends
+    assert chain.times[last.number + 1 - chain.first] >= ends
+    assert sum(chain.asked.values()) <= (2 if not missed else 6 if missed < 0.1 else 16)
+
+
+def test_the_last_block_of_a_day_is_asked_once() -> None:
+    chain, archive = Chain(STAMP, 0.01), MemoryArchive()
+    first = ask_last(chain, here=World(Vendors(chain.reply), archive, now=STAMP), reuse=FOREVER)
+    later = Chain(STAMP + timedelta(hours=9), 0.01)
+    again = ask_last(later, here=World(Vendors(later.reply), archive, now=STAMP + timedelta(hours=9)), reuse=FOREVER)
+    assert (again.rows, again.from_archive, sum(later.asked.values())) == (first.rows, True, 0)
+
+
+def test_a_day_that_the_node_has_not_seen_end_has_no_last_block() -> None:
+    with pytest.raises(VendorUnavailable, match="before the end of 2025-10-23"):
+        ask_last(Chain(end_of(DAY) - timedelta(seconds=5), 0.0))
+
+
+def test_blocks_out_of_order_have_no_last_one() -> None:
+    chain = Chain(STAMP, 0.3)
+    chain.times[chain.times < end_of(DAY).timestamp()] += 4 * 3_600
+    with pytest.raises(VendorMalformed, match="do not ascend"):
+        ask_last(chain)
+
+
+def test_a_call_names_contract_data_block_and_sender() -> None:
+    vendors = Vendors(lambda _: httpx.Response(200, json=sample("call")))
+    here = World(vendors, MemoryArchive())
+    told = here.run(lambda gateway: EthereumNode(gateway).call("0xabc", "0x01", 2_000, sender="0xdef"))
+    asked = json.loads(vendors.requests[0].content)
+    assert asked["method"] == "eth_call"
+    assert asked["params"] == [{"to": "0xabc", "data": "0x01", "from": "0xdef"}, "0x7d0"]
+    assert (told.rows.data, vendors.requests[0].url.path) == (sample("call")["result"], "/eth_call")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": 3, "message": "execution reverted: whatever", "data": "0x08c379a0"},
+        {"code": -32000, "message": "execution reverted"},
+        {"code": -32015, "message": "VM execution error."},
+        {"code": -32000, "message": "invalid opcode: INVALID"},
+        {"code": -32000, "message": "out of gas"},
+    ],
+)
+def test_a_call_that_fails_in_the_contract_is_an_answer(error: dict[str, Any]) -> None:
+    answer = {"jsonrpc": "2.0", "id": 1, "error": error}
+    refuse_call_error(answer)
+    assert parse_call(answer).data is None
+
+
+def test_a_call_that_the_node_refuses_is_none() -> None:
+    for error in ({"code": -32000, "message": "missing trie node"}, {"code": -32601, "message": "no"}, "reverted"):
+        with pytest.raises(VendorError):
+            refuse_call_error({"error": error})
+
+
+@pytest.mark.parametrize("result", [None, 1, "", "0", "0x0", "0xzz", "ff", ["0x00"], "0x00\n"])
+def test_an_answer_to_a_call_is_bytes(result: object) -> None:
+    assert parse_call({"result": "0xAB01"}).data == "0xab01"
+    with pytest.raises(VendorMalformed):
+        parse_call({"result": result})
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -250,6 +330,9 @@ def test_other_spellings_of_a_quantity_are_refused(value: object) -> None:
         ({"code": -32602, "message": "invalid argument 0"}, VendorNotFound),
         ({"code": -32000, "message": "Unauthorized: invalid api key"}, VendorAuthError),
         ({"code": -32000, "message": "header not found"}, VendorUnavailable),
+        ({"code": -32000, "message": "missing trie node 83ab (path ) <nil>"}, VendorNotFound),
+        ({"code": -32000, "message": "required historical state unavailable"}, VendorNotFound),
+        ({"code": -32000, "message": "Archive requests require a paid plan"}, VendorNotFound),
         ({"code": math.pi, "message": None}, VendorUnavailable),
         ("boom", VendorUnavailable),
     ],

@@ -19,6 +19,7 @@ from defiyield_assets.sources import (
     coinmarketcap,
     defillama_coins,
     defillama_yields,
+    erc4626,
     ethereum_node,
     etherscan,
     ethgastracker,
@@ -67,14 +68,14 @@ PARSERS: dict[str, Parser] = {
     "daily_chart": refused(coingecko.refuse_error, coingecko.parse_daily_chart),
     "block": refused(ethereum_node.refuse_error, lambda answer: ethereum_node.parse_block(answer).number),
     "fee_history": refused(ethereum_node.refuse_error, node_hours),
+    "call": refused(
+        ethereum_node.refuse_call_error, lambda answer: erc4626.quantity_of(ethereum_node.parse_call(answer).data) or 0
+    ),
     "pendle": lambda answer: pendle.parse_markets(answer, 1),
     "pendle_page": lambda answer: pendle.parse_page(answer, 1).markets,
-    "tx_info": refused(
-        ethplorer.refuse_error, lambda answer: account_rows.account_frame(ethplorer.parse_tx_info(answer).transfers)
-    ),
     "token_shares": refused(
         ethplorer.refuse_error,
-        lambda answer: ethplorer.token_shares(ethplorer.parse_operations(answer).transfers, WALLET),
+        lambda answer: ethplorer.token_shares(ethplorer.parse_operations(answer), WALLET),
     ),
     "pools": defillama_yields.parse_pools,
     "lend_borrow": defillama_yields.parse_lend_borrow,
@@ -86,7 +87,7 @@ PARSERS: dict[str, Parser] = {
     "gas": ethgastracker.parse_hourly,
     "address_info": refused(ethplorer.refuse_error, ethplorer.parse_address_info),
     "operations": refused(
-        ethplorer.refuse_error, lambda answer: account_rows.account_frame(ethplorer.parse_operations(answer).transfers)
+        ethplorer.refuse_error, lambda answer: account_rows.account_frame(ethplorer.parse_operations(answer))
     ),
     "txlist": refused(
         etherscan.refuse_error,
@@ -100,6 +101,7 @@ PARSERS: dict[str, Parser] = {
         lambda answer: account_rows.account_frame(etherscan.parse_token_transfers(answer, 1).rows),
     ),
     "balance": refused(etherscan.refuse_error, etherscan.parse_balance),
+    "block_number": refused(etherscan.refuse_error, etherscan.parse_quantity),
     "fred": refused(fred.refuse_error, lambda answer: fred.parse_observations(answer).observations),
 }
 SAMPLE_OF = {"token_shares": "operations"}

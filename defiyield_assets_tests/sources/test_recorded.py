@@ -121,6 +121,59 @@ def test_etherscan_of_a_real_address_on_two_chains(recorded_data: Path) -> None:
         assert frame["block_time"].dt.tz == UTC
 
 
+KEY = ["chain_id", "tx_hash", "kind", "ordinal", "date", "token_address", "from_address", "to_address", "value"]
+
+
+def as_operation(row: dict[str, Any]) -> dict[str, Any]:
+    """One row of Etherscan's tokentx as Ethplorer tells the same transfer."""
+    info = {"address": row["contractAddress"], "decimals": row["tokenDecimal"], "symbol": row["tokenSymbol"]}
+    return {
+        "timestamp": int(row["timeStamp"]),
+        "transactionHash": row["hash"],
+        "tokenInfo": info,
+        "type": "transfer",
+        "value": row["value"],
+        "from": row["from"],
+        "to": row["to"],
+    }
+
+
+def as_row(operation: dict[str, Any], block: int) -> dict[str, Any]:
+    """One of Ethplorer's operations as a row of Etherscan's tokentx, addresses spelled in mixed case."""
+    info = operation["tokenInfo"]
+    return {
+        "blockNumber": str(block),
+        "timeStamp": str(operation["timestamp"]),
+        "hash": operation["transactionHash"],
+        "from": operation["from"].upper().replace("0X", "0x"),
+        "to": operation["to"],
+        "contractAddress": info["address"].upper().replace("0X", "0x"),
+        "value": operation["value"],
+        "tokenDecimal": info["decimals"],
+        "tokenSymbol": info["symbol"],
+        "gasUsed": "1",
+        "gasPrice": "1",
+    }
+
+
+def test_both_account_vendors_give_recorded_transfers_the_same_keys(recorded_data: Path) -> None:
+    answers = load(recorded_data, "chain/etherscan_account_0xb8553d9e_txlist_tokentx_internal.json")
+    tokens = [answer["response"] for answer in answers if "action=tokentx" in answer["url"]]
+    assert len(tokens) == 4
+    for answer in tokens:
+        ours = account_frame(parse_token_transfers(answer, 1).rows)
+        newest_first = [as_operation(row) for row in reversed(answer["result"])]
+        theirs = account_frame(parse_operations({"operations": newest_first}))
+        assert theirs[KEY].to_numpy().tolist() == ours[KEY].to_numpy().tolist()
+        assert len(ours) == len(answer["result"])
+    history = load(recorded_data, "chain/ethplorer_getAddressHistory_0x7d5114d0_2018.json")
+    theirs = account_frame(parse_operations(history))
+    rows = [as_row(operation, 5_850_000) for operation in history["operations"]]
+    ours = account_frame(parse_token_transfers({"status": "1", "message": "OK", "result": rows}, 1).rows)
+    assert theirs[KEY].to_numpy().tolist() == ours[KEY].to_numpy().tolist()
+    assert len(theirs) == len(history["operations"]) == 1
+
+
 def test_ethplorer_answers(recorded_data: Path) -> None:
     rows = parse_address_info(load(recorded_data, "chain/ethplorer_getAddressInfo_0x76270d9d_2022-07-03.json"))
     assert rows.set_index("symbol_claimed")["balance"].to_dict() == {"RETH": 123400000000000000, "ETH": 123 * 10**15}
@@ -130,8 +183,8 @@ def test_ethplorer_answers(recorded_data: Path) -> None:
     assert old.set_index("symbol_claimed").loc["DYF", ["balance", "decimals", "is_exact"]].tolist() == [10**10, 5, True]
     assert not old.set_index("symbol_claimed").loc["ETH", "is_exact"]
 
-    page = parse_operations(load(recorded_data, "chain/ethplorer_getAddressHistory_0x7d5114d0_2018.json"))
-    frame = account_frame(page.transfers)
+    history = load(recorded_data, "chain/ethplorer_getAddressHistory_0x7d5114d0_2018.json")
+    frame = account_frame(parse_operations(history))
     assert frame[["value", "decimals", "symbol_claimed", "date"]].to_numpy().tolist() == [
         [4, 0, "R", date(2018, 6, 25)]
     ]

@@ -7,14 +7,14 @@ import asyncio
 import gzip
 import json
 from collections.abc import Awaitable, Callable
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from defiyield_assets.config.loader import load_policy
-from defiyield_assets.domain.days import DayRange, market_stamp, start_of
+from defiyield_assets.domain.days import DayRange, market_stamp
 from defiyield_assets.simulator.generated import DEMO_DAY, GeneratedMarket
 from defiyield_assets.simulator.market import investable_wallet
 from defiyield_assets.sources.coingecko import CoinGecko
@@ -57,8 +57,9 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> MemoryArchive:
         lambda gateway: EthGasTracker(gateway).hourly(),
         lambda gateway: EthereumNode(gateway).hourly(DAY),
         lambda gateway: Ethplorer(gateway).address_info(wallet),
-        lambda gateway: Ethplorer(gateway).address_history(wallet, start_of(date(2025, 4, 1))),
+        lambda gateway: Ethplorer(gateway).frequent_tokens(wallet),
         lambda gateway: Etherscan(gateway).transactions(1, wallet, 0),
+        lambda gateway: Etherscan(gateway).newest_block(1),
         lambda gateway: Fred(gateway).observations("DGS3MO", DEMO_DAY - timedelta(days=30), DEMO_DAY),
         lambda gateway: Pendle(gateway).markets(1),
     ]

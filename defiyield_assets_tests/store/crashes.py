@@ -76,11 +76,11 @@ def archive_and_die_before_settling(url: str) -> None:
 def replace_after_delete(url: str) -> None:
     """Dies once the old rows are deleted and half of the new ones are in."""
     engine = make_engine(url)
-    insert = writes._insert
+    insert = writes.insert
 
     def insert_half_and_die(connection: sa.Connection, table: sa.Table, rows: Sequence[Any]) -> None:
         insert(connection, table, rows[: len(rows) // 2])
         os.kill(os.getpid(), signal.SIGKILL)
 
-    writes._insert = insert_half_and_die
+    writes.insert = insert_half_and_die
     writes.replace_slice(engine, schema.pools, pools_frame(apy=0.9), DAYS)

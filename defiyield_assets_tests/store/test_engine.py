@@ -3,6 +3,7 @@
 import multiprocessing
 import stat
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,28 @@ def test_forecasts_and_scores_made_before_revision_0003_live_on(empty_database: 
     with engines.write_transaction(engine, engines.VERSION_TABLE) as connection:
         command.downgrade(engines.alembic_config(connection), "0002")
         assert connection.exec_driver_sql("SELECT count(*) FROM forecast_scores").scalar_one() == 1
+    engine.dispose()
+
+
+def test_chain_facts_read_before_revision_0004_are_final_and_the_cursors_say_so(empty_database: str) -> None:
+    engine = engines.make_engine(empty_database)
+    with engines.write_transaction(engine, engines.VERSION_TABLE) as connection:
+        command.upgrade(engines.alembic_config(connection), "0003")
+    moved = {"chain_id": 1, "tx_hash": "0x1", "kind": "token", "ordinal": 0, "date": FIRST, "block_number": 7}
+    sides = {"from_address": "0xa", "to_address": "0xb", "token_address": "0xc", "value": 2**256 - 1, "decimals": 6}
+    rest = {"block_time": datetime(2026, 3, 1, tzinfo=UTC), "is_success": True, "source": "etherscan"}
+    cursor = {"chain_id": 1, "wallet": "0xa", "kind": "all", "read_through": FIRST, "last_block": 7}
+    with engine.begin() as connection:
+        connection.execute(_insert_known(schema.account_transactions, {**moved, **sides, **rest}))
+        connection.execute(_insert_known(schema.account_cursors, cursor))
+    engines.upgrade(engine)
+    (row,) = reads.read_all(engine, schema.account_transactions).to_dict("records")
+    assert {**moved, **sides, "is_pending": False}.items() <= row.items()
+    (known,) = reads.read_all(engine, schema.account_cursors).to_dict("records")
+    assert known == {**cursor, "final_block": 7}
+    with engines.write_transaction(engine, engines.VERSION_TABLE) as connection:
+        command.downgrade(engines.alembic_config(connection), "0003")
+        assert connection.exec_driver_sql("SELECT last_block FROM account_cursors").scalar_one() == 7
     engine.dispose()
 
 

@@ -209,7 +209,7 @@ def test_every_bound_lies_on_a_number_and_every_choice_on_its_type() -> None:
         for column in table.columns:
             if {"ge", "le"} & set(column.info):
                 assert column_type(column) in ("int", "float"), column
-            assert set(column.info) <= {"ge", "le", "isin"}, column
+            assert set(column.info) <= {"ge", "le", "isin", "is_blank"}, column
 
 
 def test_a_date_column_of_timestamps_is_refused(sqlite_warehouse: sa.Engine) -> None:

@@ -103,13 +103,13 @@ def test_an_empty_frame_empties_the_slice(warehouse: sa.Engine) -> None:
 
 def test_a_failure_in_the_middle_leaves_the_old_rows(warehouse: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     before = writes.replace_slice(warehouse, schema.pools, pools_frame(apy=0.1), DAYS)
-    insert = writes._insert
+    insert = writes.insert
 
     def insert_half(connection: sa.Connection, table: sa.Table, rows: Any) -> None:
         insert(connection, table, rows[:6])
         raise RuntimeError("power cut")
 
-    monkeypatch.setattr(writes, "_insert", insert_half)
+    monkeypatch.setattr(writes, "insert", insert_half)
     with pytest.raises(RuntimeError, match="power cut"):
         writes.replace_slice(warehouse, schema.pools, pools_frame(apy=0.9), DAYS)
     assert _stored_hash(warehouse, schema.pools) == before.sha256

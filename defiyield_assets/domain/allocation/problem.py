@@ -15,9 +15,9 @@ from typing import Any
 
 import pandas as pd
 
-from defiyield_assets.domain.allocation.chains import chain_name
 from defiyield_assets.domain.allocation.facts import AllocationProblem, PoolOption, TokenHolding
 from defiyield_assets.domain.canonical import content_hash
+from defiyield_assets.domain.chains import chain_name
 from defiyield_assets.domain.policy import DOLLAR_ROLES, METHODS, OBJECTIVES, Parameters, Policy, Token, Wallet
 from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
 
@@ -83,7 +83,7 @@ def build_problem(
 ) -> AllocationProblem:
     """Gather the facts of `day` for one investable wallet.
 
-    Frames have the columns of their tables (store/schema.py) and hold the slice of `day`; `barred` holds lower-case
+    Frames have the columns of their tables (store/schema) and hold the slice of `day`; `barred` holds lower-case
     `chain:address` ids. Raises `SuspiciousDataError` naming a missing price, a balance or position that is not of the
     day, missing gas or ETH price, and a held pool that selection does not know: nothing is ever assumed.
     """

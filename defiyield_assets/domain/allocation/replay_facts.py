@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from defiyield_assets.domain.allocation.chains import chain_name
+from defiyield_assets.domain.chains import chain_name
 from defiyield_assets.domain.policy import Parameters, Policy, Token, Wallet
 
 NATIVE = "native"

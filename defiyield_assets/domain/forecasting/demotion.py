@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from defiyield_assets.domain.forecasting.evaluation import LAST_VALUE
+from defiyield_assets.domain.forecasting.models import LAST_VALUE
 from defiyield_assets.domain.forecasting.panel import day_number, day_numbers
 
 SKILL_DAYS = 30
@@ -45,7 +45,7 @@ def demoted_models(scores: pd.DataFrame, day: date) -> set[tuple[str, str, int, 
     over. The last value cannot lose to itself. Vintages made afterwards for a past day (backfills) count like others:
     no forecast sees beyond its day.
     """
-    rows = scores.loc[scores["model"] != LAST_VALUE]
+    rows = scores.loc[scores["model"] != LAST_VALUE.name]
     if "is_champion" in rows:
         rows = rows.loc[rows["is_champion"].astype(bool)]
     ages = day_number(day) - day_numbers(rows["date"])

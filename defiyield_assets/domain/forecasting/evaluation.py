@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from defiyield_assets.domain.forecasting.backtests import ORIGIN_EVERY_DAYS, Backtest
 from defiyield_assets.domain.forecasting.diebold_mariano import p_values
+from defiyield_assets.domain.forecasting.models import LAST_VALUE
 
-LAST_VALUE = "last_value"
-"""What every skill is measured against, and what stands when nothing else may."""
 MIN_ORIGINS = 8
 MIN_GROUP_SERIES = 3
 """A smaller group or panel has no evidence to pool: it would be a pool under another name."""
@@ -148,7 +147,7 @@ def choose_champions(
     of `pool_only` can win a pool by its own history, never a group or the panel. Raises ValueError
     without forecasts of the baseline or the last value.
     """
-    missing = {baseline, LAST_VALUE} - set(backtest.forecasts)
+    missing = {baseline, LAST_VALUE.name} - set(backtest.forecasts)
     if missing:
         raise ValueError(f"the backtest of {backtest.target} has no forecasts of {', '.join(sorted(missing))}")
     # A sum depends on the order of its terms by a bit: the order is the same whatever the caller's.
@@ -246,7 +245,7 @@ def _sum_by_scope(values: Cube, scopes: _Scopes) -> Cube:
 
 def _evidence(tier: _Tier, errors: Cube, names: Sequence[str]) -> pd.DataFrame:
     """What every model was worth in every scope, scope by scope and by name, cells beside those of the last value."""
-    naive = np.abs(errors[names.index(LAST_VALUE)])
+    naive = np.abs(errors[names.index(LAST_VALUE.name)])
     is_common = ~np.isnan(errors) & ~np.isnan(naive)
 
     def totals(values: Cube) -> Cube:
@@ -317,7 +316,7 @@ def _able(
     """Which model may stand for which series and which has a value now; matrices (series, models)."""
     is_allowed = np.ones((len(pool_ids), len(names)), dtype=np.bool_)
     rows = {pool_id: row for row, pool_id in enumerate(pool_ids)}
-    columns = {name: column for column, name in enumerate(names) if name != LAST_VALUE}
+    columns = {name: column for column, name in enumerate(names) if name != LAST_VALUE.name}
     for pool_id, model in barred:
         if pool_id in rows and model in columns:
             is_allowed[rows[pool_id], columns[model]] = False
@@ -350,7 +349,7 @@ def _stand_ins(
         levels.append((champion, told, words))
     is_allowed, has_value = able
     rows = np.arange(n_series)
-    models = np.full(n_series, names.index(LAST_VALUE))
+    models = np.full(n_series, names.index(LAST_VALUE.name))
     tier_names, reason = np.full(n_series, "baseline", dtype=object), np.full(n_series, "what is left", dtype=object)
     for model, named, said_there in levels:
         is_usable = is_allowed[rows, model] & has_value[rows, model]

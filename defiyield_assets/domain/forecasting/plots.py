@@ -1,10 +1,9 @@
 """Pictures of forecasts: the scoreboard, and pools with their bands, as PNG.
 
-Lives here: figures and how they become bytes. Not here: the figures' figures (scoreboard.py, pools.py), where they are
-shown (orchestration, benchmarks).
+Lives here: what is drawn. Not here: its figures (scoreboard.py, pools.py), how it becomes bytes (domain/pictures.py),
+where it is shown (orchestration, benchmarks).
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from defiyield_assets.domain.forecasting.scoreboard import CHAMPION
+from defiyield_assets.domain.pictures import printable, to_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,6 @@ NOMINAL_COVERAGE = 0.80
 COVERAGE_TOLERANCE = 0.02
 LEAST_SKILL_SHOWN = -1.0
 """Twice the error of the last value: a bar that goes on below would make all others flat."""
-LONGEST_NAME = 60
 UNITS: Mapping[str, tuple[float, str]] = {"apy": (100.0, "% a year"), "tvl_usd": (1e-6, "m USD")}
 """Factor and unit in which a target is drawn; those that start with apy are like apy."""
 
@@ -48,13 +47,6 @@ def plot_bands(
     the last day of it. Same rows, same bytes, whatever their order.
     """
     return to_png(bands_figure(histories, forecasts, names or {}, target))
-
-
-def to_png(figure: "Figure") -> bytes:
-    """The figure as PNG without a note of what drew it."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=80, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def scoreboard_figure(scoreboard: pd.DataFrame, target: str) -> "Figure":
@@ -115,7 +107,7 @@ def bands_figure(histories: pd.DataFrame, forecasts: pd.DataFrame, names: Mappin
             )
             axis.axvline(as_of, color="0.7", linewidth=0.8, linestyle=":")
         axis.set_ylabel(f"{target}, {unit}" if unit else target)
-        axis.set_title(_printable(names.get(pool_id, pool_id)), fontsize=10, loc="left", parse_math=False)
+        axis.set_title(printable(names.get(pool_id, pool_id)), fontsize=10, loc="left", parse_math=False)
         axis.set_ylim(bottom=0.0)
         axis.grid(axis="y", linewidth=0.3)
     axes[0].legend(loc="upper left", fontsize=8, frameon=False)
@@ -140,7 +132,7 @@ def _grouped_bars(axis: "Axes", rows: pd.DataFrame, models: Sequence[str], colum
         offset = (number - (len(horizons) - 1) / 2.0) * width
         heights = of_horizon.to_numpy(dtype=np.float64)
         axis.bar(places + offset, heights, width, color=_colour(number), label=_days(int(horizon)))
-    axis.set_xticks(places, [_printable(model) for model in models], rotation=35, ha="right", parse_math=False)
+    axis.set_xticks(places, [printable(model) for model in models], rotation=35, ha="right", parse_math=False)
     axis.grid(axis="y", linewidth=0.3)
     axis.legend(fontsize=8, frameon=False, ncols=len(horizons))
 
@@ -166,10 +158,3 @@ def _colour(number: int) -> str:
 
 def _days(horizon: int) -> str:
     return "1 day" if horizon == 1 else f"{horizon} days"
-
-
-def _printable(name: str) -> str:
-    """What a font can draw of a name that others chose: printable Latin-1, not too long."""
-    start = str(name)[: LONGEST_NAME + 1]
-    drawn = "".join(letter if " " <= letter <= "~" or "\xa1" <= letter <= "\xff" else "?" for letter in start)
-    return drawn if len(drawn) <= LONGEST_NAME else drawn[: LONGEST_NAME - 3] + "..."

@@ -1,4 +1,4 @@
-"""`daily_balances`: what each wallet holds at the end of a day, token by token, as the postings say.
+"""`daily_balances`: what each wallet holds at the end of a day, token by token, as the trial balance says.
 
 Lives here: wallet balances, share tokens and untrusted tokens included. Not here: what shares are worth (positions.py)
 or whether the chain agrees (checks.py).
@@ -15,9 +15,11 @@ from defiyield_assets.domain.policy import Policy
 
 
 def daily_balances(
-    postings: pd.DataFrame, *, policy: Policy, contracts: pd.DataFrame, prices: Prices, day: date
+    trial_balance: pd.DataFrame, *, policy: Policy, contracts: pd.DataFrame, prices: Prices, day: date
 ) -> pd.DataFrame:
-    """`daily_balances` of one day from all postings up to it; tokens of balance 0 have no row.
+    """`daily_balances` of one day from the trial balance of that day (newest row of each account).
+
+    Tokens of balance 0 have no row.
 
     Share tokens of known pools sit in the wallet on the chain, so they are listed by quantity, but count as untrusted
     and worth 0: their value is in `pool_positions`. A held trusted token without a close: SuspiciousDataError.
@@ -25,12 +27,12 @@ def daily_balances(
     book = AddressBook.of(policy, contracts)
     totals: dict[tuple[int, str, str], int] = {}
     claimed: dict[tuple[int, str], int] = {}
-    names = ("date", "chain_id", "wallet", "account", "token_address", "amount", "decimals")
-    for posted, chain_id, wallet, account, token, amount, decimals in zip(*(postings[n] for n in names), strict=True):
+    names = ("chain_id", "wallet", "account", "token_address", "balance", "decimals")
+    for chain_id, wallet, account, token, amount, decimals in zip(*(trial_balance[n] for n in names), strict=True):
         is_share = book.pool_of_share(chain_id, token) is not None
-        if posted <= day and account.startswith(POOL_PREFIX if is_share else WALLET_PREFIX):
+        if account.startswith(POOL_PREFIX if is_share else WALLET_PREFIX):
             totals[chain_id, wallet, token] = totals.get((chain_id, wallet, token), 0) + amount
-            claimed[chain_id, token] = decimals
+            claimed[chain_id, token] = max(decimals, claimed.get((chain_id, token), 0))
     rows = []
     for (chain_id, wallet, token), balance in sorted(totals.items()):
         if not balance:

@@ -1,10 +1,16 @@
 """How a position grows in a day: the one formula that the ledger and the simulated chain share, to the unit.
 
-Lives here: daily growth at an APY. Not here: which APY a day has or who holds what (positions.py, simulator/chain.py).
+Lives here: daily growth at an APY, the last known APY of a pool. Not here: which APYs were known when (store/reads.py)
+or who holds what (positions.py, simulator/chain.py).
 """
 
+from bisect import bisect_right
+from datetime import date
 from decimal import ROUND_FLOOR, Context, Decimal
 from functools import lru_cache
+from math import isfinite
+
+import pandas as pd
 
 DAYS_PER_YEAR = 365
 _RATE = Context(prec=60)
@@ -36,3 +42,22 @@ def accrue(amount: int, apy: float) -> int:
     if amount < 0:
         raise ValueError(f"a position is not negative: {amount}")
     return int(_EXACT.multiply(Decimal(amount), daily_factor(apy)).to_integral_value(rounding=ROUND_FLOOR))
+
+
+class KnownApys:
+    """Last known APY of each pool on or before a day."""
+
+    def __init__(self, apys: pd.DataFrame) -> None:
+        """`apys` has columns pool_id, date, apy (fraction), in any order; null and infinite values are left out."""
+        self._known: dict[str, tuple[list[date], list[float]]] = {}
+        for pool_id, day, apy in sorted(zip(apys["pool_id"], apys["date"], apys["apy"], strict=True)):
+            if pd.notna(apy) and isfinite(apy):
+                days, values = self._known.setdefault(pool_id, ([], []))
+                days.append(day)
+                values.append(float(apy))
+
+    def of(self, pool_id: str, day: date) -> float:
+        """APY as a fraction; 0 before the first known day."""
+        days, values = self._known.get(pool_id, ([], []))
+        found = bisect_right(days, day)
+        return values[found - 1] if found else 0.0

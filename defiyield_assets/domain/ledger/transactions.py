@@ -3,17 +3,19 @@
 Lives here: grouping, ordering and what moved at all. Not here: what a transaction means (classify.py, booking.py).
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from itertools import groupby
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from defiyield_assets.domain.ledger.accounts import AddressBook
 
 GAS_KIND = "gas"
-_COLUMNS = (
+TRANSACTION_COLUMNS = (
+    "date",
     "chain_id",
     "block_number",
     "tx_hash",
@@ -27,13 +29,16 @@ _COLUMNS = (
     "is_success",
     "gas_used",
     "gas_price_wei",
-    "date",
     "block_time",
+    "is_pending",
 )
+"""The columns of `account_transactions` that booking needs, in the order that `group_transactions` reads."""
+_BLOCK = itemgetter(0, 1, 2)
+_HASH = itemgetter(3)
+_WITHIN_BLOCK = itemgetter(3, 4, 5)
 
 
-@dataclass(frozen=True, slots=True)
-class Movement:
+class Movement(NamedTuple):
     """Base units of one token that really went from one address to another; one row of `account_transactions`."""
 
     kind: str
@@ -45,9 +50,11 @@ class Movement:
     decimals: int
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
-    """One transaction: what moved (nothing when it failed) and the gas that our wallets paid for it."""
+class Transaction(NamedTuple):
+    """One transaction: what moved (nothing when it failed) and the gas that our wallets paid for it.
+
+    `is_pending`: its block was not deep enough when it was read. `gas_used`: units of gas, None when nobody told.
+    """
 
     chain_id: int
     tx_hash: str
@@ -57,41 +64,65 @@ class Transaction:
     is_failed: bool
     movements: tuple[Movement, ...]
     gas: tuple[Movement, ...]
+    is_pending: bool = False
+    gas_used: int | None = None
 
 
 def _fee(value: int, gas_used: int | None, gas_price_wei: int | None) -> int:
-    """gasUsed x gasPrice in wei; the vendor's product where it tells only that."""
-    if gas_used is None or gas_price_wei is None or pd.isna(gas_used) or pd.isna(gas_price_wei):
+    """gasUsed x gasPrice in wei; what the vendor adds it up to where it tells only that or more (fees of a rollup)."""
+    if type(gas_used) is int and type(gas_price_wei) is int:
+        return max(int(value), gas_used * gas_price_wei)
+    if pd.isna(gas_used) or pd.isna(gas_price_wei):
         return int(value)
-    return int(gas_used) * int(gas_price_wei)
+    return max(int(value), int(gas_used) * int(gas_price_wei))
 
 
-def _transaction(rows: list[tuple]) -> Transaction:  # type: ignore[type-arg]
-    chain_id, block_number, tx_hash, *_ = rows[0]
-    day, block_time = rows[0][-2:]
-    movements, gas, is_failed = [], [], False
-    for _, _, _, kind, ordinal, token, sender, receiver, value, decimals, success, used, price, _, _ in rows:
+def _transaction(rows: Sequence[Sequence[Any]]) -> Transaction:
+    movements, gas, is_failed, is_pending = [], [], False, False
+    gas_used: int | None = None
+    for _, _, _, _, kind, ordinal, token, sender, receiver, value, decimals, success, used, price, _, pending in rows:
         if kind == GAS_KIND:
             gas.append(Movement(kind, int(ordinal), token, sender, "", _fee(value, used, price), int(decimals)))
             is_failed |= not success
+            gas_used = used if type(used) is int else None if pd.isna(used) else int(used)
         elif success and value:
             movements.append(Movement(kind, int(ordinal), token, sender, receiver, int(value), int(decimals)))
+        is_pending |= bool(pending)
+    first = rows[0]
     return Transaction(
-        int(chain_id), tx_hash, int(block_number), block_time, day, is_failed, tuple(movements), tuple(gas)
+        int(first[1]),
+        first[3],
+        int(first[2]),
+        first[14],
+        first[0],
+        is_failed,
+        tuple(movements),
+        tuple(gas),
+        is_pending,
+        gas_used,
     )
 
 
 def read_transactions(frame: pd.DataFrame, book: AddressBook) -> Iterator[Transaction]:
-    """Transactions of an `account_transactions` frame in booking order, whatever the order of its rows.
+    """Transactions of an `account_transactions` frame in booking order, whatever the order of its rows."""
+    rows = sorted(zip(*(frame[name] for name in TRANSACTION_COLUMNS), strict=True), key=_BLOCK)
+    return group_transactions(rows, book)
 
-    Booking order is (chain, block, burns shares, hash): the vendors give no index within a block, and what is not
-    there yet cannot be burnt, so transactions that only burn shares come last in their block. Rows that moved nothing
-    (failed, or of value 0) and rows that touch none of our wallets yield no movement; gas counts when one of our
-    wallets sent the transaction.
+
+def group_transactions(rows: Iterable[Sequence[Any]], book: AddressBook) -> Iterator[Transaction]:
+    """Transactions in booking order from rows of TRANSACTION_COLUMNS that come by day, chain and block.
+
+    Only one block is held at a time. Booking order is (chain, block, burns shares, hash): the vendors give no index
+    within a block, and what is not there yet cannot be burnt, so transactions that only burn shares come last in their
+    block. Rows that moved nothing (failed, or of value 0) and rows that touch none of our wallets yield no movement;
+    gas counts when one of our wallets sent the transaction.
     """
-    rows = sorted(zip(*(frame[name] for name in _COLUMNS), strict=True), key=lambda row: row[:5])
-    for _, block in groupby(rows, key=lambda row: row[:2]):
-        transactions = [_transaction(list(group)) for _, group in groupby(block, key=lambda row: row[2])]
+    for _, block in groupby(rows, key=_BLOCK):
+        ordered = sorted(block, key=_WITHIN_BLOCK)
+        if ordered[0][3] == ordered[-1][3]:
+            yield _transaction(ordered)
+            continue
+        transactions = [_transaction(list(group)) for _, group in groupby(ordered, key=_HASH)]
         yield from sorted(transactions, key=lambda transaction: _is_burn(transaction, book))
 
 

@@ -5,14 +5,15 @@ which close is right (domain/prices) or what is held (balances.py, positions.py)
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow, localcontext
 
 import pandas as pd
 
+from defiyield_assets.domain.chains import CHAINS, is_native_trusted, name_or_none
 from defiyield_assets.domain.gas.sources import prevailing_fees
-from defiyield_assets.domain.ledger.accounts import CHAIN_NAMES, NATIVE, NATIVE_DECIMALS
+from defiyield_assets.domain.ledger.accounts import NATIVE, NATIVE_DECIMALS
 from defiyield_assets.domain.policy import Policy, Token
 from defiyield_assets.errors import SuspiciousDataError
 
@@ -64,6 +65,8 @@ class Prices:
     tokens: Mapping[tuple[str, str], Token]
     closes: Mapping[tuple[str, date], Decimal]
     eth: Mapping[date, Decimal]
+    _found: dict[tuple[int, str], Token | None] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Tokens that were looked up: every leg of a history asks several times."""
 
     @classmethod
     def of(cls, policy: Policy, bars: pd.DataFrame, eth: Mapping[date, Decimal]) -> "Prices":
@@ -72,25 +75,35 @@ class Prices:
 
     def token(self, chain_id: int, address: str) -> Token | None:
         """The approved token at this address, None when it is not on the list."""
-        return self.tokens.get((CHAIN_NAMES.get(chain_id, ""), address))
+        at = (chain_id, address)
+        if at not in self._found:
+            self._found[at] = self.tokens.get((name_or_none(chain_id) or "", address))
+        return self._found[at]
 
     def is_trusted(self, chain_id: int, address: str) -> bool:
-        """Whether the token counts in dollars: approved, or ETH of a chain that we know."""
-        return chain_id in CHAIN_NAMES if address == NATIVE else self.token(chain_id, address) is not None
+        """Whether the token counts in dollars: approved, or the native coin of a chain where that is ETH."""
+        return is_native_trusted(chain_id) if address == NATIVE else self.token(chain_id, address) is not None
 
     def decimals(self, chain_id: int, address: str, claimed: int) -> int:
         """Decimals from our list for trusted tokens, as claimed for others: a spoofed claim changes no value."""
         if address == NATIVE:
-            return NATIVE_DECIMALS
+            return CHAINS[chain_id].native_decimals if chain_id in CHAINS else NATIVE_DECIMALS
         token = self.token(chain_id, address)
         return int(claimed) if token is None else token.decimals
 
     def symbol(self, chain_id: int, address: str) -> str | None:
         """Our symbol, None for untrusted tokens."""
         if address == NATIVE:
-            return "ETH" if chain_id in CHAIN_NAMES else None
+            return CHAINS[chain_id].native_symbol if is_native_trusted(chain_id) else None
         token = self.token(chain_id, address)
         return None if token is None else token.symbol
+
+    def known_close(self, chain_id: int, address: str, day: date) -> Decimal | None:
+        """Close of a trusted token, to show it; None for untrusted ones and where none is known."""
+        token = self.token(chain_id, address)
+        if token is not None:
+            return self.closes.get((token.instrument_id, day))
+        return self.eth.get(day) if self.is_trusted(chain_id, address) else None
 
     def close(self, chain_id: int, address: str, day: date) -> Decimal | None:
         """Close of a trusted token; None for untrusted ones. No close: SuspiciousDataError with token and day."""

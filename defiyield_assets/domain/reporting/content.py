@@ -1,7 +1,7 @@
 """What the report says, once, for every form in which it is shown: page, Markdown, terminal and Slack.
 
 Lives here: the headline of each kind of day and the order of the sections. Not here: the sections' tables
-(plan_sections.py, outcome_sections.py) or escaping for a medium (report.py, slack.py).
+(plan_sections.py, ledger_sections.py, outcome_sections.py) or escaping for a medium (report.py, slack.py).
 """
 
 from typing import Any
@@ -20,8 +20,8 @@ from defiyield_assets.domain.reporting.formats import (
 )
 from defiyield_assets.domain.reporting.inputs import ReportInputs, collect_names
 from defiyield_assets.domain.reporting.layout import Content, Fact, Section
+from defiyield_assets.domain.reporting.ledger_sections import earned_section, unexplained_section, unexplained_words
 from defiyield_assets.domain.reporting.outcome_sections import (
-    earned_section,
     failures_section,
     icebox_section,
     scores_section,
@@ -81,6 +81,7 @@ def build_content(inputs: ReportInputs) -> Content:
         steps_section(inputs, names, is_published=is_published),
         left_out_section(inputs, names),
         earned_section(inputs, names),
+        unexplained_section(inputs, names),
         scores_section(inputs),
         icebox_section(inputs),
         assumed_section(inputs, names, run),
@@ -92,10 +93,10 @@ def build_content(inputs: ReportInputs) -> Content:
         paragraphs.append(clean(run["message"], 1_000))
     if status == "optimal" and run is not None and is_missing(run["verified_by"]):
         paragraphs.append("No second solver has confirmed this plan.")
-    care = _care(inputs)
-    if care is not None:
-        tone = "warn" if tone in {"good", "calm"} else tone
-        paragraphs.append(care)
+    for care in (_care(inputs), unexplained_words(inputs)):
+        if care is not None:
+            tone = "warn" if tone in {"good", "calm"} else tone
+            paragraphs.append(care)
     return Content(
         day=inputs.day,
         run_id="" if run is None else str(run["run_id"]),
@@ -235,7 +236,7 @@ def _next_section(inputs: ReportInputs, status: str) -> Section:
     where += [
         "Why a pool is in or out: tables prefiltered_pools and eligible_pools of this day.",
         "What the forecasts rest on: pool_forecasts, forecast_evaluations, forecast_scores and forecast_scoreboard.",
-        "What was really earned: nav_daily, yield_attribution and ledger_postings.",
+        "What was really earned: nav_daily, yield_attribution and ledger_postings; the books: defiyield ledger --help.",
         "Every vendor answer behind this page: raw_fetches.",
     ]
     return Section("next", "Where to look next", bullets=tuple(where))

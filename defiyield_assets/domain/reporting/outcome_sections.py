@@ -1,6 +1,7 @@
-"""The sections about what happened: earnings, forecasts' worth, icebox, degraded assets.
+"""The sections about what happened: forecasts' worth, icebox, degraded assets.
 
-Lives here: tables made from the ledger, scores, icebox and outcomes. Not here: the plan (plan_sections.py).
+Lives here: tables made from scores, icebox and outcomes. Not here: the ledger (ledger_sections.py), the plan
+(plan_sections.py).
 """
 
 import pandas as pd
@@ -14,18 +15,11 @@ from defiyield_assets.domain.reporting.formats import (
     number,
     percent,
     signed_percent,
-    signed_usd,
-    usd,
 )
-from defiyield_assets.domain.reporting.inputs import Names, ReportInputs
-from defiyield_assets.domain.reporting.layout import Fact, Section, Table, numbers, text
+from defiyield_assets.domain.reporting.inputs import ReportInputs
+from defiyield_assets.domain.reporting.layout import Section, Table, numbers, text
 from defiyield_assets.domain.reporting.plan_sections import records
 
-ATTRIBUTION_COLUMNS = (
-    *text("Pool"),
-    *numbers("At the start", "Earned", "Advertised", "Forecast", "Realised"),
-    *numbers("Gap: rate", "Gap: dilution", "Gap: price", "Gap: cost"),
-)
 SCORE_TARGETS = ("apy", "apy_base", "apy_reward", "base_fee_gwei", "gas_price_gwei", "tvl_usd")
 SCORE_COLUMNS = (
     *text("Target"),
@@ -48,58 +42,6 @@ costly ones speak of few pools on few days."""
 EVENT_COLUMNS = text("Token", "Event", "Why", "Address")
 FAILURE_COLUMNS = text("Asset", "Status", "What happened", "Recoverable")
 RESTING_COLUMNS = (*text("What"), *numbers("Assets"), *text("Which"))
-
-
-def earned_section(inputs: ReportInputs, names: Names) -> Section:
-    """Return, income and expenses of the day, and what each position earned against what was expected."""
-    title = "What was really earned"
-    nav = inputs.nav_daily
-    days = records(nav.loc[nav["date"] <= inputs.day].sort_values("date")) if len(nav) else []
-    if not days or days[-1]["date"] != inputs.day:
-        return Section("earned", title, (f"The ledger has no net asset value for {inputs.day}.",))
-    today = days[-1]
-    change = ""
-    if len(days) > 1:
-        change = f"{signed_usd(today['nav_usd'] - days[-2]['nav_usd'])} since {days[-2]['date']}"
-    facts = [
-        Fact("Net asset value", usd(today["nav_usd"]), change),
-        Fact(
-            "Return of the day",
-            signed_percent(today["return_1d"], 4),
-            f"month {signed_percent(today['return_mtd'])}, year {signed_percent(today['return_ytd'])}",
-        ),
-        Fact(
-            "Income",
-            signed_usd(today["income_usd"]),
-            f"{signed_percent(today['realised_yield_1d'], 4)} of opening value",
-        ),
-        Fact("Expenses", usd(today["expenses_usd"]), "gas and conversion"),
-        Fact("Price changes", signed_usd(today["price_change_usd"]), ""),
-        Fact("Capital in and out", signed_usd(today["flows_usd"]), ""),
-        Fact("Unexplained", usd(today["unexplained_usd"]), "moves that nobody explained; should be 0"),
-        Fact("Idle", percent(today["idle_share"], 1), "of net asset value in no pool"),
-    ]
-    rows = records(inputs.yield_attribution)
-    if not rows:
-        return Section("earned", title, ("No pool was held at the start of the day.",), facts=tuple(facts))
-    rows.sort(key=lambda row: (-row["opening_usd"], str(row["pool_id"])))
-    table = Table(
-        ATTRIBUTION_COLUMNS,
-        tuple(
-            (
-                names.pool(row["pool_id"]),
-                usd(row["opening_usd"]),
-                signed_usd(row["income_usd"]),
-                percent(row["advertised_apy"]),
-                percent(row["forecast_apy"]),
-                percent(row["realised_apy"]),
-                *(signed_percent(row[name]) for name in ("gap_rate", "gap_dilution", "gap_price", "gap_cost")),
-            )
-            for row in rows
-        ),
-        caption="Each position: advertised, expected and realised APY, and where the gap comes from",
-    )
-    return Section("earned", title, facts=tuple(facts), tables=(table,))
 
 
 def scores_section(inputs: ReportInputs) -> Section:

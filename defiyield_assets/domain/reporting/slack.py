@@ -78,7 +78,7 @@ def _earned_words(earned: Section | None) -> list[str]:
     facts = {fact.name: fact for fact in earned.facts}
     if not facts:
         return list(earned.paragraphs)
-    wanted = ("Net asset value", "Return of the day", "Income", "Expenses")
+    wanted = ("Net asset value", "Return of the day", "Realised yield of the day", "Income", "Expenses")
     return ["Really earned: " + ", ".join(f"{name.lower()} {facts[name].value}" for name in wanted)]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from defiyield_assets.domain.canonical import canonical_json
+from defiyield_assets.domain.chains import name_or_none
 from defiyield_assets.domain.policy import Policy, PoolOverride
 from defiyield_assets.domain.selection.lists import barred_addresses, is_blacklisted, overrides_in_force
 from defiyield_assets.domain.selection.reasons import FINAL_WARNINGS, MUST_EXIT, WORDS, codes_of, words_of
@@ -43,16 +44,6 @@ ELIGIBLE_COLUMNS = (
     "exit_days",
     "age_days",
 )
-CHAIN_NAMES = {
-    1: "Ethereum",
-    10: "Optimism",
-    56: "BSC",
-    137: "Polygon",
-    8453: "Base",
-    42161: "Arbitrum",
-    43114: "Avalanche",
-}
-"""EVM chain id -> chain as DeFiLlama spells it, for held pools that the vendor no longer lists."""
 UNKNOWN = "unknown"
 
 Row = Mapping[Any, Any]
@@ -222,7 +213,7 @@ def _doubts(row: Row, evidence: Evidence) -> dict[str, str]:
 def _unlisted_row(pool_id: str, held: Row, evidence: Evidence, policy: Policy, override: PoolOverride | None) -> Row:
     """A held pool that the pre-filter did not see, in the shape of a pre-filter row; judged by what we know of it."""
     pool = evidence.pools.get(pool_id)
-    chain = pool["chain"] if pool else CHAIN_NAMES.get(held["chain_id"], UNKNOWN)
+    chain = pool["chain"] if pool else name_or_none(held["chain_id"]) or UNKNOWN
     protocol = policy.protocol_of(pool["project"]) if pool else UNKNOWN
     tokens = policy.token_by_address()
     keys = [(chain, address) for address in held["tokens"]]

@@ -1,43 +1,53 @@
-"""Assets of the ledger: chain facts, postings, balances, positions, net asset value, attribution.
+"""Assets of the books: postings and what each account holds by them.
 
-Lives here: wiring of domain/ledger. Not here: plans; the ledger never reads one, the world in between is the chain.
+Lives here: wiring of domain/ledger up to balances. Not here: chain facts (chain.py), which days are open (closing.py),
+positions and net asset value (positions.py, treasury.py); the ledger never reads a plan, the world in between is the
+chain.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import date
 
 import dagster as dg
 import pandas as pd
+from sqlalchemy import Engine
 
-from defiyield_assets.domain.days import DayRange, cutoff
-from defiyield_assets.domain.ledger.accruals import build_accruals
-from defiyield_assets.domain.ledger.attribution import yield_attribution as attribute_yield
+from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.ledger.accounts import ASSETS_PREFIX, UNEXPLAINED_ACCOUNT, AddressBook
+from defiyield_assets.domain.ledger.accruals import accruals_of_day
 from defiyield_assets.domain.ledger.balances import daily_balances as build_balances
-from defiyield_assets.domain.ledger.nav import nav_daily as build_nav
-from defiyield_assets.domain.ledger.ordinals import merge_views
-from defiyield_assets.domain.ledger.positions import pool_positions as build_positions
-from defiyield_assets.domain.ledger.postings import build_postings
+from defiyield_assets.domain.ledger.booking import Bookkeeper
+from defiyield_assets.domain.ledger.corrections import find_corrections
+from defiyield_assets.domain.ledger.postings import Chunk, Kept, PostingRow, PostingWriter, book_days, close_day, post
+from defiyield_assets.domain.ledger.tables import LEDGER_POSTINGS, TRIAL_BALANCE, make_frame
+from defiyield_assets.domain.ledger.trial_balance import TrialBalance
+from defiyield_assets.domain.ledger.unexplained import unexplained_transactions as list_unexplained
 from defiyield_assets.domain.ledger.valuation import Prices, eth_prices
-from defiyield_assets.domain.outcomes import LEDGER_NOT_READ
-from defiyield_assets.domain.policy import Wallet
-from defiyield_assets.domain.pools.histories import known_view
-from defiyield_assets.domain.pools.snapshot import under_todays_ids
-from defiyield_assets.orchestration.declarations import daily_asset
+from defiyield_assets.domain.policy import Policy
+from defiyield_assets.orchestration import closing
+from defiyield_assets.orchestration.closing import BEGINNING, Basis
+from defiyield_assets.orchestration.declarations import daily_asset, daily_tables, tell_progress
 from defiyield_assets.orchestration.failures import why_ledger_is_unknown
-from defiyield_assets.orchestration.partitions import FIRST_DAY, YESTERDAY, day_before, rolling, single_day
-from defiyield_assets.orchestration.policies import DAY_BY_DAY, RETRY_INGESTION
+from defiyield_assets.orchestration.partitions import YESTERDAY, single_day
+from defiyield_assets.orchestration.policies import DAY_BY_DAY
 from defiyield_assets.orchestration.reporting import report
-from defiyield_assets.orchestration.resources import MarketResource, WarehouseResource, window_of
-from defiyield_assets.settings import KEY_VARIABLES
-from defiyield_assets.sources.etherscan import Etherscan
-from defiyield_assets.sources.ethplorer import Ethplorer
-from defiyield_assets.sources.transport import Gateway
+from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.store import reads, schema, writes
+from defiyield_assets.store.rows import without_collector
 
-BEGINNING = date(2015, 7, 30)
-"""Ethereum's first day: nothing is older."""
-OVERLAP_BLOCKS = 100
-"""Blocks read again below the cursor, deeper than reorganisations go."""
+__all__ = [
+    "BEGINNING",
+    "Booked",
+    "book_open_days",
+    "book_tables",
+    "daily_balances",
+    "prices_of",
+    "unexplained_transactions",
+]
+
+BOOKS = (schema.ledger_postings, schema.trial_balance, schema.ledger_closings)
 
 
 def prices_of(warehouse: WarehouseResource, days: DayRange) -> Prices:
@@ -50,135 +60,177 @@ def prices_of(warehouse: WarehouseResource, days: DayRange) -> Prices:
     )
 
 
-def _cursor_before(warehouse: WarehouseResource, wallet: Wallet, day: date) -> int | None:
-    """The highest block read by the newest run of an earlier day; None when no earlier day was read."""
-    cursors = reads.read_all(
-        warehouse.engine, schema.account_cursors, where={"chain_id": wallet.chain_id, "wallet": wallet.address}
+@dataclass(frozen=True)
+class _Rules:
+    """By what a day is booked and valued."""
+
+    day: date
+    policy: Policy
+    contracts: pd.DataFrame
+    prices: Prices
+    book: AddressBook
+    writer: PostingWriter
+
+    @classmethod
+    def of(cls, warehouse: WarehouseResource, day: date) -> "_Rules":
+        policy, contracts = warehouse.policy(day), warehouse.contracts(day)
+        prices, book = prices_of(warehouse, DayRange.of(day)), AddressBook.of(policy, contracts)
+        return cls(day, policy, contracts, prices, book, PostingWriter(book, prices, DayRange.of(day)))
+
+    def growing(self) -> set[str]:
+        """Addresses of tokens whose balance may grow by itself."""
+        shares = self.contracts.loc[self.contracts["is_rebasing"].astype(bool), "share_token"]
+        return {*shares.str.lower(), *(token.address for token in self.policy.tokens if token.rebasing)}
+
+
+@dataclass
+class Seen:
+    """What of the postings that were written is needed once more: those of growing tokens, and what is shown."""
+
+    day: date
+    growing: frozenset[str]
+    frames: list[pd.DataFrame] = field(default_factory=list)
+    blocks: dict[int, int] = field(default_factory=dict)
+    kinds: Counter[str] = field(default_factory=Counter)
+    shown: pd.DataFrame | None = None
+
+    def add(self, postings: pd.DataFrame) -> None:
+        """Look at one chunk."""
+        self.frames.append(postings[postings["token_address"].isin(self.growing)])
+        for chain_id, block in _highest(postings, "block_number").items():
+            self.blocks[chain_id] = max(block, self.blocks.get(chain_id, 0))
+        own = postings[postings["date"] == self.day]
+        self.kinds.update(own.drop_duplicates("tx_hash")["classification"])
+        self.shown = own.head(20) if len(own) and (self.shown is None or self.shown.empty) else self.shown
+
+    def booked(self, rows: list[PostingRow]) -> pd.DataFrame:
+        """Postings of growing tokens, with `rows` that are still to be written."""
+        frames = [frame for frame in (*self.frames, make_frame(LEDGER_POSTINGS, rows)) if len(frame)]
+        return pd.concat(frames, ignore_index=True) if frames else make_frame(LEDGER_POSTINGS, [])
+
+
+def _highest(frame: pd.DataFrame, column: str) -> dict[int, int]:
+    """The highest block of a column by chain."""
+    chains = frame["chain_id"]
+    return {int(chain_id): int(frame.loc[chains == chain_id, column].max()) for chain_id in sorted(set(chains))}
+
+
+def _accruals(
+    engine: Engine, rules: _Rules, before: pd.DataFrame, seen: Seen, corrections: list[PostingRow]
+) -> list[PostingRow]:
+    cursors = reads.read_all(engine, schema.account_cursors)
+    blocks = _highest(cursors[cursors["read_through"] <= rules.day], "last_block")
+    frame = accruals_of_day(
+        rules.day,
+        before=before[before["token_address"].isin(seen.growing)],
+        booked=seen.booked([row for row in corrections if row[11] in seen.growing]),
+        chain_balances=reads.read_days(engine, schema.chain_balances, DayRange.of(rules.day)),
+        policy=rules.policy,
+        contracts=rules.contracts,
+        prices=rules.prices,
+        last_blocks={at: max(blocks.get(at, 0), seen.blocks.get(at, 0)) for at in {*blocks, *seen.blocks}},
     )
-    earlier = cursors[cursors["read_through"] < day]
-    if earlier.empty:
-        return None
-    return int(earlier.loc[earlier["read_through"] == earlier["read_through"].max(), "last_block"].min())
+    return list(frame[list(LEDGER_POSTINGS)].itertuples(index=False, name=None))
 
 
-def _first_block(warehouse: WarehouseResource, wallet: Wallet, day: date) -> int:
-    """Where to read a wallet's history from: below the cursor of the day before, whatever was read after it.
+def _book(
+    engine: Engine, rules: _Rules, basis: Basis, before: pd.DataFrame, *, written: TrialBalance, seen: Seen
+) -> Iterator[Chunk]:
+    """The books of the open days in chunks, posted into `written`; corrections and accruals of the day come last."""
+    day, writer, kept = rules.day, rules.writer, closing.corrected_later(engine, rules.day)
+    corrections = [row for rows in kept.values() for row in rows if row[18] is not None and row[5] == day]
+    keeper = Bookkeeper(rules.book, rules.prices.is_trusted, written if basis.doubt is None else None)
+    if basis.doubt is not None and basis.closed is not None:
+        corrections += _corrections(engine, rules, basis.closed, keeper, kept)
+        post(keeper.balances, [row for row in corrections if (row[0], row[18]) in kept])
+    transactions = closing.transactions_of(engine, rules.book, basis.open, rules.policy, rules.contracts)
+    for chunk in book_days(transactions, keeper=keeper, writer=writer, written=written, last=day, kept=kept):
+        seen.add(chunk.postings)
+        yield chunk
+    accruals = _accruals(engine, rules, before, seen, corrections)
+    right = None
+    if basis.doubt is not None:
+        post(keeper.balances, accruals)
+        right = keeper.balances
+    last = close_day(day, [*corrections, *accruals], writer=writer, written=written, right=right)
+    seen.add(last.postings)
+    yield last
 
-    So a day that is read again asks what it asked before; without an earlier day it is the beginning.
+
+def _corrections(engine: Engine, rules: _Rules, closed: DayRange, keeper: Bookkeeper, kept: Kept) -> list[PostingRow]:
+    """What of the closed days is booked otherwise by what is known now."""
+    return find_corrections(
+        closing.transactions_of(engine, rules.book, closed, rules.policy, rules.contracts),
+        closing.postings_of(engine, closed),
+        closing.corrections_of(engine, closed),
+        keeper=keeper,
+        writer=rules.writer,
+        day=rules.day,
+        kept=kept,
+    )
+
+
+@dataclass(frozen=True)
+class Booked:
+    """What the books of a day came to: what they went on from, proof of the writes by table, what was seen of them."""
+
+    basis: Basis
+    receipts: Mapping[str, writes.WriteReceipt]
+    seen: Seen
+
+
+def book_open_days(warehouse: WarehouseResource, day: date, tell: Callable[[str], None] = lambda _: None) -> Booked:
+    """Postings, trial balance and closing of the day and of days before it that were never booked, all or nothing.
+
+    Made and written in chunks: a history of any length takes the memory of its accounts and one chunk. `tell` hears how
+    far it is.
     """
-    return max(0, (_cursor_before(warehouse, wallet, day) or 0) - OVERLAP_BLOCKS)
+    engine = warehouse.engine
+    closing.adopt_postings(engine, day)
+    rules, basis = _Rules.of(warehouse, day), closing.basis_of(warehouse, day)
+    before = make_frame(TRIAL_BALANCE, [])
+    if basis.closed is not None:
+        before = reads.trial_balance(engine, basis.closed.end)
+    seen, written = Seen(day, frozenset(rules.growing())), TrialBalance.of(before)
+    stood, n_postings = closing.balances_before_a_rerun(engine, day), 0
+    if basis.doubt is not None:
+        tell(f"going through all transactions again: {basis.doubt}")
+    with without_collector(), writes.replacing(engine, BOOKS, basis.open) as slices:
+        for chunk in _book(engine, rules, basis, before, written=written, seen=seen):
+            is_own = bool((chunk.postings["date"] == day).any())
+            slices.add(schema.ledger_postings, chunk.postings, is_counted=is_own)
+            slices.add(schema.trial_balance, chunk.trial_balance, is_counted=is_own)
+            n_postings += len(chunk.postings)
+            tell(f"{n_postings} postings")
+        if why_ledger_is_unknown(engine, day) is None:
+            slices.add(schema.ledger_closings, closing.closing_of(warehouse, day))
+        if basis.closed is not None:
+            slices.correct(schema.ledger_postings, closing.settled(engine, basis.closed))
+        if stood is not None:
+            later = closing.later_balances(engine, day, stood, written)
+            slices.correct(schema.trial_balance, later)
+            slices.correct(schema.ledger_closings, closing.overtaken(engine, day) if len(later) else later)
+    return Booked(basis, {table.name: slices.receipt(table) for table in BOOKS}, seen)
 
 
-def _cursors(warehouse: WarehouseResource, transactions: pd.DataFrame, day: date) -> pd.DataFrame:
-    """The day's cursor of each wallet: the highest block with a transaction of its own by the end of the day."""
-    rows = []
-    for wallet in warehouse.policy(day).wallets:
-        own = transactions[
-            (transactions["from_address"] == wallet.address) | (transactions["to_address"] == wallet.address)
-        ]
-        blocks = own.loc[own["date"] <= day, "block_number"]
-        rows.append(
-            {
-                "chain_id": wallet.chain_id,
-                "wallet": wallet.address,
-                "kind": "all",
-                "last_block": max([_cursor_before(warehouse, wallet, day) or 0, *blocks.astype(int)]),
-                "read_through": day,
-            }
-        )
-    return pd.DataFrame(rows, columns=[column.name for column in schema.account_cursors.columns])
-
-
-@daily_asset(
-    schema.account_transactions,
-    group="ledger",
-    phase=1,
-    spec="defi.md#ingestion",
-    backfill=DAY_BY_DAY,
-    deps=["policy_snapshot"],
-    kinds=("python", "sql"),
-    retry=RETRY_INGESTION,
-    pool="etherscan",
-)
-def account_transactions(
-    context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource
-) -> dg.MaterializeResult:
-    """Everything that moved value in or out of our wallets up to the end of the day, and the gas they paid.
-
-    The day's rows are replaced by what the chain says now; older rows are only added where they are not known yet.
-    """
-    day, engine = single_day(context), warehouse.engine
-    only, wallets = DayRange.of(day), warehouse.policy(day).wallets
-    columns = [column.name for column in schema.account_transactions.columns]
-    if not wallets or not market.has_key("etherscan"):
-        variable, adds = KEY_VARIABLES["etherscan"]
-        receipt = writes.insert_missing(engine, schema.account_transactions, pd.DataFrame(columns=columns))
-        reason = f"no {variable}: without it no {adds}" if wallets else "no wallet is configured in accounts.yaml"
-        instead = "what we hold is not known, so there is no net asset value and no plan; everything else still comes"
-        return report(receipt, degraded=f"{reason}; {instead}", degraded_by=LEDGER_NOT_READ)
-
-    async def question(gateway: Gateway) -> list[pd.DataFrame]:
-        client = Etherscan(gateway)
-        answers = [
-            await client.transactions(wallet.chain_id, wallet.address, _first_block(warehouse, wallet, day))
-            for wallet in wallets
-        ]
-        return [answer.rows for answer in answers]
-
-    frame = merge_views(market.ask(engine, day, question))[columns]
-    writes.insert_missing(engine, schema.account_transactions, frame[frame["date"] < day].reset_index(drop=True))
-    own = frame[frame["date"] == day].reset_index(drop=True)
-    receipt = writes.replace_slice(engine, schema.account_transactions, own, only)
-    writes.upsert(engine, schema.account_cursors, _cursors(warehouse, frame, day))
-    return report(receipt, own, transactions=int(own["tx_hash"].nunique()))
-
-
-@daily_asset(
-    schema.chain_balances,
-    group="ledger",
-    phase=1,
-    spec="ledger.md",
-    backfill=DAY_BY_DAY,
-    deps=["policy_snapshot"],
-    kinds=("python", "sql"),
-    retry=RETRY_INGESTION,
-    pool="ethplorer",
-)
-def chain_balances(
-    context: dg.AssetExecutionContext, warehouse: WarehouseResource, market: MarketResource
-) -> dg.MaterializeResult:
-    """Balances of our wallets as the chain tells them at the end of the day, to reconcile the ledger against."""
-    day, engine = single_day(context), warehouse.engine
-    wallets = warehouse.policy(day).wallets
-
-    async def question(gateway: Gateway) -> list[pd.DataFrame]:
-        client, frames = Ethplorer(gateway), []
-        for wallet in wallets:
-            answer = await client.address_info(wallet.address, window_of(day))
-            frames.append(
-                answer.rows.assign(
-                    date=day,
-                    chain_id=wallet.chain_id,
-                    wallet=wallet.address,
-                    source="ethplorer",
-                    observed_at=answer.fetched_at,
-                )
-            )
-        return frames
-
-    columns = [column.name for column in schema.chain_balances.columns]
-    frames = market.ask(engine, day, question) if wallets else []
-    frame = pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
-    return report(writes.replace_slice(engine, schema.chain_balances, frame, DayRange.of(day)), frame)
-
-
-def postings_through(warehouse: WarehouseResource, day: date) -> pd.DataFrame:
-    """All stored postings up to and including the day."""
-    return reads.read_days(warehouse.engine, schema.ledger_postings, DayRange(BEGINNING, day))
-
-
-@daily_asset(
-    schema.ledger_postings,
+@daily_tables(
+    "ledger_postings",
+    {
+        schema.ledger_postings: (
+            "Double entry over every transfer, in integers; the legs of a transaction sum to zero per token.\n\nDays "
+            "before the first run are booked too; their legs have no value in dollars. What was booked on an earlier "
+            "day and is known to be otherwise now (a pool, wallet or token listed later, a transfer told too late) is "
+            "corrected by postings of this day that name the transaction."
+        ),
+        schema.trial_balance: (
+            "Balance of every account after each day on which it moved. Tomorrow's booking goes on from it; nothing "
+            "reads all postings."
+        ),
+        schema.ledger_closings: (
+            "By what the day was booked: how many rows the chain had told, and a fingerprint of wallets, pools and "
+            "approved tokens. When they are no longer the same, the whole history is gone through again."
+        ),
+    },
     group="ledger",
     phase=1,
     spec="ledger.md",
@@ -191,30 +243,26 @@ def postings_through(warehouse: WarehouseResource, day: date) -> pd.DataFrame:
         "gas_fees_daily",
         "policy_snapshot",
     ],
+    own_past={schema.trial_balance: YESTERDAY, schema.ledger_closings: YESTERDAY},
 )
-def ledger_postings(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
-    """Double entry over every transfer, in integers; the legs of a transaction sum to zero per token.
-
-    Days before the first run are booked too; their legs have no value in dollars where no close is known.
-    """
-    day, engine = single_day(context), warehouse.engine
-    only, history = DayRange.of(day), DayRange(BEGINNING, day)
-    policy, contracts = warehouse.policy(day), warehouse.contracts(day)
-    transactions = reads.read_days(engine, schema.account_transactions, history)
-    prices = prices_of(warehouse, only)
-    booked = build_postings(transactions, policy=policy, contracts=contracts, prices=prices, days=history, valued=only)
-    observed = reads.read_days(engine, schema.chain_balances, history)
-    accruals = build_accruals(booked, observed, prices=prices, days=only)
-    own = (
-        pd.concat([booked[booked["date"] == day], accruals], ignore_index=True)
-        if len(accruals)
-        else booked[booked["date"] == day]
+def book_tables(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource
+) -> tuple[dg.MaterializeResult, dg.MaterializeResult, dg.MaterializeResult]:
+    """Postings, trial balance and closing of the day and of days before it that were never booked, all or nothing."""
+    booked = book_open_days(warehouse, single_day(context), lambda words: tell_progress("ledger_postings", words))
+    postings, balances, closings = (booked.receipts[table.name] for table in BOOKS)
+    return (
+        report(
+            postings,
+            booked.seen.shown,
+            asset=schema.ledger_postings.name,
+            classified=dict(sorted(booked.seen.kinds.items())),
+            booked_from=booked.basis.open.start.isoformat(),
+            gone_through_again=booked.basis.doubt,
+        ),
+        report(balances, asset=schema.trial_balance.name),
+        report(closings, asset=schema.ledger_closings.name),
     )
-    writes.insert_missing(engine, schema.ledger_postings, booked[booked["date"] < day].reset_index(drop=True))
-    own = own.reset_index(drop=True)
-    receipt = writes.replace_slice(engine, schema.ledger_postings, own, only)
-    kinds = own.drop_duplicates("tx_hash")["classification"].value_counts()
-    return report(receipt, own, classified={str(name): int(n) for name, n in kinds.items()})
 
 
 @daily_asset(
@@ -223,13 +271,13 @@ def ledger_postings(context: dg.AssetExecutionContext, warehouse: WarehouseResou
     phase=1,
     spec="ledger.md",
     backfill=DAY_BY_DAY,
-    deps=["ledger_postings", "daily_bars", "gas_fees_daily", "pool_contracts", "policy_snapshot"],
+    deps=["trial_balance", "daily_bars", "gas_fees_daily", "pool_contracts", "policy_snapshot"],
 )
 def daily_balances(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
     """What each wallet holds at the end of the day, token by token; untrusted tokens by quantity, worth nothing."""
     day, only = single_day(context), DayRange.of(single_day(context))
     frame = build_balances(
-        postings_through(warehouse, day),
+        reads.trial_balance(warehouse.engine, day, ASSETS_PREFIX),
         policy=warehouse.policy(day),
         contracts=warehouse.contracts(day),
         prices=prices_of(warehouse, only),
@@ -238,140 +286,31 @@ def daily_balances(context: dg.AssetExecutionContext, warehouse: WarehouseResour
     return report(writes.replace_slice(warehouse.engine, schema.daily_balances, frame, only), frame)
 
 
-def _apys_known(warehouse: WarehouseResource, pool_ids: list[str], day: date) -> pd.DataFrame:
-    """APY of each pool and day up to `day`, as known at the cutoff of that very day.
-
-    A pool that we entered under an id that is gone goes on under that id with what is told of today's.
-    """
-    aliases = warehouse.aliases(day)
-    todays = {aliases.get(pool_id, pool_id) for pool_id in pool_ids}
-    revisions = reads.pool_history_revisions(warehouse.engine, DayRange(BEGINNING, day), todays, aliases)
-    if (revisions["revision"] > 0).any():
-        days: list[date] = sorted(set(revisions["date"]))
-        views = [known_view(revisions[revisions["date"] == known], cutoff(known)) for known in days]
-        revisions = pd.concat(views, ignore_index=True)
-    return under_own_ids(revisions[["pool_id", "date", "apy"]], pool_ids, aliases)
-
-
-def under_own_ids(rows: pd.DataFrame, pool_ids: list[str], aliases: Mapping[str, str]) -> pd.DataFrame:
-    """Rows of today's pool ids under the ids that are asked for; of two ids of one pool each gets its own copy."""
-    todays = [aliases.get(pool_id, pool_id) for pool_id in pool_ids]
-    asked = pd.DataFrame({"asked_id": pool_ids, "pool_id": todays}, dtype=object)  # also without any pool
-    return rows.merge(asked, on="pool_id").drop(columns="pool_id").rename(columns={"asked_id": "pool_id"})[list(rows)]
-
-
 @daily_asset(
-    schema.pool_positions,
+    schema.unexplained_transactions,
     group="ledger",
-    phase=2,
+    phase=1,
     spec="ledger.md",
     backfill=DAY_BY_DAY,
-    deps=["ledger_postings", "pool_histories", "daily_bars", "gas_fees_daily", "pool_contracts", "policy_snapshot"],
+    deps=["ledger_postings", "pool_contracts", "policy_snapshot"],
 )
-def pool_positions(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
-    """What we hold in each pool at the end of the day: shares times a rate grown by the pool's observed APY."""
+def unexplained_transactions(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
+    """What the ledger cannot explain, every day until it is resolved, with a hint what would explain it.
+
+    Money in pools that nobody listed, tokens that nobody approved, loans, and what has no known shape: none of it
+    counts as a cost, as income or as capital.
+    """
     day, only = single_day(context), DayRange.of(single_day(context))
-    postings = postings_through(warehouse, day)
-    pool_ids = sorted({pool for pool in postings["pool_id"] if isinstance(pool, str)})
-    frame = build_positions(
-        postings,
+    frame = list_unexplained(
+        day,
+        postings=reads.read_days(
+            warehouse.engine,
+            schema.ledger_postings,
+            DayRange(BEGINNING, day),
+            where={"account": UNEXPLAINED_ACCOUNT},
+        ),
         policy=warehouse.policy(day),
         contracts=warehouse.contracts(day),
-        apys=_apys_known(warehouse, pool_ids, day),
-        prices=prices_of(warehouse, only),
-        day=day,
     )
-    return report(writes.replace_slice(warehouse.engine, schema.pool_positions, frame, only), frame)
-
-
-@daily_asset(
-    schema.nav_daily,
-    group="ledger",
-    phase=2,
-    spec="ledger.md",
-    backfill=DAY_BY_DAY,
-    deps=[
-        dg.AssetDep("daily_balances", partition_mapping=rolling(1)),
-        dg.AssetDep("pool_positions", partition_mapping=rolling(1)),
-        "ledger_postings",
-        "daily_bars",
-        "gas_fees_daily",
-        "pool_contracts",
-        "policy_snapshot",
-        dg.AssetDep("nav_daily", partition_mapping=YESTERDAY),
-    ],
-)
-def nav_daily(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
-    """Net asset value and what moved it: flows, income, expenses, prices; the parts add up exactly.
-
-    A day of which nobody was asked what our wallets did has none.
-    """
-    day, engine = single_day(context), warehouse.engine
-    only, before = DayRange.of(day), DayRange.of(day_before(day))
-    if why_ledger_is_unknown(engine, day) is not None:
-        empty = pd.DataFrame(columns=[column.name for column in schema.nav_daily.columns])
-        return report(writes.replace_slice(engine, schema.nav_daily, empty, only))
-    frame = build_nav(
-        day,
-        balances=reads.read_days(engine, schema.daily_balances, only),
-        positions=reads.read_days(engine, schema.pool_positions, only),
-        previous_balances=reads.read_days(engine, schema.daily_balances, before),
-        previous_positions=reads.read_days(engine, schema.pool_positions, before),
-        postings=reads.read_days(engine, schema.ledger_postings, only),
-        previous_nav=reads.read_days(engine, schema.nav_daily, DayRange(FIRST_DAY, before.end))
-        if before.end >= FIRST_DAY
-        else reads.read_days(engine, schema.nav_daily, before),
-        policy=warehouse.policy(day),
-        contracts=warehouse.contracts(day),
-        prices=prices_of(warehouse, only),
-    )
-    row = frame.iloc[0]
-    return report(
-        writes.replace_slice(engine, schema.nav_daily, frame, only),
-        frame,
-        nav_usd=float(row["nav_usd"]),
-        idle_share=row["idle_share"],
-    )
-
-
-@daily_asset(
-    schema.yield_attribution,
-    group="ledger",
-    phase=2,
-    spec="ledger.md",
-    backfill=DAY_BY_DAY,
-    deps=[
-        dg.AssetDep("pool_positions", partition_mapping=rolling(1)),
-        "ledger_postings",
-        "nav_daily",
-        dg.AssetDep("pool_histories", partition_mapping=rolling(1)),
-        "daily_bars",
-        "gas_fees_daily",
-        "policy_snapshot",
-    ],
-)
-def yield_attribution(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
-    """What each held pool promised, what was expected when we decided, and what it really earned on the day."""
-    day, engine = single_day(context), warehouse.engine
-    only, before = DayRange.of(day), DayRange.of(day_before(day))
-    positions = reads.read_days(engine, schema.pool_positions, only)
-    previous = reads.read_days(engine, schema.pool_positions, before)
-    pool_ids = sorted(set(positions["pool_id"]) | set(previous["pool_id"]))
-    aliases = warehouse.aliases(day)
-    todays = {aliases.get(pool_id, pool_id) for pool_id in pool_ids}
-    told = reads.pool_histories(engine, before, cutoff(before.end), todays, aliases)[["pool_id", "apy"]]
-    advertised = under_own_ids(told, pool_ids, aliases)
-    horizon = warehouse.policy(day).parameters.horizon_days
-    expected = reads.read_days(engine, schema.pool_forecasts, before, where={"target": "apy", "horizon_days": horizon})
-    expected = under_todays_ids(expected, aliases, ["as_of"])
-    expected = under_own_ids(expected[["pool_id", "mean"]], pool_ids, aliases)
-    frame = attribute_yield(
-        day,
-        positions=positions,
-        previous_positions=previous,
-        postings=reads.read_days(engine, schema.ledger_postings, only),
-        prices=prices_of(warehouse, only),
-        advertised=dict(zip(advertised["pool_id"], advertised["apy"], strict=True)),
-        forecasts=dict(zip(expected["pool_id"], expected["mean"], strict=True)),
-    )
-    return report(writes.replace_slice(engine, schema.yield_attribution, frame, only), frame)
+    receipt = writes.replace_slice(warehouse.engine, schema.unexplained_transactions, frame, only)
+    return report(receipt, frame, unexplained=int(frame["tx_hash"].nunique()))

@@ -39,6 +39,7 @@ from defiyield_assets.store import schema, writes
         "icebox_events",
         "nav_daily",
         "yield_attribution",
+        "unexplained_transactions",
         "forecast_scores",
         "forecast_scoreboard",
     ],

@@ -3,6 +3,8 @@
 Lives here: reading what domain/forecasting/crosschecks.py judges. Not here: the rules.
 """
 
+from collections.abc import Callable
+
 import dagster as dg
 import pandas as pd
 
@@ -67,20 +69,30 @@ def every_tracked_pool_has_a_forecast_or_a_reason(
     )
 
 
+def _doubts(
+    context: dg.AssetCheckExecutionContext,
+    warehouse: WarehouseResource,
+    judge: Callable[[pd.DataFrame], tuple[pd.DataFrame, int]],
+    what: str,
+) -> dg.AssetCheckResult:
+    """What a rule doubts on the day's scoreboard, as a warning; `what` is wrong with the rows that it returns."""
+    board = reads.read_days(warehouse.engine, schema.forecast_scoreboard, DayRange.of(day_range(context).end))
+    doubtful, n_judged = judge(board)
+    return dg.AssetCheckResult(
+        passed=doubtful.empty,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{len(doubtful)} of {n_judged} targets and horizons {what}",
+        metadata={"judged": n_judged, "least_scores": LEAST_SCORES, "listed": preview(doubtful, SHOWN)},
+    )
+
+
 @dg.asset_check(asset="forecast_scoreboard", partitions_def=DAILY)
 def bands_cover_what_they_say(
     context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource
 ) -> dg.AssetCheckResult:
     """The 80 % bands of champions held 70 to 90 % of what happened in the last 90 days, per target and horizon."""
-    board = reads.read_days(warehouse.engine, schema.forecast_scoreboard, DayRange.of(day_range(context).end))
-    doubtful, n_judged = doubtful_coverage(board)
     low, high = COVERAGE_LIMITS
-    return dg.AssetCheckResult(
-        passed=doubtful.empty,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=f"{len(doubtful)} of {n_judged} targets and horizons lie outside {low:.0%} to {high:.0%}",
-        metadata={"judged": n_judged, "least_scores": LEAST_SCORES, "listed": preview(doubtful, SHOWN)},
-    )
+    return _doubts(context, warehouse, doubtful_coverage, f"lie outside {low:.0%} to {high:.0%}")
 
 
 @dg.asset_check(asset="forecast_scoreboard", partitions_def=DAILY)
@@ -88,11 +100,4 @@ def champions_beat_last_value(
     context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource
 ) -> dg.AssetCheckResult:
     """Champions were not worse than the last value in the last 90 days, per target and horizon."""
-    board = reads.read_days(warehouse.engine, schema.forecast_scoreboard, DayRange.of(day_range(context).end))
-    losing, n_judged = losing_champions(board)
-    return dg.AssetCheckResult(
-        passed=losing.empty,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=f"{len(losing)} of {n_judged} targets and horizons are worse than the last value",
-        metadata={"judged": n_judged, "least_scores": LEAST_SCORES, "listed": preview(losing, SHOWN)},
-    )
+    return _doubts(context, warehouse, losing_champions, "are worse than the last value")

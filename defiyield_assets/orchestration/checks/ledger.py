@@ -12,7 +12,14 @@ from defiyield_assets.domain.ledger.checks import Violation
 from defiyield_assets.orchestration.failures import why_ledger_is_unknown
 from defiyield_assets.orchestration.partitions import DAILY
 from defiyield_assets.orchestration.resources import WarehouseResource
-from defiyield_assets.orchestration.verification import balance_violations, nav_violations, posting_violations
+from defiyield_assets.orchestration.verification import (
+    attribution_violations,
+    balance_violations,
+    nav_violations,
+    position_violations,
+    posting_violations,
+    rate_jumps,
+)
 
 SHOWN = 20
 
@@ -51,9 +58,43 @@ def balances_equal_the_chain(
     return _verdict(*balance_violations(warehouse, _day(context)))
 
 
+@dg.asset_check(asset="pool_positions", additional_deps=["chain_balances"], blocking=True, partitions_def=DAILY)
+def positions_equal_the_chain(
+    context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource
+) -> dg.AssetCheckResult:
+    """Every share of a listed pool that a wallet holds on the chain is in a position, to the unit, and the reverse.
+
+    Shares that are unexplained as a whole are doubts only. Where nobody was asked what the wallets did: a warning.
+    """
+    unknown = why_ledger_is_unknown(warehouse.engine, _day(context))
+    if unknown is not None:
+        return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN, description=unknown)
+    return _verdict(*position_violations(warehouse, _day(context)))
+
+
+@dg.asset_check(asset="pool_positions", partitions_def=DAILY)
+def rates_agree_with_the_chain(
+    context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource
+) -> dg.AssetCheckResult:
+    """No rate of a share, as the chain or a mint showed it, is more than 1 % off yesterday's grown by a day."""
+    jumps = rate_jumps(warehouse, _day(context))
+    return dg.AssetCheckResult(
+        passed=not jumps,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(map(str, jumps[:3])) or None,
+        metadata={"jumps": len(jumps), "listed": [str(item) for item in jumps][:SHOWN]},
+    )
+
+
 @dg.asset_check(asset="nav_daily", blocking=True, partitions_def=DAILY)
 def nav_change_is_explained(
     context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource
 ) -> dg.AssetCheckResult:
     """NAV change = flows + income - expenses + price change + unexplained, exactly."""
     return _verdict(nav_violations(warehouse, _day(context)))
+
+
+@dg.asset_check(asset="yield_attribution", additional_deps=["nav_daily"], blocking=True, partitions_def=DAILY)
+def attribution_adds_up(context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource) -> dg.AssetCheckResult:
+    """Each pool's dollars and the parts of its gap add up exactly, and all pools' dollars are those of the NAV."""
+    return _verdict(attribution_violations(warehouse, _day(context)))

@@ -1,6 +1,6 @@
 """Instances for the allocation tests: the day's tables, built by hand or from a seed.
 
-Lives here: frames in the shape of store/schema.py. Not here: anything that decides or checks.
+Lives here: frames in the shape of store/schema. Not here: anything that decides or checks.
 """
 
 import json

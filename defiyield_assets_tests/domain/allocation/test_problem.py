@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from defiyield_assets.domain.allocation.chains import chain_name
 from defiyield_assets.domain.allocation.problem import effective_parameters
+from defiyield_assets.domain.chains import chain_name
 from defiyield_assets.domain.policy import Parameters
 from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
 from defiyield_assets_tests.domain.allocation.instances import DAY, WALLET, Coin, Market, Pool, address, units

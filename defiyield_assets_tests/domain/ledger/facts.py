@@ -43,6 +43,7 @@ COLUMNS = [
     "gas_used",
     "gas_price_wei",
     "function_name",
+    "is_pending",
     "source",
 ]
 
@@ -67,8 +68,8 @@ def make_contracts() -> pd.DataFrame:
     """`pool_contracts`: vault, other (single token) and pair (two tokens)."""
     rows = [("vault", VAULT_SHARE, VAULT), ("other", OTHER_SHARE, OTHER), ("pair", PAIR_SHARE, PAIR)]
     return pd.DataFrame(
-        [(pool_id, share, 1, contract, 18, "test") for pool_id, share, contract in rows],
-        columns=["pool_id", "share_token", "chain_id", "contract", "share_decimals", "source"],
+        [(pool_id, share, 1, contract, 18, False, "test") for pool_id, share, contract in rows],
+        columns=["pool_id", "share_token", "chain_id", "contract", "share_decimals", "is_rebasing", "source"],
     )
 
 
@@ -122,6 +123,7 @@ class Chain:
             "gas_used": None,
             "gas_price_wei": None,
             "function_name": None,
+            "is_pending": False,
             "source": "test",
         }
         decimals = {USDC: 6, NATIVE: 18, FAKE_USDC: 6}

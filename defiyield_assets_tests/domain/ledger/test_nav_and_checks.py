@@ -1,7 +1,6 @@
-"""NAV explains itself exactly, attribution adds up, and every check fails when its rule is broken on purpose."""
+"""NAV explains itself exactly, and every check fails when its rule is broken on purpose."""
 
 import math
-from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -10,8 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from defiyield_assets.domain.ledger.accounts import NATIVE
-from defiyield_assets.domain.ledger.attribution import annualise, yield_attribution
+from defiyield_assets.domain.ledger.accounts import (
+    EXTERNAL_PREFIX,
+    NATIVE,
+    OPENING_ACCOUNT,
+    UNEXPLAINED_ACCOUNT,
+    AddressBook,
+)
 from defiyield_assets.domain.ledger.balances import daily_balances
 from defiyield_assets.domain.ledger.checks import (
     find_differences_with_chain,
@@ -23,9 +27,18 @@ from defiyield_assets.domain.ledger.nav import nav_daily
 from defiyield_assets.domain.ledger.positions import pool_positions
 from defiyield_assets.domain.ledger.postings import build_postings
 from defiyield_assets.domain.ledger.rates import accrue
-from defiyield_assets.domain.ledger.tables import NAV_DAILY, make_frame
-from defiyield_assets.domain.ledger.valuation import Prices, eth_prices, exact_sum, exact_value, tidy
+from defiyield_assets.domain.ledger.unexplained_shares import worth_of_unexplained_shares
+from defiyield_assets.domain.ledger.valuation import eth_prices, exact_sum, exact_value, tidy
 from defiyield_assets.errors import SuspiciousDataError
+from defiyield_assets_tests.domain.ledger.books import (
+    CONTRACTS,
+    EMPTY_NAV,
+    POLICY,
+    Book,
+    flat_apys,
+    run,
+    trial_balance_of,
+)
 from defiyield_assets_tests.domain.ledger.facts import (
     BANK,
     COLD,
@@ -33,6 +46,8 @@ from defiyield_assets_tests.domain.ledger.facts import (
     DAI,
     FAKE_USDC,
     GAS_WEI,
+    OTHER,
+    OTHER_SHARE,
     ROUTER,
     START,
     STRANGER,
@@ -44,52 +59,10 @@ from defiyield_assets_tests.domain.ledger.facts import (
     Chain,
     burn,
     golden_chain,
-    make_contracts,
-    make_policy,
     make_prices,
     mint,
     usd,
 )
-
-POLICY = make_policy()
-CONTRACTS = make_contracts()
-EMPTY_NAV = make_frame(NAV_DAILY, [])
-
-
-class Book:
-    """All tables of a chain, day by day."""
-
-    def __init__(self, chain: Chain, prices: Prices, apys: pd.DataFrame, days: int) -> None:
-        self.prices = prices
-        shared = {"policy": POLICY, "contracts": CONTRACTS, "prices": prices}
-        self.postings = build_postings(chain.frame(), **shared)
-        self.balances: dict[date, pd.DataFrame] = {}
-        self.positions: dict[date, pd.DataFrame] = {}
-        self.nav = EMPTY_NAV
-        for day in (START + timedelta(days=at) for at in range(days)):
-            before = day - timedelta(days=1)
-            self.balances[day] = daily_balances(self.postings, day=day, **shared)
-            self.positions[day] = pool_positions(self.postings, apys=apys, day=day, **shared)
-            row = nav_daily(
-                day,
-                balances=self.balances[day],
-                positions=self.positions[day],
-                previous_balances=self.balances.get(before, self.balances[day].head(0)),
-                previous_positions=self.positions.get(before, self.positions[day].head(0)),
-                postings=self.postings,
-                previous_nav=self.nav,
-                **shared,
-            )
-            assert find_nav_gap(row, self.nav) == []
-            self.nav = pd.concat([self.nav, row], ignore_index=True) if len(self.nav) else row
-
-
-def flat_apys(apy: float = 0.05) -> pd.DataFrame:
-    return pd.DataFrame([("vault", START, apy)], columns=["pool_id", "date", "apy"])
-
-
-def run(chain: Chain, days: int = 4, apys: pd.DataFrame | None = None, **closes: Sequence[float]) -> Book:
-    return Book(chain, make_prices(POLICY, **closes), flat_apys() if apys is None else apys, days)
 
 
 def test_first_day_is_a_flow_then_growth_is_income() -> None:
@@ -167,6 +140,88 @@ def test_year_and_month_begin_anew() -> None:
     assert (row["return_1d"], row["return_mtd"], row["return_ytd"]) == (0.0, 0.0, 0.0)
 
 
+def test_realised_yield_is_income_over_what_was_at_work_chained_like_returns() -> None:
+    chain = golden_chain()
+    chain.send((USDC, BANK, COLD, usd(1_000_000)), day=1)
+    chain.send((DAI, VAULT, WARM, 7 * 10**18), day=2)
+    nav = run(chain, days=40).nav.set_index("date")
+    second = nav.loc[START + timedelta(days=1)]
+    opening = nav.loc[START, "nav_usd"]
+    assert second["realised_yield_1d"] == float(second["income_usd"] / (opening + 1_000_000))
+    third = nav.loc[START + timedelta(days=2)]
+    assert third["realised_yield_1d"] == float(third["income_usd"] / second["nav_usd"])
+    assert third["income_usd"] > 7
+    daily = nav["realised_yield_1d"]
+    june = daily[[day.month == 6 for day in nav.index]]
+    assert nav.loc[date(2025, 6, 30), "realised_yield_mtd"] == pytest.approx((1 + june).prod() - 1, rel=1e-12)
+    assert nav.loc[date(2025, 7, 1), "realised_yield_mtd"] == nav.loc[date(2025, 7, 1), "realised_yield_1d"]
+    assert nav.loc[date(2025, 7, 11), "realised_yield_ytd"] == pytest.approx((1 + daily).prod() - 1, rel=1e-12)
+
+
+def test_a_month_so_far_counts_days_that_were_stored_before_it_was() -> None:
+    book = run(golden_chain(), days=4)
+    upgraded = book.nav.head(3).assign(realised_yield_mtd=math.nan, realised_yield_ytd=math.nan, return_mtd=math.nan)
+    day = START + timedelta(days=3)
+    before = day - timedelta(days=1)
+    row = nav_daily(
+        day,
+        balances=book.balances[day],
+        positions=book.positions[day],
+        previous_balances=book.balances[before],
+        previous_positions=book.positions[before],
+        postings=book.postings,
+        previous_nav=upgraded,
+        policy=POLICY,
+        contracts=CONTRACTS,
+        prices=book.prices,
+    )
+    pd.testing.assert_frame_equal(row, book.nav.tail(1).reset_index(drop=True))
+
+
+def test_a_day_on_which_all_capital_left_measures_nothing_and_the_month_goes_on() -> None:
+    chain = Chain()
+    chain.send((USDC, BANK, WARM, usd(0.8)))
+    chain.send((USDC, WARM, BANK, usd(0.8)), sender=WARM, gas=0, day=2)
+    nav = run(chain, days=4, USDC=[1.0, 0.5]).nav
+    assert nav["nav_usd"].tolist() == [Decimal("0.8"), Decimal("0.4"), 0, 0]
+    assert nav["return_1d"].tolist()[1] == nav["return_mtd"].tolist()[2] == nav["return_ytd"].tolist()[3] == -0.5
+    assert nav["return_1d"].isna().tolist() == nav["realised_yield_1d"].isna().tolist() == [True, False, True, True]
+    assert nav["realised_yield_mtd"].tolist()[1:] == [0.0, 0.0, 0.0]
+
+
+def test_an_opening_is_capital_and_a_correction_moves_value_to_where_it_belongs() -> None:
+    chain = golden_chain()
+    chain.send((USDC, VAULT, WARM, usd(3)), day=1)
+    book = run(chain, days=2)
+    day = START + timedelta(days=1)
+
+    def nav_of(postings: pd.DataFrame) -> pd.Series:
+        return nav_daily(
+            day,
+            balances=book.balances[day],
+            positions=book.positions[day],
+            previous_balances=book.balances[START],
+            previous_positions=book.positions[START],
+            postings=postings,
+            previous_nav=book.nav.head(1),
+            policy=POLICY,
+            contracts=CONTRACTS,
+            prices=book.prices,
+        ).iloc[0]
+
+    assert nav_of(book.postings)["unexplained_usd"] == 3
+    opened = nav_of(book.postings.replace({"account": {UNEXPLAINED_ACCOUNT: OPENING_ACCOUNT}}))
+    assert (opened["flows_usd"], opened["unexplained_usd"]) == (3, 0)
+    unexplained = book.postings[book.postings["account"] == UNEXPLAINED_ACCOUNT]
+    back = unexplained.assign(kind="correction", corrects="0x1")
+    back["amount"] = [-amount for amount in unexplained["amount"]]
+    back["valued_usd"] = [-value for value in unexplained["valued_usd"]]
+    there = unexplained.assign(kind="correction", corrects="0x1", account=EXTERNAL_PREFIX + VAULT)
+    corrected = nav_of(pd.concat([book.postings, back, there], ignore_index=True))
+    assert (corrected["flows_usd"], corrected["unexplained_usd"]) == (3, 0)
+    assert find_nav_gap(corrected.to_frame().T, book.nav.head(1)) == []
+
+
 def test_nothing_held_is_all_idle() -> None:
     row = run(Chain(), days=1).nav.iloc[0]
     assert (row["nav_usd"], row["idle_share"]) == (0, 1.0)
@@ -182,7 +237,7 @@ def test_an_approved_share_token_is_never_valued_beside_its_underlying() -> None
     postings = build_postings(chain.frame(), **shared)
     days = [START, START + timedelta(days=1)]
     assert set(postings.loc[postings["token_address"] == SUSD, "valued_usd"]) == {Decimal(0)}
-    balances = [daily_balances(postings, day=day, **shared) for day in days]
+    balances = [daily_balances(trial_balance_of(postings, day), day=day, **shared) for day in days]
     positions = [pool_positions(postings, apys=flat_apys(0.0), day=day, **shared) for day in days]
     shares = balances[1].set_index("token_address").loc[SUSD]
     assert (shares["balance"], shares["value_usd"], shares["is_trusted"]) == (38 * 10**18, 0, False)
@@ -253,66 +308,81 @@ def test_nav_identity_is_exact_for_anything(days: list[list[tuple[str, int]]], c
     assert len(book.nav) == len(days) + 2
 
 
-# --- attribution ---
-def attribute(book: Book, at: int, **inputs: dict[str, float]) -> pd.DataFrame:
-    day = START + timedelta(days=at)
-    return yield_attribution(
-        day,
-        positions=book.positions[day],
-        previous_positions=book.positions[day - timedelta(days=1)],
-        postings=book.postings,
-        prices=book.prices,
-        **{"advertised": {}, "forecasts": {}, **inputs},
-    ).set_index("pool_id")
+# --- shares that nobody explains ---
+def pool_part(book: Book, day: int) -> tuple[Decimal, Decimal, Decimal, Decimal]:
+    """Unexplained and income of the NAV; flows and income of the attribution of all pools."""
+    row, rows = book.nav.iloc[day], book.attribution(START + timedelta(days=day))
+    return row["unexplained_usd"], row["income_usd"], exact_sum(rows["flows_usd"]), exact_sum(rows["income_usd"])
 
 
-def test_realised_is_the_apy_when_nothing_else_happened() -> None:
-    rows = attribute(run(golden_chain()), 2, advertised={"vault": 0.05}, forecasts={"vault": 0.06})
-    vault = rows.loc["vault"]
-    assert vault["realised_apy"] == pytest.approx(0.05, abs=1e-5)
-    assert (vault["advertised_apy"], vault["forecast_apy"]) == (0.05, 0.06)
-    assert vault["gap_rate"] == vault["realised_apy"] - 0.06
-    assert (vault["gap_dilution"], vault["gap_price"], vault["gap_cost"]) == (0.0, 0.0, 0.0)
-    assert vault["opening_usd"] == Decimal(accrue(accrue(usd(4_000), 0.05), 0.05)) / 10**6
-    other = rows.loc["other"]
-    assert other["realised_apy"] == 0.0
-    assert math.isnan(other["forecast_apy"])
-    assert math.isnan(other["gap_rate"])
-
-
-def test_gap_splits_into_rate_dilution_price_and_cost_that_add_up() -> None:
+def test_the_worth_of_shares_that_nobody_explains_is_no_income() -> None:
     chain = golden_chain()
-    chain.send(
-        (USDC, WARM, VAULT, usd(1_000)), mint(VAULT_SHARE, WARM, 10**20), sender=WARM, day=1, gas=21_000 * 10**11
-    )
-    book = run(chain, USDC=[1.0, 0.9999])
-    vault = attribute(book, 1, forecasts={"vault": 0.06}, diluted={"vault": 0.055}).loc["vault"]
-    parts = [vault[f"gap_{name}"] for name in ("rate", "dilution", "price", "cost")]
-    assert math.isclose(math.fsum(parts), vault["realised_apy"] - 0.06, rel_tol=1e-12)
-    assert vault["gap_dilution"] == pytest.approx(-0.005)
-    assert vault["gap_rate"] == pytest.approx(0.05 - 0.055, abs=1e-5)
-    worked = (Decimal(accrue(usd(4_000), 0.05)) / 10**6 + 1_000) * Decimal("0.9999")
-    price = -Decimal(accrue(usd(4_000), 0.05)) / 10**6 * Decimal("0.0001")
-    cost = Decimal(21_000 * 10**11) / 10**18 * 2000
-    daily = (vault["income_usd"] + price - cost) / worked
-    assert vault["realised_apy"] == pytest.approx(annualise(float(daily)), rel=1e-12)
-    assert vault["gap_price"] < 0
-    assert vault["gap_cost"] < 0
+    chain.send((VAULT_SHARE, STRANGER, WARM, 1_900 * 10**18), day=1)
+    assert pool_part(run(chain, days=2, apys=flat_apys(0.0)), 1) == (2_000, 0, 2_000, 0)
 
 
-def test_a_pool_that_was_left_has_no_realised_apy() -> None:
+def test_shares_whose_worth_becomes_known_later_are_unexplained_on_that_day() -> None:
+    chain = golden_chain()
+    chain.send((OTHER_SHARE, STRANGER, COLD, 50 * 10**18), day=1)
+    chain.send((USDC, COLD, OTHER, usd(11)), mint(OTHER_SHARE, COLD, 10 * 10**18), sender=COLD, day=3)
+    book = run(chain, days=4, apys=flat_apys(0.0))
+    assert [pool_part(book, day)[0] for day in range(4)] == [0, 0, 0, 55]
+    assert pool_part(book, 3) == (55, 0, 66, 0)
+
+
+def test_shares_that_come_when_all_others_have_gone_are_worth_nothing_yet() -> None:
     chain = golden_chain()
     chain.send((USDC, VAULT, WARM, usd(4_000)), burn(VAULT_SHARE, WARM, 3_800 * 10**18), sender=WARM, day=1)
-    vault = attribute(run(chain, apys=flat_apys(0.0)), 1, forecasts={"vault": 0.06}).loc["vault"]
-    assert math.isnan(vault["realised_apy"])
-    assert (vault["opening_usd"], vault["income_usd"]) == (4_000, 0)
+    chain.send((VAULT_SHARE, STRANGER, WARM, 950 * 10**18), day=1)
+    assert pool_part(run(chain, days=2, apys=flat_apys(0.0)), 1) == (0, 0, -4_000, 0)
 
 
-def test_annualise_by_compounding_within_what_a_float_can_say() -> None:
-    assert annualise(0.0) == 0.0
-    assert annualise(0.001) == pytest.approx(1.001**365 - 1)
-    assert annualise(-2.0) == -1.0
-    assert annualise(1e9) is None
+def test_unknown_shares_are_worth_what_those_are_that_join_them_and_that_is_unexplained() -> None:
+    chain = golden_chain()
+    chain.send((VAULT_SHARE, STRANGER, COLD, 950 * 10**18), day=1)
+    chain.send((VAULT_SHARE, WARM, COLD, 1_900 * 10**18), sender=WARM, day=2)
+    assert pool_part(run(chain, days=3, apys=flat_apys(0.0)), 2) == (1_000, 0, 1_000, 0)
+
+
+def test_unknown_shares_that_were_paid_out_are_not_unexplained_twice() -> None:
+    chain = golden_chain()
+    chain.send((VAULT_SHARE, STRANGER, COLD, 950 * 10**18), day=1)
+    chain.send((USDC, VAULT, COLD, usd(1_000)), burn(VAULT_SHARE, COLD, 950 * 10**18), sender=COLD, day=2)
+    chain.send((USDC, COLD, VAULT, usd(500)), mint(VAULT_SHARE, COLD, 475 * 10**18), sender=COLD, day=2)
+    assert pool_part(run(chain, days=3, apys=flat_apys(0.0)), 2)[:2] == (1_000, 0)
+
+
+def test_shares_that_go_unexplained_take_what_they_earned_and_no_income() -> None:
+    chain, grown = golden_chain(), accrue(usd(4_000), 0.05)
+    chain.send((VAULT_SHARE, WARM, STRANGER, 1_900 * 10**18), sender=WARM, day=1)
+    chain.send((VAULT_SHARE, WARM, STRANGER, 1_900 * 10**18), sender=WARM, day=2)
+    book = run(chain, days=3)
+    left = grown - grown // 2
+    later = accrue(left, 0.05)
+    earned = Decimal(later - left) / 10**6
+    gone = Decimal(grown // 2) / 10**6
+    assert pool_part(book, 1) == (-gone, earned, -gone, earned)
+    rest = Decimal(later) / 10**6
+    assert pool_part(book, 2) == (-rest, 0, -rest, 0)
+
+
+def test_a_correction_that_explains_shares_takes_their_worth_back() -> None:
+    chain = golden_chain()
+    gift = chain.send((VAULT_SHARE, STRANGER, WARM, 1_900 * 10**18), day=1)
+    book, day = run(chain, days=3, apys=flat_apys(0.0)), START + timedelta(days=2)
+    shares = book.postings[(book.postings["tx_hash"] == gift) & (book.postings["account"] == UNEXPLAINED_ACCOUNT)]
+    late = shares.assign(date=day, kind="correction", corrects=gift, tx_hash="correction:0x1")
+    back = late.assign(amount=[-amount for amount in late["amount"]])
+    there = late.assign(account="equity:shares:vault")
+    worth = worth_of_unexplained_shares(
+        pd.concat([back, there]),
+        positions=book.positions[day],
+        previous_positions=book.positions[day - timedelta(days=1)],
+        book=AddressBook.of(POLICY, CONTRACTS),
+        prices=book.prices,
+        day=day,
+    )
+    assert worth == {"vault": -2_000}
 
 
 # --- checks, each broken on purpose ---

@@ -10,12 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from defiyield_assets.domain.days import DayRange
-from defiyield_assets.domain.ledger.accounts import NATIVE, ZERO_ADDRESS
+from defiyield_assets.domain.ledger.accounts import CLASSIFICATIONS, NATIVE, ZERO_ADDRESS
 from defiyield_assets.domain.ledger.balances import daily_balances
 from defiyield_assets.domain.ledger.checks import find_negative_balances, find_unbalanced
 from defiyield_assets.domain.ledger.positions import pool_positions
 from defiyield_assets.domain.ledger.postings import build_postings
 from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
+from defiyield_assets_tests.domain.ledger.books import trial_balance_of
 from defiyield_assets_tests.domain.ledger.facts import (
     BANK,
     COLD,
@@ -30,7 +31,6 @@ from defiyield_assets_tests.domain.ledger.facts import (
     ROUTER,
     START,
     STRANGER,
-    SUSD,
     USDC,
     VAULT,
     VAULT_SHARE,
@@ -71,7 +71,8 @@ def classes(postings: pd.DataFrame, tx_hash: str) -> set[str]:
 
 
 def balances_of(postings: pd.DataFrame, day: date = START) -> dict[tuple[str, str], int]:
-    frame = daily_balances(postings, policy=POLICY, contracts=CONTRACTS, prices=PRICES, day=day)
+    trial_balance = trial_balance_of(postings, day)
+    frame = daily_balances(trial_balance, policy=POLICY, contracts=CONTRACTS, prices=PRICES, day=day)
     return dict(zip(zip(frame["wallet"], frame["token_address"], strict=True), frame["balance"], strict=True))
 
 
@@ -149,7 +150,8 @@ def test_spoofed_usdc_is_booked_at_quantity_and_worth_nothing() -> None:
     postings = book(chain)
     assert classes(postings, spam) == {"UNTRUSTED_TOKEN"}
     assert set(of(postings, spam)["valued_usd"]) == {Decimal(0)}
-    frame = daily_balances(postings, policy=POLICY, contracts=CONTRACTS, prices=PRICES, day=START)
+    trial_balance = trial_balance_of(postings, START)
+    frame = daily_balances(trial_balance, policy=POLICY, contracts=CONTRACTS, prices=PRICES, day=START)
     fake = frame[frame["token_address"] == FAKE_USDC].iloc[0]
     assert (fake["balance"], fake["value_usd"], fake["is_trusted"], fake["symbol"]) == (usd(1e6), 0, False, None)
     assert sum(frame.loc[frame["token_address"] != NATIVE, "value_usd"]) == Decimal(5_000)
@@ -166,7 +168,8 @@ def test_fake_token_cannot_claim_that_we_sent_what_we_never_had() -> None:
     assert totals(of(postings, partly))[WALLET_WARM, FAKE_USDC] == -usd(3)
     assert find_negative_balances(postings) == []
     sent = chain.send((FAKE_USDC, WARM, STRANGER, usd(5)), sender=WARM)
-    assert totals(of(book(chain), sent))[WALLET_WARM, FAKE_USDC] == -usd(5)
+    assert set(of(book(chain), sent)["token_address"]) == {NATIVE}
+    assert find_negative_balances(book(chain)) == []
 
 
 def test_claimed_decimals_and_symbol_of_a_trusted_token_change_nothing() -> None:
@@ -290,7 +293,62 @@ def test_change_beyond_the_deposit_is_no_negative_basis() -> None:
     tx = chain.send((DAI, WARM, PAIR, 10), (DAI, PAIR, WARM, 15), mint(PAIR_SHARE, WARM, 3), sender=WARM)
     found = totals(of(book(chain), tx))
     assert ("assets:pool:pair", DAI) not in found
-    assert found["income:rewards", DAI] == -5
+    assert found["equity:unexplained", DAI] == -5
+
+
+@pytest.mark.parametrize(("paid", "back"), [(10**16, 10**16), (5 * 10**17, 2 * 10**17)])
+def test_eth_that_comes_back_beside_a_deposit_is_not_change_of_it(paid: int, back: int) -> None:
+    """What was too much for a fee, or no cost in the end, was never paid into the pool."""
+    chain = golden_chain()
+    tx = chain.send(
+        (USDC, WARM, ROUTER, usd(100)),
+        (NATIVE, WARM, ROUTER, paid),
+        mint(VAULT_SHARE, WARM, 95),
+        sender=WARM,
+        internal=[(ROUTER, WARM, back)],
+    )
+    found = totals(of(book(chain), tx))
+    assert found["assets:pool:vault", USDC] == usd(100)
+    assert found.get(("equity:unexplained", NATIVE), 0) == paid - back
+    assert not any(
+        account in ("assets:pool:vault", "expenses:conversion") for account, token in found if token == NATIVE
+    )
+
+
+def test_what_another_pool_was_paid_is_not_change_of_a_deposit() -> None:
+    chain = golden_chain()
+    chain.send((DAI, BANK, WARM, 100))
+    moves = [(USDC, WARM, VAULT, 100), (DAI, WARM, OTHER, 50), (DAI, VAULT, WARM, 7)]
+    tx = chain.send(*moves, mint(VAULT_SHARE, WARM, 9), mint(OTHER_SHARE, WARM, 9), sender=WARM)
+    found = totals(of(book(chain), tx))
+    assert (found["assets:pool:other", DAI], found["assets:pool:vault", USDC]) == (50, 100)
+    assert found["equity:unexplained", DAI] == -7
+
+
+def test_eth_back_beside_a_token_that_nobody_listed_is_as_unexplained_as_what_was_paid() -> None:
+    chain = golden_chain()
+    tx = chain.send(
+        (NATIVE, WARM, ROUTER, 50),
+        (USDC, WARM, VAULT, 100),
+        mint(VAULT_SHARE, WARM, 9),
+        mint(CRV, WARM, 5),
+        sender=WARM,
+        internal=[(ROUTER, WARM, 10)],
+    )
+    found = totals(of(book(chain), tx))
+    assert found["equity:unexplained", NATIVE] == 40
+    assert ("expenses:conversion", NATIVE) not in found
+
+
+def test_a_reward_that_comes_in_parts_with_a_withdrawal_was_never_paid_in() -> None:
+    chain = golden_chain()
+    parts = [(CRV, VAULT, WARM, 100), (CRV, VAULT, WARM, 50)]
+    chain.send((USDC, VAULT, WARM, usd(500)), *parts, burn(VAULT_SHARE, WARM, 475 * 10**18), sender=WARM)
+    later = chain.send((CRV, VAULT, WARM, 30), sender=WARM)
+    postings = book(chain)
+    in_pool = postings[postings["account"] == "assets:pool:vault"]
+    assert CRV not in set(in_pool["token_address"])
+    assert totals(of(postings, later))["income:rewards", CRV] == -30
 
 
 def test_eth_that_a_withdrawal_costs_is_a_conversion_cost() -> None:
@@ -420,7 +478,10 @@ def test_capital_that_comes_back_is_no_reward() -> None:
     assert classes(postings, back) == {"external_in"}
     assert classes(postings, lost) == {"unexplained"}
     assert totals(of(postings, lost))["equity:unexplained", USDC] == usd(10)
-    assert classes(postings, other) == {"reward"}
+    assert classes(postings, other) == {"unexplained"}
+    chain.send((USDC, WARM, PAIR, usd(10)), mint(PAIR_SHARE, WARM, 10), sender=WARM)
+    paid = chain.send((DAI, PAIR, WARM, 10), sender=WARM)
+    assert classes(book(chain), paid) == {"reward"}
 
 
 def test_eth_for_nothing_in_our_own_transaction_is_unexplained() -> None:
@@ -434,7 +495,7 @@ def test_swap_goes_through_conversions_and_sums_to_zero_per_token() -> None:
     tx = chain.send((USDC, WARM, ROUTER, usd(500)), (DAI, ROUTER, WARM, 499 * 10**18), sender=WARM)
     eth = chain.send((USDC, WARM, ROUTER, usd(200)), sender=WARM, internal=[(ROUTER, WARM, 10**17)])
     fee = chain.send((DAI, WARM, ROUTER, 10**18), (NATIVE, WARM, ROUTER, 50), (USDC, ROUTER, WARM, usd(1)), sender=WARM)
-    relayed = chain.send((USDC, WARM, ROUTER, usd(1)), (SUSD, ROUTER, WARM, 9 * 10**17))
+    relayed = chain.send((USDC, WARM, ROUTER, usd(1)), (DAI, ROUTER, WARM, 9 * 10**17))
     postings = book(chain)
     assert totals(of(postings, tx)) == {
         (WALLET_WARM, USDC): -usd(500),
@@ -454,7 +515,9 @@ def test_trusted_money_for_an_unknown_token_is_not_absorbed_as_a_cost() -> None:
     there = chain.send((USDC, WARM, STRANGER, usd(100)), mint(CRV, WARM, 5), sender=WARM)
     back = chain.send((USDC, STRANGER, WARM, usd(100)), burn(CRV, WARM, 5), sender=WARM)
     postings = book(chain)
-    assert classes(postings, there) == classes(postings, back) == {"unexplained"}
+    assert classes(postings, there) == {"unlisted_deposit"}
+    assert classes(postings, back) == {"unlisted_withdrawal"}
+    assert totals(of(postings, there))["equity:unexplained", USDC] == usd(100)
     assert ("equity:unexplained", USDC) not in totals(postings)
 
 
@@ -515,10 +578,10 @@ def test_amounts_up_to_256_bits_survive(amount: int) -> None:
 def test_pending_until_deep_enough() -> None:
     frame = golden_chain().frame()
     last = int(frame["block_number"].max())
-    postings = build_postings(
-        frame, policy=POLICY, contracts=CONTRACTS, prices=PRICES, confirmed_blocks={1: last - 1, 7: 0}
-    )
+    frame["is_pending"] = frame["block_number"] == last
+    postings = build_postings(frame, policy=POLICY, contracts=CONTRACTS, prices=PRICES)
     assert set(postings.loc[postings["is_pending"], "block_number"]) == {last}
+    assert set(postings.loc[~postings["is_pending"], "block_number"]) == set(frame["block_number"]) - {last}
 
 
 def test_missing_close_is_an_error_that_names_token_and_day() -> None:
@@ -593,20 +656,7 @@ def test_any_transactions_sum_to_zero_and_match_a_naive_replay(
     expected = naive_replay(chain)
     trusted = {at: amount for at, amount in found.items() if at[1] != CRV}
     assert trusted == {at: amount for at, amount in expected.items() if at[1] != CRV}
-    assert set(postings["classification"]) <= {
-        "external_in",
-        "external_out",
-        "wallet_transfer",
-        "deposit",
-        "withdrawal",
-        "migration",
-        "reward",
-        "swap",
-        "approve",
-        "failed",
-        "UNTRUSTED_TOKEN",
-        "unexplained",
-    }
+    assert set(postings["classification"]) <= set(CLASSIFICATIONS)
     assert not postings.duplicated(["chain_id", "tx_hash", "kind", "ordinal", "leg"]).any()
     pool = postings["account"].str.startswith("assets:pool:") & ~postings["token_address"].isin(
         [VAULT_SHARE, OTHER_SHARE]

@@ -25,11 +25,13 @@ from defiyield_assets.simulator.chain import SimulatedChain
 from defiyield_assets.simulator.chain_records import ChainPool, ChainWorld
 from defiyield_assets.sources.account_rows import account_frame
 from defiyield_assets.sources.etherscan import parse_internal, parse_token_transfers, parse_transactions
+from defiyield_assets_tests.domain.ledger.books import trial_balance_of
 from defiyield_assets_tests.domain.ledger.facts import COLD, DAI, START, USDC, WARM
 
 ACCOUNT = "0xb8553d9ee35dd23bb96fbd679e651b929821969b"
 REAL_USDC = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48"
-NO_CONTRACTS = pd.DataFrame(columns=["pool_id", "share_token", "chain_id", "contract", "share_decimals", "source"])
+CONTRACT_COLUMNS = ["pool_id", "share_token", "chain_id", "contract", "share_decimals", "is_rebasing", "source"]
+NO_CONTRACTS = pd.DataFrame(columns=CONTRACT_COLUMNS)
 
 
 def read_answers(answers: Mapping[str, list[object]], chain_id: int, wallet: str) -> pd.DataFrame:
@@ -155,8 +157,8 @@ def plans() -> dict[int, list[dict[str, object]]]:
 def test_ledger_and_simulated_chain_agree_to_the_unit_every_day(tmp_path: Path) -> None:
     chain = simulated_chain(tmp_path)
     contracts = pd.DataFrame(
-        [(pool.pool_id, pool.share_token, 1, pool.contract, 18, "test") for pool in POOLS.values()],
-        columns=["pool_id", "share_token", "chain_id", "contract", "share_decimals", "source"],
+        [(pool.pool_id, pool.share_token, 1, pool.contract, 18, False, "test") for pool in POOLS.values()],
+        columns=CONTRACT_COLUMNS,
     )
     days = [START + timedelta(days=at) for at in range(6)]
     bars = pd.DataFrame(
@@ -188,7 +190,7 @@ def test_ledger_and_simulated_chain_agree_to_the_unit_every_day(tmp_path: Path) 
         assert find_unbalanced(postings) == []
         assert find_negative_balances(postings) == []
         assert "unexplained" not in set(postings["classification"])
-        balances = daily_balances(postings, day=day, **shared)
+        balances = daily_balances(trial_balance_of(postings, day), day=day, **shared)
         for wallet in (COLD, WARM):
             mine = balances[balances["wallet"] == wallet]
             truth = {token: held for token, held in chain.balances(wallet, stamp).items() if held}

@@ -15,6 +15,7 @@ DAY = date(2025, 6, 2)
 RUN = "2025-06-02-1f0c9a3b-77d2e4c0"
 WARM = "0x" + "a1" * 20
 USDC, USDT, DAI = ("0x" + digit * 40 for digit in "123")
+POOL_CONTRACT = "0x" + "c7" * 20
 POOL_A, POOL_B, POOL_C, POOL_D = (f"{digit * 8}-1111-4222-8333-{digit * 12}" for digit in "abcd")
 
 
@@ -180,7 +181,27 @@ def nav(day: date, value: str, **changes: Any) -> dict[str, Any]:
         "return_mtd": 0.0004,
         "return_ytd": 0.031,
         "realised_yield_1d": 0.00022,
+        "realised_yield_mtd": 0.00045,
+        "realised_yield_ytd": 0.0301,
         "idle_share": 0.01,
+        **changes,
+    }
+
+
+def unexplained(amount: int = -500_000_000, value: str | None = "-500", **changes: Any) -> dict[str, Any]:
+    return {
+        "date": DAY,
+        "chain_id": 1,
+        "tx_hash": "0x" + "7e" * 32,
+        "token_address": USDC,
+        "booked_on": date(2025, 5, 30),
+        "amount": amount,
+        "decimals": 6,
+        "symbol": "USDC",
+        "counterparty": POOL_CONTRACT,
+        "valued_usd": None if value is None else Decimal(value),
+        "classification": "unlisted_deposit",
+        "hint": "list the pool of share token 0x77 in pool_contracts",
         **changes,
     }
 
@@ -294,13 +315,18 @@ def believable_day(**changes: Any) -> ReportInputs:
                 "forecast_apy": 0.081,
                 "realised_apy": 0.079,
                 "opening_usd": Decimal("99980.12"),
+                "flows_usd": Decimal(0),
                 "income_usd": Decimal("19.88"),
-                "gap_rate": -0.0015,
-                "gap_dilution": -0.0005,
-                "gap_price": None,
-                "gap_cost": 0.0,
+                "price_change_usd": Decimal("-0.02"),
+                "closing_usd": Decimal("99999.98"),
+                "cost_usd": Decimal(0),
+                "gap_rate": Decimal("-0.0015"),
+                "gap_dilution": Decimal("-0.0005"),
+                "gap_price": Decimal("-0.00001"),
+                "gap_cost": Decimal("0.00001"),
             },
         ),
+        "decided_runs": frame("allocation_runs", plan_run(date=date(2025, 6, 1), projected_apy=0.0801)),
         "outcomes": frame("asset_outcomes"),
         "forecast_scores": frame(
             "forecast_scores",

@@ -28,6 +28,7 @@ from defiyield_assets_tests.domain.reporting.conftest import (
     nav,
     plan_run,
     step,
+    unexplained,
     verdict,
 )
 
@@ -342,6 +343,10 @@ def hostile_day(day_with: Days) -> ReportInputs:
         ),
         tokens={USDC: TokenLabel(HOSTILE, 6)},
         wallets={"0x" + "a1" * 20: HOSTILE},
+        unexplained_transactions=frame(
+            "unexplained_transactions",
+            unexplained(token_address=HOSTILE, counterparty=HOSTILE, hint=HOSTILE, classification=HOSTILE),
+        ),
     )
 
 

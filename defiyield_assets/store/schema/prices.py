@@ -1,0 +1,143 @@
+"""Tokens, instruments, bars of every vendor and the curated daily bars.
+
+Lives here: tables of tokens and prices. Not here: SQL (store/reads.py, writes.py).
+"""
+
+from sqlalchemy import Boolean, Date, Float, Index, Integer, Text
+
+from defiyield_assets.store.schema.columns import SHARE, ZERO_UP, key, may, must, table
+from defiyield_assets.store.types import UtcDateTime
+
+instruments = table(
+    "instruments",
+    "Everything that has a price",
+    key("instrument_id", Text, "<chain>:<address> for tokens, <type>:<symbol> otherwise"),
+    must("type", Text, "Kind of instrument", isin=["crypto", "equity", "etf", "index", "fx"]),
+    must("symbol", Text, "Symbol for display"),
+    must("calendar", Text, "24x7 or an exchange calendar such as XNYS"),
+    may("chain", Text, "Chain of a token"),
+    may("address", Text, "Address of a token, lower case"),
+    may("decimals", Integer, "Decimals of a token", ge=0, le=36),
+    may("cmc_id", Integer, "CoinMarketCap id"),
+    may("coingecko_id", Text, "CoinGecko id"),
+    may("alpha_vantage_symbol", Text, "Alpha Vantage symbol"),
+    must("price_scale", Float, "Factor by which a source's quotes are divided", ge=0.0),
+    may("listed_at", Date, "First day"),
+    may("delisted_at", Date, "Last day"),
+    day=None,
+)
+token_registry = table(
+    "token_registry",
+    "Every token that a pool of the day names, with what we think of it",
+    key("date", Date, "Partition"),
+    key("chain", Text, "Chain"),
+    key("address", Text, "Address, lower case"),
+    must("instrument_id", Text, "Id in the price tables"),
+    may("symbol", Text, "Symbol from our list, null when unknown"),
+    may("decimals", Integer, "Decimals", ge=0, le=36),
+    may("issuer", Text, "Issuer"),
+    may("peg", Text, "usd, accruing or other"),
+    may("is_rebasing", Boolean, "Balance changes without a transfer"),
+    may("access", Text, "open or permissioned"),
+    may("exit_days", Integer, "Days to leave", ge=0),
+    may("coingecko_id", Text, "CoinGecko id"),
+    may("cmc_id", Integer, "CoinMarketCap id"),
+    must("verdict", Text, "Our word on it", isin=["approved", "blacklisted", "unknown"]),
+    must("n_pools", Integer, "Pools of the day that name it", ge=0),
+)
+ohlcv_coinmarketcap = table(
+    "ohlcv_coinmarketcap",
+    "Daily bars as CoinMarketCap tells them",
+    key("instrument_id", Text, "Instrument"),
+    key("interval", Text, "1d"),
+    key("ts", UtcDateTime, "Open of the bar"),
+    must("date", Date, "UTC day of the bar"),
+    must("open", Float, "Open in USD", **ZERO_UP),
+    must("high", Float, "High in USD", **ZERO_UP),
+    must("low", Float, "Low in USD", **ZERO_UP),
+    must("close", Float, "Close in USD", **ZERO_UP),
+    may("volume_usd", Float, "Volume in USD", **ZERO_UP),
+    may("market_cap_usd", Float, "Market capitalisation in USD, null when the vendor says 0", **ZERO_UP),
+    must("fetched_at", UtcDateTime, "The transport's stamp"),
+    Index(None, "date"),
+)
+ohlcv_coingecko = table(
+    "ohlcv_coingecko",
+    "Daily bars as CoinGecko tells them: candles of the UTC day, volume and capitalisation from market_chart",
+    key("instrument_id", Text, "Instrument"),
+    key("interval", Text, "1d"),
+    key("ts", UtcDateTime, "Open of the bar"),
+    must("date", Date, "UTC day of the bar"),
+    may("open", Float, "Open in USD", **ZERO_UP),
+    may("high", Float, "High in USD", **ZERO_UP),
+    may("low", Float, "Low in USD", **ZERO_UP),
+    must("close", Float, "Close in USD", **ZERO_UP),
+    may("volume_usd", Float, "Volume in USD", **ZERO_UP),
+    may("market_cap_usd", Float, "Market capitalisation in USD, null when the vendor says 0", **ZERO_UP),
+    must("fetched_at", UtcDateTime, "The transport's stamp"),
+    Index(None, "date"),
+)
+coin_markets = table(
+    "coin_markets",
+    "CoinGecko's rolling 24 hours at the end of the day: a snapshot, not a bar",
+    key("date", Date, "Partition"),
+    key("instrument_id", Text, "Instrument"),
+    must("coingecko_id", Text, "CoinGecko id"),
+    may("price_usd", Float, "Current price in USD", **ZERO_UP),
+    may("market_cap_usd", Float, "Market capitalisation in USD, null when the vendor says 0", **ZERO_UP),
+    may("volume_24h_usd", Float, "Volume of the last 24 hours in USD", **ZERO_UP),
+    may("high_24h_usd", Float, "High of the last 24 hours in USD", **ZERO_UP),
+    may("low_24h_usd", Float, "Low of the last 24 hours in USD", **ZERO_UP),
+    may("updated_at", UtcDateTime, "When the vendor last updated the row"),
+    must("fetched_at", UtcDateTime, "The transport's stamp"),
+)
+closes_defillama = table(
+    "closes_defillama",
+    "Daily closes by token address as DeFiLlama coins tells them",
+    key("instrument_id", Text, "Instrument"),
+    key("interval", Text, "1d"),
+    key("ts", UtcDateTime, "Start of the UTC day of the close"),
+    must("date", Date, "UTC day of the close"),
+    must("close", Float, "Last price of the day in USD", **ZERO_UP),
+    may("confidence", Float, "Vendor's confidence; 0 means assumed", **SHARE),
+    may("symbol", Text, "Symbol as claimed"),
+    may("decimals", Integer, "Decimals as claimed"),
+    must("fetched_at", UtcDateTime, "The transport's stamp"),
+    Index(None, "date"),
+)
+daily_bars = table(
+    "daily_bars",
+    "Curated daily bars: one vendor per row by priority",
+    key("instrument_id", Text, "Instrument"),
+    key("date", Date, "UTC day"),
+    may("open", Float, "Open in USD", **ZERO_UP),
+    may("high", Float, "High in USD", **ZERO_UP),
+    may("low", Float, "Low in USD", **ZERO_UP),
+    must("close", Float, "Close in USD", **ZERO_UP),
+    must("adj_factor", Float, "Factor for splits and dividends; 1 for tokens", **ZERO_UP),
+    may("volume_usd", Float, "Volume in USD", **ZERO_UP),
+    may("volume_units", Float, "Volume in units", **ZERO_UP),
+    may("volume_source", Text, "Vendor of the volume"),
+    may("market_cap_usd", Float, "Market capitalisation in USD", **ZERO_UP),
+    must("source", Text, "Vendor of the prices"),
+    must(
+        "quality",
+        Text,
+        "How much of a bar it is",
+        isin=["full", "partial", "close_only", "snapshot", "masked_gap", "assumed"],
+    ),
+    Index(None, "date"),
+)
+macro_series = table(
+    "macro_series",
+    "Macro observations by vintage",
+    key("series_id", Text, "FRED series"),
+    key("date", Date, "Observation date"),
+    key("vintage", Date, "Known since"),
+    may("value", Float, "Value in the series' unit"),
+    must("unit", Text, "Unit as FRED states it"),
+    must("frequency", Text, "Frequency as FRED states it"),
+    must("is_vintage_assumed", Boolean, "Vintage is observation date plus publication lag"),
+    must("fetched_at", UtcDateTime, "The transport's stamp"),
+    day="vintage",
+)
