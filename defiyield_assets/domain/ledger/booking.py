@@ -107,11 +107,11 @@ class Bookkeeper:
         pools = {holding.pool_id for holding in (*shape.minted, *shape.burnt)}
         self._tx_pool = pools.pop() if len(pools) == 1 else None
         for move in shape.own:
-            self._move_between_wallets(transaction.chain_id, move)
+            self._move_between_wallets(move)
         if shape.shares:
-            self._book_pools(transaction.chain_id, shape)
+            self._book_pools(shape)
         elif shape.ins or shape.outs:
-            self._book_plain(transaction.chain_id, shape)
+            self._book_plain(shape)
         self._book_gas(transaction)
         self.balances.end_transaction()
         return self._legs
@@ -134,24 +134,28 @@ class Bookkeeper:
         """
         if all(self._takes_at_its_word(move.token) for move in transaction.movements):
             return transaction.movements
-        chain_id, believed = transaction.chain_id, []
+        believed = []
         moved: dict[tuple[str, str], int] = {}
         claimed: dict[str, int] = {}
-        for move in sorted(transaction.movements, key=lambda move: self._book.owns(chain_id, move.sender)):
+        for move in sorted(transaction.movements, key=lambda move: self._owns(move.sender)):
             if self._takes_at_its_word(move.token):
                 believed.append(move)
                 continue
-            room = LARGEST - self.balances.held(chain_id, move.token) - claimed.get(move.token, 0)
+            room = LARGEST - self.balances.held(self._chain_id, move.token) - claimed.get(move.token, 0)
             value, giver, taker = min(move.value, room), (move.sender, move.token), (move.receiver, move.token)
-            if self._book.owns(chain_id, move.sender):
+            if self._owns(move.sender):
                 value = min(value, max(0, self._in_wallet(*giver) + moved.get(giver, 0)))
                 moved[giver] = moved.get(giver, 0) - value
-            if self._book.owns(chain_id, move.receiver):
+            if self._owns(move.receiver):
                 moved[taker] = moved.get(taker, 0) + value
             claimed[move.token] = claimed.get(move.token, 0) + value
             if value:
                 believed.append(move._replace(value=value))
         return sorted(believed, key=lambda move: (move.kind, move.ordinal))
+
+    def _owns(self, address: str) -> bool:
+        """Whether the address is one of our wallets on the transaction's chain."""
+        return self._book.owns(self._chain_id, address)
 
     def _in_wallet(self, wallet: str, token: str) -> int:
         return self.balances.amount((self._chain_id, WALLET_PREFIX + wallet, wallet, "", token))
@@ -190,20 +194,18 @@ class Bookkeeper:
         key = (self._chain_id, account, wallet or "", counterparty or "", token)
         self.balances.post(key, amount, decimals, pool_id)
 
-    def _wallet_leg(self, chain_id: int, move: Movement, classification: str, pool_id: str | None) -> None:
+    def _wallet_leg(self, move: Movement, classification: str, pool_id: str | None) -> None:
         """The side of a movement that is in our wallet: minus what left it, plus what came."""
-        if self._book.owns(chain_id, move.sender):
+        if self._owns(move.sender):
             wallet, amount = move.sender, -move.value
         else:
             wallet, amount = move.receiver, move.value
         self._leg(move, WALLET_PREFIX + wallet, amount, classification, wallet=wallet, pool_id=pool_id)
 
-    def _counter(
-        self, chain_id: int, move: Movement, account: str, classification: str, pool_id: str | None = None
-    ) -> None:
+    def _counter(self, move: Movement, account: str, classification: str, pool_id: str | None = None) -> None:
         """A movement against one account that belongs to no wallet; on equity it is told who was on the other side."""
-        self._wallet_leg(chain_id, move, classification, pool_id)
-        is_out = self._book.owns(chain_id, move.sender)
+        self._wallet_leg(move, classification, pool_id)
+        is_out = self._owns(move.sender)
         is_named = account == UNEXPLAINED_ACCOUNT or account.startswith(EXTERNAL_PREFIX)
         self._leg(
             move,
@@ -246,8 +248,8 @@ class Bookkeeper:
     def _book_gas(self, transaction: Transaction) -> None:
         classification = classify_gas(transaction, [leg.classification for leg in self._legs])
         for gas in transaction.gas:
-            if self._book.owns(transaction.chain_id, gas.sender):
-                self._counter(transaction.chain_id, gas, GAS, classification, self._tx_pool)
+            if self._owns(gas.sender):
+                self._counter(gas, GAS, classification, self._tx_pool)
 
     def _open(self, move: Movement) -> None:
         """One balance of an opening: in the wallet, or in the pool that minted it or whose share it stands behind."""
@@ -258,11 +260,14 @@ class Bookkeeper:
         self._leg(move, OPENING_ACCOUNT, -move.value, OPENING, pool_id=pool_id)
 
     # --- own wallets -----------------------------------------------------------------------------------------------
-    def _move_between_wallets(self, chain_id: int, move: Movement) -> None:
+    def _move_between_wallets(self, move: Movement) -> None:
         """Wallet to wallet: both legs, money moved is not money lost. Shares take their part of the basis along."""
-        pool_id = self._book.pool_of_share(chain_id, move.token)
+        pool_id = self._book.pool_of_share(self._chain_id, move.token)
         if pool_id is not None and move.sender != move.receiver:
-            giver, taker = Holding(chain_id, move.sender, pool_id), Holding(chain_id, move.receiver, pool_id)
+            giver, taker = (
+                Holding(self._chain_id, move.sender, pool_id),
+                Holding(self._chain_id, move.receiver, pool_id),
+            )
             for token, amount in self._released(giver, move.value).items():
                 basis = self._spelled(giver, token)
                 self._pool_leg(move, giver, -amount, WALLET_TRANSFER, other=basis)
@@ -280,27 +285,26 @@ class Bookkeeper:
             return {token: amount for token, amount in basis.items() if amount}
         return {token: amount * burnt // held for token, amount in basis.items() if amount * burnt >= held}
 
-    def _book_pools(self, chain_id: int, shape: Shape) -> None:
+    def _book_pools(self, shape: Shape) -> None:
         deposits: dict[Holding, list[Movement]] = {}
         withdrawals: dict[Holding, list[Movement]] = {}
-        self._sort_outs(chain_id, shape, deposits, withdrawals)
-        self._sort_ins(chain_id, shape, deposits, withdrawals)
+        self._sort_outs(shape, deposits, withdrawals)
+        self._sort_ins(shape, deposits, withdrawals)
         explained = {**dict.fromkeys(deposits, DEPOSIT), **dict.fromkeys(withdrawals, WITHDRAWAL)}
         if shape.is_migration:
             explained = {**dict.fromkeys((*shape.minted, *shape.burnt), MIGRATION)}
             self._migrate(shape)
         for holding, moves in deposits.items():
-            self._deposit(chain_id, holding, moves)
+            self._deposit(holding, moves)
         for holding, moves in withdrawals.items():
-            self._withdraw(chain_id, holding, moves, shape)
+            self._withdraw(holding, moves, shape)
         for holding, burnt in shape.burnt.items():
             if holding not in explained:
                 self._release_unexplained(shape, holding, burnt)
-        self._book_shares(chain_id, shape, explained)
+        self._book_shares(shape, explained)
 
     def _sort_outs(
         self,
-        chain_id: int,
         shape: Shape,
         deposits: dict[Holding, list[Movement]],
         withdrawals: dict[Holding, list[Movement]],
@@ -312,21 +316,20 @@ class Bookkeeper:
         returned, is_doubtful = {move.token for move in shape.ins}, self._is_doubtful(shape)
         for move in shape.outs:
             if move.token == NATIVE and shape.is_native_fee() and not is_doubtful:
-                self._counter(chain_id, move, CONVERSION_COST, DEPOSIT if shape.minted else WITHDRAWAL, self._tx_pool)
+                self._counter(move, CONVERSION_COST, DEPOSIT if shape.minted else WITHDRAWAL, self._tx_pool)
                 continue
             target, holding = deposits, attribute(move.receiver, shape.minted, self._book)
             if not shape.minted and move.token in returned:
                 target, holding = withdrawals, attribute(move.receiver, shape.burnt, self._book)
-            is_direct = holding is not None and self._book.is_of_pool(chain_id, move.receiver, holding.pool_id)
+            is_direct = holding is not None and self._book.is_of_pool(self._chain_id, move.receiver, holding.pool_id)
             is_beside = move.token == NATIVE and (shape.burnt or any(other.token != NATIVE for other in shape.outs))
             if holding is None or (not is_direct and (is_doubtful or is_beside)):
-                self._unexplained(chain_id, move)
+                self._unexplained(move)
             else:
                 target.setdefault(holding, []).append(move)
 
     def _sort_ins(
         self,
-        chain_id: int,
         shape: Shape,
         deposits: dict[Holding, list[Movement]],
         withdrawals: dict[Holding, list[Movement]],
@@ -336,27 +339,27 @@ class Bookkeeper:
         for move in shape.ins:
             grown = next((holding for holding in shape.minted if self._is_underlying(move, holding)), None)
             if move.token == NATIVE and shape.is_native_fee() and not is_doubtful:
-                self._counter(chain_id, move, CONVERSION_COST, DEPOSIT if shape.minted else WITHDRAWAL, self._tx_pool)
+                self._counter(move, CONVERSION_COST, DEPOSIT if shape.minted else WITHDRAWAL, self._tx_pool)
             elif shape.burnt and not shape.is_migration:
                 holding = attribute(move.sender, shape.burnt, self._book)
                 if holding is None:
-                    self._unexplained(chain_id, move)
+                    self._unexplained(move)
                 else:
                     withdrawals.setdefault(holding, []).append(move)
             elif move.token in given:
                 holding = attribute(move.sender, deposits, self._book)
                 if holding is None or all(other.token != move.token for other in deposits[holding]):
-                    self._unexplained(chain_id, move)  # change of something that was not paid in here
+                    self._unexplained(move)  # change of something that was not paid in here
                 else:
                     deposits[holding].append(move)
             elif grown is not None:
                 withdrawals.setdefault(grown, []).append(move)
             elif any(move.token in self.balances.in_pool(*holding) for holding in (*shape.burnt, *shape.minted)):
-                self._unexplained(chain_id, move)
+                self._unexplained(move)
             elif self._is_reward(move):
-                self._counter(chain_id, move, REWARDS, REWARD, self._tx_pool)
+                self._counter(move, REWARDS, REWARD, self._tx_pool)
             else:
-                self._unexplained(chain_id, move)
+                self._unexplained(move)
 
     def _is_doubtful(self, shape: Shape) -> bool:
         """Whether a token that nobody listed was minted for us too: a share or a debt that some of the money is for."""
@@ -377,11 +380,11 @@ class Bookkeeper:
         taken = {token for pool_id in pools for token in self.balances.taken_by_pool(self._chain_id, str(pool_id))}
         return move.token not in taken and (bool(taken) or not self._is_trusted(self._chain_id, move.token))
 
-    def _deposit(self, chain_id: int, holding: Holding, moves: Iterable[Movement]) -> None:
+    def _deposit(self, holding: Holding, moves: Iterable[Movement]) -> None:
         """Underlying out; change that comes back lowers the basis, and what exceeds the basis is unexplained."""
         for move in moves:
-            self._wallet_leg(chain_id, move, DEPOSIT, holding.pool_id)
-            if self._book.owns(chain_id, move.sender):
+            self._wallet_leg(move, DEPOSIT, holding.pool_id)
+            if self._owns(move.sender):
                 self._pool_leg(move, holding, move.value, DEPOSIT)
             else:
                 change = min(move.value, self._basis(holding)[move.token])
@@ -389,7 +392,7 @@ class Bookkeeper:
                 excess, pool_id = change - move.value, holding.pool_id
                 self._leg(move, UNEXPLAINED_ACCOUNT, excess, DEPOSIT, pool_id=pool_id, counterparty=move.sender)
 
-    def _withdraw(self, chain_id: int, holding: Holding, moves: Iterable[Movement], shape: Shape) -> None:
+    def _withdraw(self, holding: Holding, moves: Iterable[Movement], shape: Shape) -> None:
         """Underlying back: its part of the basis leaves the pool, what is beyond it is yield (a loss: negative yield).
 
         A basis token that something else came for was converted by the pool: then it, what came in its place and all
@@ -400,7 +403,7 @@ class Bookkeeper:
         by_token: dict[str, list[Movement]] = {}
         for move in moves:
             by_token.setdefault(move.token, []).append(move)
-        received = {token: self._received(chain_id, same) for token, same in by_token.items()}
+        received = {token: self._received(same) for token, same in by_token.items()}
         released = self._released_for(holding, burnt, received)
         converted = {token: amount for token, amount in released.items() if token not in by_token}
         is_known = any(known.values()) and not (self._is_doubtful(shape) and burnt)
@@ -417,8 +420,8 @@ class Bookkeeper:
             excess = received[token] - released.get(token, 0)
             for number, move in enumerate(same):
                 # A token that takes no basis along leaves no leg in the pool: it would pass for one that was paid in.
-                paid = self._received(chain_id, [move]) - (0 if number else excess) if released.get(token) else 0
-                self._wallet_leg(chain_id, move, WITHDRAWAL, holding.pool_id)
+                paid = self._received([move]) - (0 if number else excess) if released.get(token) else 0
+                self._wallet_leg(move, WITHDRAWAL, holding.pool_id)
                 self._pool_leg(move, holding, -paid, WITHDRAWAL)
             self._leg(
                 same[0],
@@ -452,9 +455,9 @@ class Bookkeeper:
             return {token: min(max(amount, 0), known[token]) for token, amount in received.items()}
         return released
 
-    def _received(self, chain_id: int, moves: Iterable[Movement]) -> int:
+    def _received(self, moves: Iterable[Movement]) -> int:
         """What came into our wallets minus what left them."""
-        return sum(-move.value if self._book.owns(chain_id, move.sender) else move.value for move in moves)
+        return sum(-move.value if self._owns(move.sender) else move.value for move in moves)
 
     def _release(self, carrier: Movement, holding: Holding, token: str, amount: int, account: str) -> None:
         """Basis leaves the pool for an account that belongs to no wallet."""
@@ -479,11 +482,11 @@ class Bookkeeper:
         for token, amount in self._released(holding, burnt).items():
             self._release(carrier, holding, token, amount, UNEXPLAINED_ACCOUNT)
 
-    def _book_shares(self, chain_id: int, shape: Shape, explained: Mapping[Holding, str]) -> None:
+    def _book_shares(self, shape: Shape, explained: Mapping[Holding, str]) -> None:
         for move in shape.shares:
-            pool_id = self._book.share_pools[chain_id, move.token]
-            is_out = self._book.owns(chain_id, move.sender)
-            holding = Holding(chain_id, move.sender if is_out else move.receiver, pool_id)
+            pool_id = self._book.share_pools[self._chain_id, move.token]
+            is_out = self._owns(move.sender)
+            holding = Holding(self._chain_id, move.sender if is_out else move.receiver, pool_id)
             amount = -move.value if is_out else move.value
             is_net_zero = holding not in shape.minted and holding not in shape.burnt
             classification = explained.get(holding, DEPOSIT if is_net_zero else UNEXPLAINED)
@@ -493,68 +496,68 @@ class Bookkeeper:
             self._leg(move, counter, -amount, classification, pool_id=pool_id, counterparty=outside)
 
     # --- everything without shares -----------------------------------------------------------------------------------
-    def _unexplained(self, chain_id: int, move: Movement, classification: str = UNEXPLAINED) -> None:
-        self._counter(chain_id, move, UNEXPLAINED_ACCOUNT, classification)
+    def _unexplained(self, move: Movement, classification: str = UNEXPLAINED) -> None:
+        self._counter(move, UNEXPLAINED_ACCOUNT, classification)
 
-    def _external(self, chain_id: int, move: Movement, classification: str) -> None:
-        self._counter(chain_id, move, EXTERNAL_PREFIX + self._outside(move), classification)
+    def _external(self, move: Movement, classification: str) -> None:
+        self._counter(move, EXTERNAL_PREFIX + self._outside(move), classification)
 
     def _outside(self, move: Movement) -> str:
         """The address on the other side of a movement."""
-        return move.receiver if self._book.owns(self._chain_id, move.sender) else move.sender
+        return move.receiver if self._owns(move.sender) else move.sender
 
     def _got(self, account: str, address: str) -> bool:
         """Whether the address got something from us that was booked into the account; what is burnt nobody gets."""
         return address != ZERO_ADDRESS and self.balances.was_debited(self._chain_id, account, address)
 
-    def _book_plain(self, chain_id: int, shape: Shape) -> None:
+    def _book_plain(self, shape: Shape) -> None:
         """One verdict on all of it, or each movement on its own.
 
         Conversions take what is worth the same on both sides: swaps, what costs no dollars, what only passed through.
         """
-        verdict, net = classify_plain(shape, chain_id, self._book, self._is_trusted), shape.net()
-        trust = {self._is_trusted(chain_id, token) for token, value in net.items() if value}
+        verdict, net = classify_plain(shape, self._chain_id, self._book, self._is_trusted), shape.net()
+        trust = {self._is_trusted(self._chain_id, token) for token, value in net.items() if value}
         is_even = verdict == SWAP or (verdict in WRAPPINGS and trust == {True}) or trust == {False}
         for move in (*shape.outs, *shape.ins):
             if verdict in EXCHANGES and is_even:
                 is_fee = move.token == NATIVE and shape.is_native_fee()
-                self._counter(chain_id, move, CONVERSION_COST if is_fee else CONVERSIONS, verdict)
+                self._counter(move, CONVERSION_COST if is_fee else CONVERSIONS, verdict)
             elif verdict is not None:
-                self._unexplained(chain_id, move, verdict)
+                self._unexplained(move, verdict)
             elif not net[move.token]:
-                self._counter(chain_id, move, CONVERSIONS, SWAP)
+                self._counter(move, CONVERSIONS, SWAP)
             elif move in shape.outs:
-                self._pay_out(chain_id, move)
+                self._pay_out(move)
             else:
-                self._take_in(chain_id, move, shape)
+                self._take_in(move, shape)
 
-    def _pay_out(self, chain_id: int, move: Movement) -> None:
+    def _pay_out(self, move: Movement) -> None:
         """A payment; to a pool's contract it would be a deposit, but no shares came for it."""
-        if self._book.pools_at(chain_id, move.receiver):
-            self._unexplained(chain_id, move)
+        if self._book.pools_at(self._chain_id, move.receiver):
+            self._unexplained(move)
         else:
-            self._external(chain_id, move, EXTERNAL_OUT)
+            self._external(move, EXTERNAL_OUT)
 
-    def _take_in(self, chain_id: int, move: Movement, shape: Shape) -> None:
+    def _take_in(self, move: Movement, shape: Shape) -> None:
         """Capital, a reward, spam, or what cannot be told.
 
         A pool's contract pays rewards, unless in a token that was paid into it, or in money when nobody knows what was.
         In a transaction that we sent, a token that comes for nothing is a claim, unless its sender got capital from us
         before (then that comes back). Money is never taken for a claim: a loan or a stake that comes back looks alike.
         """
-        trusted = self._is_trusted(chain_id, move.token)
-        pools = self._book.pools_at(chain_id, move.sender)
+        trusted = self._is_trusted(self._chain_id, move.token)
+        pools = self._book.pools_at(self._chain_id, move.sender)
         if pools:
             if self._is_reward(move):
-                self._counter(chain_id, move, REWARDS, REWARD, pools[0] if len(pools) == 1 else None)
+                self._counter(move, REWARDS, REWARD, pools[0] if len(pools) == 1 else None)
             else:
-                self._unexplained(chain_id, move)
+                self._unexplained(move)
             return
         lent, lost = self._got(EXTERNAL_PREFIX + move.sender, move.sender), self._got(UNEXPLAINED_ACCOUNT, move.sender)
         is_claim = shape.is_sent and min(shape.net().values()) >= 0 and not lent
         if lost or (is_claim and trusted):
-            self._unexplained(chain_id, move)
+            self._unexplained(move)
         elif is_claim:
-            self._counter(chain_id, move, REWARDS, REWARD)
+            self._counter(move, REWARDS, REWARD)
         else:
-            self._external(chain_id, move, EXTERNAL_IN if trusted else UNTRUSTED_TOKEN)
+            self._external(move, EXTERNAL_IN if trusted else UNTRUSTED_TOKEN)
