@@ -140,7 +140,10 @@ def balances_before_a_rerun(engine: Engine, day: date) -> pd.DataFrame | None:
 
 # --- other days ------------------------------------------------------------------------------------------------------
 def adopt_postings(engine: Engine, day: date) -> None:
-    """Give books from before there was a trial balance one, and closings that make the next day go through them."""
+    """Give books from before there was a trial balance one, and closings that make the next day go through them.
+
+    Days without a value in dollars get no closing: they were booked with a later day, and are open again without it.
+    """
     if reads.days_with_rows(engine, schema.ledger_closings) is not None:
         return
     days = reads.days_with_rows(engine, schema.ledger_postings)
@@ -149,9 +152,9 @@ def adopt_postings(engine: Engine, day: date) -> None:
     written, past = TrialBalance(), DayRange(days.start, min(days.end, day - timedelta(days=1)))
     with writes.replacing(engine, (schema.trial_balance, schema.ledger_closings), past) as slices:
         for booked in past:
-            rows = advance(written, reads.read_days(engine, schema.ledger_postings, DayRange.of(booked)), booked)
-            slices.add(schema.trial_balance, rows)
-            if len(rows):
+            postings = reads.read_days(engine, schema.ledger_postings, DayRange.of(booked))
+            slices.add(schema.trial_balance, advance(written, postings, booked))
+            if postings["valued_usd"].notna().any():
                 slices.add(schema.ledger_closings, _closing(engine, booked, ""))
 
 

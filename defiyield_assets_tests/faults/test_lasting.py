@@ -36,6 +36,10 @@ OTHER_TABLES = {
     "pool_histories": ("history_revisions",),
 }
 """Step -> tables that it writes beside its own."""
+UNPRICED = {"coins_chart": "daily_balances"}
+"""Endpoint -> the step that fails although something stands in for the endpoint's asset: a rebasing token is held that
+nobody else prices. Its units are booked all the same; what it is worth is never assumed.
+"""
 STORED_IN_PARTS = {"pool_histories", "lending_histories"}
 """Steps that keep whole series as they come: what was stored before they failed is right, and not asked again."""
 
@@ -94,6 +98,11 @@ def facts_of(result: Any, asset: str) -> dict[str, Any]:
     return {name: value.value for name, value in found.items() if hasattr(value, "value")}
 
 
+def step_of(installation: Installation, asset: str) -> str:
+    """The step that makes the asset, as Dagster knows it: what became of it is told once for all its tables."""
+    return str(installation.definitions.resolve_assets_def(asset).op.name)
+
+
 def all_words(result: Any) -> str:
     """Everything that the run's events say, errors with their causes included."""
     said = []
@@ -104,6 +113,11 @@ def all_words(result: Any) -> str:
             said.append(error.to_string())
             error = error.cause
     return "\n".join(said)
+
+
+def is_first_of_its_class(point: Endpoint, kind: FaultKind) -> bool:
+    """Whether no fault before it ends the asset in the same way: all of them leave the same state to heal."""
+    return kind is next(other for other in FaultKind if point.error_class(other) == point.error_class(kind))
 
 
 @pytest.mark.parametrize("kind", FaultKind, ids=str)
@@ -137,6 +151,8 @@ def test_a_fault_that_stays_is_told_and_leaves_nothing_behind(
     kept = all_words(result) + installation.rows(schema.raw_fetches).to_csv() + outcomes.to_csv()
     assert [secret for secret in (*SECRETS.values(), SERVED_KEY) if secret in kept] == []
 
+    if not is_first_of_its_class(point, kind):
+        return
     assert installation.run(FIRST, [point.asset]).success
     healed = contents(installation, own)
     assert differing(healed, {name: undisturbed.contents[name] for name in own}) == [], "as if nothing had happened"
@@ -156,12 +172,16 @@ def test_a_dead_endpoint_hits_only_what_rests_on_it(undisturbed: Undisturbed, po
         assert failed_steps(result) == {point.asset}
         assert materialised(result) == set(undisturbed.assets) - dependants, "what does not need it goes on"
     else:
-        assert failed_steps(result) == set()
         outcomes = installation.rows(schema.asset_outcomes).set_index("asset")
-        wanted = point.error_class(FaultKind.SERVER_ERROR)
+        wanted, unpriced = point.error_class(FaultKind.SERVER_ERROR), UNPRICED.get(point.name)
+        assert failed_steps(result) == ({unpriced} if unpriced else set())
+        lost = downstream(installation, unpriced) & set(undisturbed.assets) if unpriced else set()
+        assert materialised(result) == set(undisturbed.assets) - lost
+        assert unpriced is None or "no price is ever assumed" in outcomes.loc[unpriced, "reason"]
         assert outcomes.loc[point.asset, "error_class"] == wanted
-        for asset in dependants - {point.asset} if wanted not in STAYING else ():
-            assert point.asset in outcomes.loc[asset, "reason"], f"{asset} must say that it rests on {point.asset}"
+        resting = {step_of(installation, asset) for asset in dependants - lost} - {point.asset}
+        for step in resting if wanted not in STAYING else ():
+            assert point.asset in outcomes.loc[step, "reason"], f"{step} must say that it rests on {point.asset}"
     others = set(undisturbed.assets) - dependants - {"migrations"}
     assert {name for name in others if made[name] != undisturbed.contents[name]} == set()
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.policy import Policy, Wallet
 from defiyield_assets.errors import SuspiciousDataError
+from defiyield_assets.orchestration.assets.ledger import book_open_days
 from defiyield_assets.orchestration.verification import posting_violations
 from defiyield_assets.store import reads, schema, writes
 from defiyield_assets_tests.databases import (
@@ -135,6 +136,32 @@ def test_a_day_that_nobody_booked_is_booked_with_the_next_under_its_own_date(kep
     assert set(kept.postings()["date"]) == {day_at(0), day_at(1), day_at(2), day_at(3)}
     unvalued = kept.postings(2)["valued_usd"].isna()
     assert unvalued.all(), "nobody stored the closes of a day that did not run"
+
+
+def test_a_token_without_a_close_is_booked_in_units_and_told_of(kept: KeptBooks) -> None:
+    kept.tell(busy_chain(), LAST)
+    kept.prepare(0)
+    bars = reads.read_all(kept.engine, schema.daily_bars)
+    others = bars[~bars["instrument_id"].str.endswith(USDC)]
+    writes.replace_slice(kept.engine, schema.daily_bars, others, DayRange.of(day_at(0)))
+    lacking = book_open_days(kept.warehouse, day_at(0)).lacking
+    assert lacking == f"no close of USDC on {day_at(0)}: what moved of it is booked in units, without a value"
+    in_units = kept.postings(0)
+    assert in_units["valued_usd"].isna().tolist() == (in_units["token_address"] == USDC).tolist()
+    assert kept.book(0).lacking is None, "the close has come"
+    healed = kept.postings(0)
+    assert healed["valued_usd"].notna().all()
+    assert healed.drop(columns="valued_usd").equals(in_units.drop(columns="valued_usd"))
+
+
+def test_a_first_day_that_was_lost_is_booked_as_it_was(kept: KeptBooks) -> None:
+    """What was booked along with it, of days before, is still there, and does not pass for books of its own."""
+    before = kept.run(busy_chain(), [3]).fingerprints()
+    for table in (schema.ledger_postings, schema.trial_balance, schema.ledger_closings):
+        empty = pd.DataFrame(columns=[column.name for column in table.columns])
+        writes.replace_slice(kept.engine, table, empty, DayRange.of(day_at(3)))
+    kept.book(3)
+    assert kept.fingerprints() == before
 
 
 def test_an_interrupted_booking_leaves_the_books_as_they_were(kept: KeptBooks, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -206,7 +206,7 @@ def _rows(
             at.token,
             amount,
             prices.decimals(at.chain_id, at.token, ours.decimals),
-            ZERO if at.pool_id else prices.value(at.chain_id, at.token, amount, day),
+            ZERO if at.pool_id else prices.known_value(at.chain_id, at.token, amount, day),
             ACCRUAL if is_growth else UNEXPLAINED,
             at.pool_id or None,
             False,

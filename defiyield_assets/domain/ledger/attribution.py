@@ -26,7 +26,7 @@ from defiyield_assets.domain.ledger.nav import reprice
 from defiyield_assets.domain.ledger.rates import DAYS_PER_YEAR
 from defiyield_assets.domain.ledger.tables import YIELD_ATTRIBUTION, make_frame
 from defiyield_assets.domain.ledger.unexplained_shares import worth_of_unexplained_shares
-from defiyield_assets.domain.ledger.valuation import EXACT, RATIO, ZERO, Prices, exact_sum, tidy
+from defiyield_assets.domain.ledger.valuation import EXACT, RATIO, ZERO, Prices, exact_sum, tidy, with_values
 from defiyield_assets.domain.policy import Policy
 
 _COST_ACCOUNTS = frozenset({GAS, CONVERSION_COST, CONVERSIONS})
@@ -104,7 +104,7 @@ def yield_attribution(
     opening = _sums(previous_positions["pool_id"], previous_positions["value_usd"])
     closing = _sums(positions["pool_id"], positions["value_usd"])
     own = postings[postings["date"] == day]
-    payments = _payments(own)
+    payments = _payments(with_values(own[own["pool_id"].notna()]))
     shares = worth_of_unexplained_shares(
         own, positions=positions, previous_positions=previous_positions, book=book, prices=prices, day=day
     )

@@ -25,7 +25,7 @@ from defiyield_assets.domain.ledger.accounts import (
 )
 from defiyield_assets.domain.ledger.tables import NAV_DAILY, make_frame
 from defiyield_assets.domain.ledger.unexplained_shares import worth_of_unexplained_shares
-from defiyield_assets.domain.ledger.valuation import EXACT, RATIO, ZERO, Prices, exact_sum, tidy
+from defiyield_assets.domain.ledger.valuation import EXACT, RATIO, ZERO, Prices, exact_sum, tidy, with_values
 from defiyield_assets.domain.policy import Policy
 from defiyield_assets.errors import SuspiciousDataError
 
@@ -47,7 +47,7 @@ def nav_daily(
 
     `balances` and `positions` are the day's, the `previous_` ones yesterday's; `postings` holds at least the day's;
     `previous_nav` any earlier `nav_daily` rows, of which yesterday's is needed. Without any earlier row the day is the
-    first: all of its NAV is a flow. Earlier rows without yesterday's: SuspiciousDataError naming the day.
+    first: all of its NAV is a flow. Earlier rows without yesterday's, postings without a value: SuspiciousDataError.
 
     Everything that moved is valued at today's close, so price change is yesterday's holdings times the change of their
     closes, and NAV_D - NAV_{D-1} = flows + income - expenses + price change + unexplained holds exactly (checks.py
@@ -70,7 +70,7 @@ def nav_daily(
         book = AddressBook.of(policy, contracts)
         held_pools = exact_sum(reprice(previous_positions, "underlying_amount", book, prices, day))
         held_wallets = exact_sum(reprice(previous_balances, "balance", book, prices, day))
-        own = postings[postings["date"] == day]
+        own = with_values(postings[postings["date"] == day])
         parts = _moves(own, _minus(pools, held_pools))
         shares = worth_of_unexplained_shares(
             own, positions=positions, previous_positions=previous_positions, book=book, prices=prices, day=day

@@ -90,11 +90,14 @@ class PostingWriter:
         for *key, moved_on, amount, was_debited, claimed, pool_id in written.end_day(day):
             yield (*key, moved_on, amount, was_debited, self.decimals(key[0], key[4], claimed), pool_id)
 
-    def value(self, chain_id: int, token: str, amount: int, day: date) -> Decimal:
-        """Dollars at the day's close. Shares are never valued beside their underlying, even when approved."""
+    def value(self, chain_id: int, token: str, amount: int, day: date) -> Decimal | None:
+        """Dollars at the day's close, None where it is not known: units are booked whether they have a price or not.
+
+        Shares are never valued beside their underlying, even when approved.
+        """
         if self._book.pool_of_share(chain_id, token) is not None:
             return ZERO
-        return self._prices.value(chain_id, token, amount, day)
+        return self._prices.known_value(chain_id, token, amount, day)
 
 
 def build_postings(
@@ -111,8 +114,8 @@ def build_postings(
     `transactions` must reach back to the first transaction of every wallet, in any row order: the basis of a withdrawal
     and the meaning of a receipt depend on what was before. `contracts` is `pool_contracts`. `valued`: days whose
     postings get a value (None: all of `days`); the others have `valued_usd` null, so that history before the first
-    known close can be booked. `valued_usd` is exact; untrusted tokens and shares are worth 0 here.
-    A trusted token without a close: SuspiciousDataError with token and day.
+    known close can be booked. `valued_usd` is exact; untrusted tokens and shares are worth 0 here, and a trusted token
+    without a close has null.
     """
     book = AddressBook.of(policy, contracts)
     keeper, writer = Bookkeeper(book, prices.is_trusted), PostingWriter(book, prices, valued)

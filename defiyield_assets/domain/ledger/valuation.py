@@ -58,6 +58,18 @@ def eth_prices(gas_fees_daily: pd.DataFrame) -> dict[date, Decimal]:
     return {day: price for (_, day), price in decimal_closes(ordered.assign(key="eth"), "key", "eth_price_usd").items()}
 
 
+def with_values(postings: pd.DataFrame) -> pd.DataFrame:
+    """The postings, which must all have a value; SuspiciousDataError names one that was booked without a close."""
+    unvalued = postings[postings["valued_usd"].isna()]
+    if len(unvalued):
+        first = unvalued.iloc[0]
+        raise SuspiciousDataError(
+            f"{len(unvalued)} postings of {first['date']} have no value in dollars: no close was known when they were "
+            f"booked (first: token {first['token_address']} in {first['tx_hash']}); book that day again"
+        )
+    return postings
+
+
 @dataclass(frozen=True)
 class Prices:
     """Closes in USD of trusted tokens by day. Trusted: on the policy's approved list, or native ETH."""
@@ -126,3 +138,10 @@ class Prices:
         """Value in USD of base units at the day's close; exactly 0 for untrusted tokens and for nothing."""
         close = self.close(chain_id, address, day) if amount else None
         return ZERO if close is None else exact_value(amount, self.decimals(chain_id, address, 0), close)
+
+    def known_value(self, chain_id: int, address: str, amount: int, day: date) -> Decimal | None:
+        """As `value`, but None where no close of a trusted token is known."""
+        if not amount or not self.is_trusted(chain_id, address):
+            return ZERO
+        close = self.known_close(chain_id, address, day)
+        return None if close is None else exact_value(amount, self.decimals(chain_id, address, 0), close)

@@ -92,6 +92,8 @@ class Seen:
     frames: list[pd.DataFrame] = field(default_factory=list)
     blocks: dict[int, int] = field(default_factory=dict)
     kinds: Counter[str] = field(default_factory=Counter)
+    unvalued: set[tuple[int, str]] = field(default_factory=set)
+    """Chain and address of tokens that moved on the day and had no close."""
     shown: pd.DataFrame | None = None
 
     def add(self, postings: pd.DataFrame) -> None:
@@ -100,6 +102,8 @@ class Seen:
         for chain_id, block in _highest(postings, "block_number").items():
             self.blocks[chain_id] = max(block, self.blocks.get(chain_id, 0))
         own = postings[postings["date"] == self.day]
+        without = own[own["valued_usd"].isna()]
+        self.unvalued |= set(zip(without["chain_id"], without["token_address"], strict=True))
         self.kinds.update(own.drop_duplicates("tx_hash")["classification"])
         self.shown = own.head(20) if len(own) and (self.shown is None or self.shown.empty) else self.shown
 
@@ -172,11 +176,15 @@ def _corrections(engine: Engine, rules: _Rules, closed: DayRange, keeper: Bookke
 
 @dataclass(frozen=True)
 class Booked:
-    """What the books of a day came to: what they went on from, proof of the writes by table, what was seen of them."""
+    """What the books of a day came to: what they went on from, proof of the writes by table, what was seen of them.
+
+    `lacking`: what is missing in them, None when they are whole.
+    """
 
     basis: Basis
     receipts: Mapping[str, writes.WriteReceipt]
     seen: Seen
+    lacking: str | None
 
 
 def book_open_days(warehouse: WarehouseResource, day: date, tell: Callable[[str], None] = lambda _: None) -> Booked:
@@ -210,7 +218,16 @@ def book_open_days(warehouse: WarehouseResource, day: date, tell: Callable[[str]
             later = closing.later_balances(engine, day, stood, written)
             slices.correct(schema.trial_balance, later)
             slices.correct(schema.ledger_closings, closing.overtaken(engine, day) if len(later) else later)
-    return Booked(basis, {table.name: slices.receipt(table) for table in BOOKS}, seen)
+    receipts = {table.name: slices.receipt(table) for table in BOOKS}
+    return Booked(basis, receipts, seen, _lacking_values(rules, seen))
+
+
+def _lacking_values(rules: _Rules, seen: Seen) -> str | None:
+    """What has no value in dollars because no close is known; units are booked all the same."""
+    names = sorted(rules.prices.symbol(*token) or token[1] for token in seen.unvalued)
+    if not names:
+        return None
+    return f"no close of {', '.join(names)} on {rules.day}: what moved of it is booked in units, without a value"
 
 
 @daily_tables(
@@ -257,6 +274,7 @@ def book_tables(
             booked.seen.shown,
             asset=schema.ledger_postings.name,
             classified=dict(sorted(booked.seen.kinds.items())),
+            degraded=booked.lacking,
             booked_from=booked.basis.open.start.isoformat(),
             gone_through_again=booked.basis.doubt,
         ),

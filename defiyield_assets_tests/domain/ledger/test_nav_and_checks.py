@@ -256,6 +256,25 @@ def test_an_approved_share_token_is_never_valued_beside_its_underlying() -> None
         assert (nav["nav_usd"].iloc[0], nav["price_change_usd"].iloc[0]) == (100, 0)
 
 
+def test_a_posting_without_a_value_is_an_error_that_names_it() -> None:
+    chain = golden_chain()
+    sent = chain.send((USDC, BANK, WARM, usd(1)), day=1)
+    book, day = run(chain, days=2), START + timedelta(days=1)
+    with pytest.raises(SuspiciousDataError, match=f"2 postings of {day} have no value.*{USDC} in {sent}"):
+        nav_daily(
+            day,
+            balances=book.balances[day],
+            positions=book.positions[day],
+            previous_balances=book.balances[START],
+            previous_positions=book.positions[START],
+            postings=book.postings.assign(valued_usd=None),
+            previous_nav=book.nav[book.nav["date"] == START],
+            policy=POLICY,
+            contracts=CONTRACTS,
+            prices=book.prices,
+        )
+
+
 def test_a_missing_yesterday_is_an_error_that_names_it() -> None:
     book = run(golden_chain(), days=1)
     with pytest.raises(SuspiciousDataError, match="none for 2025-06-03"):

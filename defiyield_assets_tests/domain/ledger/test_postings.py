@@ -584,15 +584,23 @@ def test_pending_until_deep_enough() -> None:
     assert set(postings.loc[~postings["is_pending"], "block_number"]) == set(frame["block_number"]) - {last}
 
 
-def test_missing_close_is_an_error_that_names_token_and_day() -> None:
-    chain = golden_chain()
-    chain.send((USDC, BANK, WARM, usd(1)), day=70)
+def test_without_a_close_units_are_booked_and_what_is_held_has_no_value() -> None:
+    chain, day = golden_chain(), START + timedelta(days=70)
+    sent = chain.send((USDC, BANK, WARM, usd(1)), (FAKE_USDC, BANK, WARM, usd(2)), day=70)
+    postings = book(chain)
+    own = of(postings, sent)
+    assert own.loc[own["token_address"] == USDC, "amount"].abs().tolist() == [usd(1)] * 2
+    assert own.loc[own["token_address"] == USDC, "valued_usd"].isna().all()
+    assert own.loc[own["token_address"] == FAKE_USDC, "valued_usd"].tolist() == [0, 0], "its worth is known: nothing"
+    assert postings.loc[postings["date"] != day, "valued_usd"].notna().all()
     with pytest.raises(SuspiciousDataError, match=r"USDC .*ethereum:0xa0a0.* on 2025-08-11"):
-        book(chain)
+        balances_of(postings, day)
     eth_only = Chain()
     eth_only.send((NATIVE, BANK, WARM, 1), day=70)
+    booked = book(eth_only)
+    assert booked["valued_usd"].isna().all()
     with pytest.raises(SuspiciousDataError, match=r"ETH .* on 2025-08-11"):
-        book(eth_only)
+        balances_of(booked, day)
 
 
 def test_two_pools_with_one_share_token_are_a_configuration_error() -> None:
