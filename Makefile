@@ -45,6 +45,7 @@ bench: install
 	$(BIN)/python -m benchmarks.ingestion
 	$(BIN)/python -m benchmarks.forecasting
 	$(BIN)/python -m benchmarks.ledger
+	$(BIN)/python -m benchmarks.allocation
 
 clean:
 	rm -rf .state

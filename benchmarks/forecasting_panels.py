@@ -54,7 +54,7 @@ def lending_panel(folder: Path) -> Panel:
     return Panel(
         "lending",
         f"roles {', '.join(SCORED_ROLES)}, at least {MIN_DAYS} days",
-        _often_observed(_chart_histories(points, "name"), MIN_DAYS),
+        _often_observed(chart_histories(points, "name"), MIN_DAYS),
         weekly(*LENDING_ORIGINS),
         {name: name.replace("_", " ") for name in kept},
     )
@@ -70,7 +70,7 @@ def dex_panel(folder: Path) -> Panel:
         "stable DEX",
         "every part of the symbol is an approved dollar token or contains USD, "
         f"at least {MIN_DAYS} days; {len(kept)} pools before the days were counted",
-        _often_observed(_chart_histories(points[points["pool"].isin(kept)], "pool"), MIN_DAYS),
+        _often_observed(chart_histories(points[points["pool"].isin(kept)], "pool"), MIN_DAYS),
         weekly(*DEX_ORIGINS),
         kept,
     )
@@ -82,7 +82,7 @@ def aave_panel(folder: Path) -> Panel:
     days = pd.to_datetime(points["ts"], unit="ms", utc=True).dt.strftime("%Y-%m-%d")
     points = points.assign(date=days, apy=points["deposit_rate"], apyBase=points["deposit_rate"])
     points = points.assign(apyReward=0.0, tvlUsd=np.nan)
-    histories = _often_observed(_chart_histories(points, "asset"), MIN_DAYS)
+    histories = _often_observed(chart_histories(points, "asset"), MIN_DAYS)
     labels = {name: f"Aave v2 {name}" for name in histories["pool_id"].unique()}
     return Panel("Aave v2", "all five reserves, last reading of a day", histories, weekly(*AAVE_ORIGINS), labels)
 
@@ -112,7 +112,7 @@ def simulated_panel(
                 break
     points = pd.DataFrame(told)
     rule = f"the {len(labels)} largest pools of the simulated market, seed {SIMULATED_SEED}"
-    return Panel("simulated", rule, _chart_histories(points[points["date"] >= first], "name"), origins, labels)
+    return Panel("simulated", rule, chart_histories(points[points["date"] >= first], "name"), origins, labels)
 
 
 def weekly(first: date, last: date) -> tuple[date, ...]:
@@ -131,7 +131,7 @@ def is_dollar(symbol: str, approved: Collection[str]) -> bool:
     return symbol.upper() in approved or "USD" in symbol.upper()
 
 
-def _chart_histories(points: pd.DataFrame, name: str) -> pd.DataFrame:
+def chart_histories(points: pd.DataFrame, name: str) -> pd.DataFrame:
     """Chart points (date as ISO day, percent) as rows of `pool_histories`; of several on a day the last stays."""
     points = points.drop_duplicates([name, "date"], keep="last")
     days = [date.fromisoformat(day) for day in points["date"]]

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -28,13 +28,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from benchmarks.targets import finish
-from defiyield_assets.config.loader import load_policy
 from defiyield_assets.definitions import build_defs
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.orchestration.failures import innermost_error
-from defiyield_assets.orchestration.resources import MarketResource, Simulation, WarehouseResource
+from defiyield_assets.orchestration.resources import MarketResource, WarehouseResource
 from defiyield_assets.settings import Settings, load_settings
-from defiyield_assets.simulator.generated import GeneratedMarket
 from defiyield_assets.store import reads, schema
 from defiyield_assets_tests.reconciliation import (
     Books,
@@ -45,11 +43,11 @@ from defiyield_assets_tests.reconciliation import (
     own_transactions,
     wealth_differences,
 )
+from defiyield_assets_tests.small_market import N_POOLS, SmallMarketResource
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = ROOT.parent / "shared" / "data"
 FIRST_DAYS = {"simulated": date(2025, 6, 3), "recorded": date(2025, 5, 1)}
-SMALL_MARKET_POOLS = 48
 DAYS_A_ROW = 10
 COSTLY_BUDGET = "DEFIYIELD_COSTLY_BUDGET_SECONDS"
 """What the costly forecasting models may take a week: nothing here unless the variable says so; no plan needs them."""
@@ -75,7 +73,7 @@ def parsed(arguments: Sequence[str]) -> Options:
     parser.add_argument("--days", type=int, default=90)
     parser.add_argument("--market", choices=sorted(FIRST_DAYS), default="simulated")
     parser.add_argument(
-        "--pools", type=int, default=SMALL_MARKET_POOLS, help="pools of the simulated market; 0: the whole demo market"
+        "--pools", type=int, default=N_POOLS, help="pools of the simulated market; 0: the whole demo market"
     )
     parser.add_argument("--seed", type=int, default=load_settings().market_seed, help="seed of the simulated market")
     parser.add_argument("--state", type=Path, help="folder for the tables, empty or new; default: thrown away")
@@ -85,25 +83,6 @@ def parsed(arguments: Sequence[str]) -> Options:
     if given.days < 1 or given.pools < 0:
         parser.error("--days is at least 1, --pools at least 0")
     return Options(given.days, given.market, given.pools, given.seed, given.state, given.recorded_data)
-
-
-@lru_cache(maxsize=1)
-def _small_market(seed: int, chain_path: str, pools: int) -> GeneratedMarket:
-    policy = load_policy(date.max).policy
-    return GeneratedMarket(
-        seed, Path(chain_path), policy.wallets, policy.tokens, policy.protocols, n_pools=pools or None
-    )
-
-
-class SmallMarketResource(MarketResource):
-    """The simulated market with fewer pools."""
-
-    pools: int
-
-    @property
-    def simulation(self) -> Simulation:
-        """The market object of the loop."""
-        return _small_market(self.seed, self.chain_path, self.pools)
 
 
 @dataclass

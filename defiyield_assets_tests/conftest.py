@@ -15,6 +15,37 @@ os.environ["DEFIYIELD_COSTLY_BUDGET_SECONDS"] = "1"
 """The weekly evaluation of costly models falls into the loops of tests: a handful of pools stands for all."""
 
 
+LONGEST_FIRST = (
+    "faults/test_lasting.py",
+    "test_end_to_end.py",
+    "test_daemon.py",
+    "faults/test_crashes.py",
+    "faults/test_healing.py",
+    "orchestration/test_forecasting.py",
+    "orchestration/test_idempotency.py",
+    "orchestration/test_rebuild.py",
+    "faults/test_vendors.py",
+    "lookahead/test_lookahead.py",
+)
+"""Files that take minutes begin before the others, so that no worker is left alone with one of them at the end
+(pyproject.toml keeps pytest-xdist from putting files with few tests last).
+"""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests and the processes that they start remember fits in pytest's cache (remembered_fits.py)."""
+    cache = getattr(config, "cache", None)  # absent under `-p no:cacheprovider`: then nothing is remembered
+    os.environ["REMEMBERED_FITS"] = "" if cache is None else str(cache.mkdir("fits"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest; the order within a file stays."""
+    rank = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    here = Path(__file__).parent
+    items.sort(key=lambda item: rank.get(item.path.relative_to(here).as_posix(), len(rank)))
+
+
 @pytest.fixture(scope="session")
 def recorded_data() -> Path:
     """The folder of recorded market data; required in CI, otherwise its tests say that they were skipped."""

@@ -78,7 +78,7 @@ class Installation:
     @property
     def simulation(self) -> Simulation:
         """The simulated or recorded market with its chain, as the runs of this installation see it."""
-        market = build_resources(self.settings)["market"].simulation
+        market = self.overrides.get("market", build_resources(self.settings)["market"]).simulation
         assert market is not None
         return market
 

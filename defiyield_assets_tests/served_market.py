@@ -70,10 +70,10 @@ class ServedMarket:
         }
 
 
-def generated_market(folder: Path) -> GeneratedMarket:
-    """The simulated market with the shipped lists and a chain of its own in the folder."""
-    policy = load_policy(FIRST).policy
-    return GeneratedMarket(SEED, folder / "served-chain.sqlite", policy.wallets, policy.tokens, policy.protocols)
+def generated_market(folder: Path, n_pools: int | None = None) -> GeneratedMarket:
+    """The simulated market, or one with so few pools, with the shipped lists and a chain of its own in the folder."""
+    policy, chain = load_policy(FIRST).policy, folder / "served-chain.sqlite"
+    return GeneratedMarket(SEED, chain, policy.wallets, policy.tokens, policy.protocols, n_pools=n_pools)
 
 
 @contextmanager

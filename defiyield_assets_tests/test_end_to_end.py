@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
+from defiyield_assets.domain.forecasting import pooled
 from defiyield_assets.settings import KEY_VARIABLES
 from defiyield_assets.simulator.chain_records import IN_WALLET, ROUTER
 from defiyield_assets.store import schema
@@ -34,11 +35,14 @@ from defiyield_assets_tests.reconciliation import (
     own_transactions,
     wealth_differences,
 )
+from defiyield_assets_tests.small_market import SmallMarketResource
 
 __all__ = ["postgres_server", "postgres_template"]
 
 SECRETS = [f"secret-of-{vendor}-0123456789" for vendor in KEY_VARIABLES]
 RECORDED_DAY = date(2025, 6, 3)
+FEW_ROUNDS = 5
+"""Rounds of training in a long loop, where they are most of a day's time."""
 
 
 def table_names(installation: Installation) -> set[str]:
@@ -50,6 +54,15 @@ def table_names(installation: Installation) -> set[str]:
 def check_verdicts(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
     """Name of each asset check that ran and whether it passed."""
     return {item.check_name: bool(item.passed) for item in result.get_asset_check_evaluations()}
+
+
+def broken_checks(result: dg.ExecuteInProcessResult) -> set[str]:
+    """Names of the checks that did not pass and do more than warn."""
+    return {
+        item.check_name
+        for item in result.get_asset_check_evaluations()
+        if not item.passed and item.severity == dg.AssetCheckSeverity.ERROR
+    }
 
 
 def only_row(installation: Installation, table: sa.Table, day: date) -> "pd.Series":
@@ -393,15 +406,29 @@ def test_forty_recorded_ethereum_pools_are_eligible_and_none_is_collateral(recor
 
 
 # --- long -----------------------------------------------------------------------------------------------------------
+def small_installation(folder: Path) -> Installation:
+    """A state on the simulated market with fewer pools."""
+    own = Installation(folder)
+    market = SmallMarketResource(
+        market="simulated", chain_path=str(own.settings.chain_path), seed=own.settings.market_seed
+    )
+    return Installation(folder, overrides={"market": market})
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_thirty_days_in_a_closed_loop(first_day: Loop, tmp_path: Path) -> None:
-    installation = first_day.installation.copy_to(tmp_path / "state")
-    for offset in range(1, 30):
+def test_thirty_days_in_a_closed_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On fewer pools with a pooled model that learns little: what a month adds is days of plans, chain and ledger.
+
+    Checks may warn in a month, of silent series or of what forecasts were worth.
+    """
+    monkeypatch.setattr(pooled, "ROUNDS", FEW_ROUNDS)
+    installation = small_installation(tmp_path / "state")
+    for offset in range(30):
         day = day_after(FIRST, offset)
         result = installation.run(day)
         assert result.success
-        assert all(check_verdicts(result).values())
+        assert broken_checks(result) == set(), day
         assert found_differences(Loop(installation, [FIRST], []), day) == []
     nav = installation.rows(schema.nav_daily)
     assert len(nav) == 30

@@ -33,7 +33,7 @@ NAMED_IN_THE_SPEC = {
     *("chain_balances", "policy_snapshot", "allocation_snapshot", "prefiltered_pools", "pool_quality", "pool_metrics"),
     *("pool_groups", "icebox", "icebox_events", "eligible_pools", "pool_forecasts", "gas_forecasts", "forecast_scores"),
     *("ledger_postings", "daily_balances", "pool_positions", "nav_daily", "yield_attribution", "allocation_runs"),
-    *("allocations", "allocation_steps", "daily_report", "slack_notification"),
+    *("allocations", "allocation_steps", "risk_gain_frontier", "daily_report", "slack_notification"),
 }
 
 

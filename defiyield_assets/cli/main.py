@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from rich.console import Console
@@ -32,6 +33,16 @@ def _day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no date; write it as YYYY-MM-DD") from error
+
+
+def _dollars(text: str) -> Decimal:
+    try:
+        found = Decimal(text.replace(",", ""))
+    except InvalidOperation as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount of dollars") from error
+    if not (found.is_finite() and found > 0):
+        raise argparse.ArgumentTypeError(f"{text!r}: the capital is above 0")
+    return found
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -66,6 +77,14 @@ def build_parser() -> argparse.ArgumentParser:
     rebuild.add_argument("--date", type=_day, metavar="D", help="the UTC day; default: the last complete one")
     rebuild.add_argument("--from", dest="first", type=_day, metavar="D", help="first day of a range")
     rebuild.add_argument("--to", dest="last", type=_day, metavar="D", help="last day of a range")
+
+    backtest = commands.add_parser(
+        "backtest-policy", parents=[market], help="replay the policy over stored days, beside simple strategies"
+    )
+    backtest.add_argument("--from", dest="first", type=_day, required=True, metavar="D", help="first stored day")
+    backtest.add_argument("--to", dest="last", type=_day, required=True, metavar="D", help="last stored day")
+    backtest.add_argument("--capital", type=_dollars, default=Decimal(1_000_000), metavar="USD")
+    backtest.add_argument("--token", default="USDC", metavar="SYMBOL", help="what the capital is in; default: USDC")
 
     group = commands.add_parser("ledger", help="what the ledger holds, and what it makes of a transaction")
     ledger_arguments.add_arguments(group, market, _day)
@@ -123,6 +142,11 @@ def dispatch(arguments: argparse.Namespace, console: Console) -> int:
         from defiyield_assets.cli.rebuild import rebuild
 
         return rebuild(_days(arguments), console)
+    if arguments.command == "backtest-policy":
+        from defiyield_assets.cli import backtest
+
+        days = backtest.paid_days(arguments.first, arguments.last)
+        return backtest.backtest_policy(days, arguments.capital, arguments.token, console)
     if arguments.command == "plan":
         return run.show_stored_plan(arguments.date, console)
     if arguments.command == "migrate":

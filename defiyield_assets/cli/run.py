@@ -29,7 +29,7 @@ from defiyield_assets.settings import load_settings
 from defiyield_assets.store import reads, schema
 
 OWN_TABLES = {
-    "allocation": ("allocation_runs", "allocations", "allocation_steps"),
+    "allocation": ("allocation_runs", "allocations", "allocation_steps", "allocation_limits"),
     "icebox": ("icebox_events",),
     "ledger_postings": ("trial_balance", "ledger_closings"),
     "lots": ("open_lots", "realised_gains"),

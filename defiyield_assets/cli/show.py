@@ -3,6 +3,7 @@
 Lives here: drawing with rich. Not here: what is said (domain/reporting) or reading the day's tables (orchestration).
 """
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 from rich import box
@@ -11,12 +12,18 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.reporting import layout
+from defiyield_assets.domain.reporting.explained_sections import frontier_table
+from defiyield_assets.domain.reporting.formats import UNKNOWN
 from defiyield_assets.domain.reporting.plan_text import build_plan_summary
 from defiyield_assets.orchestration.report_inputs import read_report_inputs
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.settings import Settings
+from defiyield_assets.store import reads, schema
 
+REASON_FIGURES = ("Earns", "Next dollar", "A dollar in the plan", "Costs", "Earned back in days")
+"""Columns of the reasons that are told in front of the sentence."""
 TONES = {"good": "green", "calm": "cyan", "warn": "yellow", "bad": "red"}
 
 
@@ -49,17 +56,49 @@ def print_plan(warehouse: WarehouseResource, day: date, console: Console) -> Non
         facts.add_row(Text(fact.name, style="dim"), Text(fact.value, style="bold"), Text(fact.remark, style="dim"))
     console.print(facts)
     if summary.holdings is not None:
-        console.print(_draw(summary.holdings, "Holdings after the plan"))
+        shown = summary.holdings if summary.why is None else _without(summary.holdings, "Why", "Pool id")
+        console.print(_draw(shown, "Holdings after the plan"))
     if summary.steps is not None:
         console.print(_draw(summary.steps, "Steps, in order"))
     if summary.steps_message:
         console.print(Text(summary.steps_message))
+    if summary.why is not None:
+        _print_reasons(summary.why, console)
+    for message in summary.limits_messages:
+        console.print(Text(message))
+    if summary.limits is not None:
+        console.print(_draw(summary.limits, "Limits that bind"))
+    points = frontier_table(reads.read_days(warehouse.engine, schema.risk_gain_frontier, DayRange.of(day)))
+    if points is not None:
+        console.print(_draw(points, "Gain and risk under other caps"))
     for message in summary.left_out_messages:
         console.print(Text(message))
     for table in summary.left_out_reasons:
         console.print(_draw(table, table.caption or "Left out, by reason", rows=12))
     if summary.left_out is not None:
         console.print(_draw(summary.left_out, "Best pools left out", rows=10))
+
+
+def _without(table: layout.Table, *names: str) -> layout.Table:
+    """The table without some columns."""
+    kept = [place for place, column in enumerate(table.columns) if column.name not in names]
+    rows = tuple(tuple(row[place] for place in kept) for row in table.rows)
+    return replace(table, columns=tuple(table.columns[place] for place in kept), rows=rows)
+
+
+def _print_reasons(table: layout.Table, console: Console) -> None:
+    """Why each pool is in, in a few lines a pool: sentences do not fit into columns. Those left out follow below."""
+    names = [column.name for column in table.columns]
+    console.print(Text("Why, pool by pool", style="bold"))
+    for row in table.rows:
+        told = dict(zip(names, row, strict=True))
+        if told["Action"] == "out":
+            continue
+        console.print(Text(f"{told['Pool']}  ", style="bold").append(told["Action"], style="cyan"))
+        figures = (f"{name.lower()} {told[name]}" for name in REASON_FIGURES if told[name] not in ("", UNKNOWN))
+        console.print(Text(f"  {'; '.join(figures)}", style="dim"))
+        console.print(Text(f"  {told['Why']}"))
+    console.print()
 
 
 def print_next(settings: Settings, day: date, console: Console) -> None:

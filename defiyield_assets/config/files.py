@@ -101,6 +101,7 @@ class TokenEntry(Dated):
     exit_days: Annotated[int, Field(ge=0)] = 0
     coingecko_id: Name | None = None
     cmc_id: Annotated[int, Field(ge=1)] | None = None
+    slippage_per_million_usd: Share = 0.0
 
 
 class BarredEntry(Dated):
@@ -170,6 +171,12 @@ class LotChoiceEntry(Strict):
     lots: Annotated[tuple[Name, ...], Field(min_length=1)]
 
 
+def _shares(value: tuple[float, ...]) -> tuple[float, ...]:
+    if abs(sum(value) - 1.0) > 1e-9:
+        raise ValueError(f"the shares of a pool's tokens add up to 1, these to {sum(value)!r}")
+    return value
+
+
 class PoolOverrideEntry(Strict):
     """Dated facts about one pool."""
 
@@ -182,6 +189,7 @@ class PoolOverrideEntry(Strict):
     since: date | None = None
     until: date | None = None
     source: str = ""
+    reserve_shares: Annotated[tuple[Depth, ...], Field(min_length=2), AfterValidator(_shares)] | None = None
 
 
 class PoolAliasEntry(Strict):
@@ -222,6 +230,7 @@ SHARES = (
     "max_protocol_share",
     "max_token_share",
     "max_chain_share",
+    "cap_headroom",
     "exit_share",
     "idle_buffer_share",
     "min_position_share",

@@ -42,6 +42,7 @@ class Parameters:
     max_chain_share: float = 1.0
     max_group_share: tuple[float, float, float, float] = (0.35, 0.35, 0.30, 0.0)
     group_caps: bool = False
+    cap_headroom: float = 0.01
     exit_share: float = 0.10
     idle_buffer_share: float = 0.0
     min_pools: int = 5
@@ -95,6 +96,8 @@ class Token:
     exit_days: int = 0
     coingecko_id: str | None = None
     cmc_id: int | None = None
+    slippage_per_million_usd: float = 0.0
+    """Extra part lost per million USD converted; 0.002: the second million costs three times 2,000 USD."""
 
     @property
     def instrument_id(self) -> str:
@@ -124,6 +127,8 @@ class PoolOverride:
     since: date | None = None
     until: date | None = None
     source: str = ""
+    reserve_shares: tuple[float, ...] | None = None
+    """Value share of each underlying token in the pool, in the order of its underlying addresses."""
 
 
 @dataclass(frozen=True)
@@ -238,6 +243,12 @@ class Policy:
     def token_by_address(self) -> dict[tuple[str, str], Token]:
         """Approved tokens keyed by (chain, lower-case address)."""
         return {(token.chain, token.address): token for token in self.tokens}
+
+    def reserve_shares_of(self, pool_id: str) -> tuple[float, ...]:
+        """Value share of each underlying token of a pool where an override tells it; the newest counts."""
+        told = [item for item in self.pool_overrides if item.pool_id == pool_id and item.reserve_shares]
+        newest = max(told, key=lambda item: item.since or date.min, default=None)
+        return newest.reserve_shares or () if newest else ()
 
     def protocol_of(self, slug: str) -> str:
         """Today's slug of a protocol that may be recorded under an older one."""

@@ -75,9 +75,9 @@ def policy_from_json(text: str) -> Policy:
 
 
 def _pool_override(row: Mapping[str, Any]) -> PoolOverride:
-    addresses = row["underlying_addresses"]
     dated = _dated(row, "maturity", "since", "until")
-    return PoolOverride(**{**dated, "underlying_addresses": None if addresses is None else tuple(addresses)})
+    lists = {name: row.get(name) for name in ("underlying_addresses", "reserve_shares")}
+    return PoolOverride(**dated | {name: None if found is None else tuple(found) for name, found in lists.items()})
 
 
 def _wallet(row: Mapping[str, Any]) -> Wallet:

@@ -1,13 +1,15 @@
 """The tables of one day that a plan is made from, and replayed on.
 
-Lives here: reading them, once, for the optimiser and for the replay. Not here: either of the two (domain/allocation).
+Lives here: reading them, once, for the optimiser and for the replay; curves of utilisation, for the optimiser alone.
+Not here: either of the two (domain/allocation).
 """
 
 import json
 from datetime import date
 from typing import Any
 
-from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.allocation.utilisation import FIT_DAYS, UtilisationCurve, fit_curves
+from defiyield_assets.domain.days import DayRange, cutoff
 from defiyield_assets.domain.gas.sources import prevailing_fees
 from defiyield_assets.domain.policy import Policy, Wallet
 from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
@@ -45,3 +47,10 @@ def plan_inputs(warehouse: WarehouseResource, day: date) -> dict[str, Any]:
         "barred": barred,
         "wallet": investable_wallet(policy),
     }
+
+
+def utilisation_curves(warehouse: WarehouseResource, day: date) -> dict[str, UtilisationCurve]:
+    """Curves of lending pools, by today's pool id, fitted to what was known of their histories at the day's cutoff."""
+    days = DayRange.of(day).back(FIT_DAYS - 1)
+    histories = reads.read_days(warehouse.engine, schema.lending_histories, days)
+    return fit_curves(histories.assign(pool_id=histories["pool_id"].replace(warehouse.aliases(day))), day, cutoff(day))

@@ -34,6 +34,7 @@ def read_report_inputs(warehouse: WarehouseResource, day: date) -> ReportInputs:
         allocation_runs=of_day(schema.allocation_runs),
         allocations=of_day(schema.allocations),
         allocation_steps=of_day(schema.allocation_steps),
+        allocation_limits=of_day(schema.allocation_limits),
         eligible_pools=of_day(schema.eligible_pools),
         prefiltered_pools=of_day(schema.prefiltered_pools),
         icebox=of_day(schema.icebox),

@@ -437,6 +437,8 @@ UNDONE_TABLES = (
     schema.allocation_runs,
     schema.allocations,
     schema.allocation_steps,
+    schema.allocation_limits,
+    schema.risk_gain_frontier,
     schema.plan_executions,
     schema.daily_report,
     schema.slack_notification,

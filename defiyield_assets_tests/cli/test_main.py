@@ -243,6 +243,13 @@ def test_the_stored_plan_is_shown(after_first: Installation, capsys: pytest.Capt
     assert said(capsys) == newest
     for words in ("Projected APY", "Holdings after the plan", "Steps, in order", "Gain against doing nothing", "Costs"):
         assert words in newest
+    for words in (
+        "Why, pool by pool",
+        "Doing nothing would earn",
+        "Limits that bind",
+        "Gain and risk under other caps",
+    ):
+        assert words in newest
 
 
 def test_a_plan_that_is_not_there_is_an_error_in_words(

@@ -24,6 +24,7 @@ from defiyield_assets_tests.served_market import (
     live_installation,
     serving,
 )
+from defiyield_assets_tests.small_market import N_POOLS
 
 INGEST_PHASES = ("1", "2")
 ANY = "*"
@@ -280,9 +281,9 @@ class Undisturbed:
 
 @contextmanager
 def undisturbed_day(folder: Path, *, keys: bool = True) -> Iterator[Undisturbed]:
-    """Serve the simulated market at D+1 00:30, point the environment at it, and ingest the day once."""
+    """Serve a small simulated market at D+1 00:30, point the environment at it, and ingest the day once."""
     with (
-        serving(generated_market(folder)) as market,
+        serving(generated_market(folder, N_POOLS)) as market,
         environment(market.variables(keys=keys, concurrency=CONCURRENCY)),
         hurried(read_seconds=20.0),
     ):

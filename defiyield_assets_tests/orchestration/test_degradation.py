@@ -261,7 +261,8 @@ def test_no_plan_is_made_on_a_ledger_that_nobody_read(
     assert found.pop("account_transactions") == LEDGER_NOT_READ
     assert "DEFIYIELD_ETHERSCAN_API_KEY" in reason(after_first, "account_transactions")
     assert set(found) == dependants(parents_of_steps(), "account_transactions")
-    unmade = (schema.allocation_runs, schema.allocations, schema.allocation_steps)
+    unmade = (schema.allocation_runs, schema.allocations, schema.allocation_steps, schema.allocation_limits)
+    unmade += (schema.risk_gain_frontier,)
     for table in (schema.nav_daily, schema.yield_attribution, *unmade):
         assert after_first.rows(table, NEXT).empty, table.name
     executed = after_first.rows(schema.plan_executions, NEXT).iloc[0]

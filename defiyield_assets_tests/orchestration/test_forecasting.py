@@ -33,7 +33,7 @@ from defiyield_assets_tests.installations import (
     failed_steps,
     materialised,
 )
-from defiyield_assets_tests.remembered_fits import FITS
+from defiyield_assets_tests.remembered_fits import FOLDER_VARIABLE
 
 NEXT = day_after(FIRST)
 EVALUATED = day_after(FIRST, 2)
@@ -179,11 +179,11 @@ def test_costly_candidates_are_evaluated_once_a_week_and_the_next_day_is_named(c
     assert judged.to_dict() == {day: day >= EVALUATED for day in closed_loop.days}
 
 
-def test_a_warm_cache_makes_the_same_rows_as_a_cold_one(fresh: Installation) -> None:
+def test_a_warm_cache_makes_the_same_rows_as_a_cold_one(fresh: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(FOLDER_VARIABLE)
     names = ["costly_candidates", *STEP]
     with write_transaction(fresh.engine, "forecast_cache") as connection:
         connection.execute(schema.forecast_cache.delete())
-    FITS.clear()
     assert fresh.run(EVALUATED, names).success
     cold = {name: fresh.fingerprint(schema.metadata.tables[name]) for name in names}
     known = fresh.rows(schema.forecast_cache)

@@ -19,7 +19,7 @@ TOGETHER = {
     "icebox": ("icebox_events", "icebox"),
     "ledger_postings": ("ledger_postings", "trial_balance", "ledger_closings"),
     "lots": ("open_lots", "realised_gains"),
-    "allocation": ("allocation_runs", "allocations", "allocation_steps"),
+    "allocation": ("allocation_runs", "allocations", "allocation_steps", "allocation_limits"),
     "pool_forecasts": ("forecast_evaluations", "forecast_candidates", "pool_forecasts"),
     "gas_forecasts": ("gas_candidates", "gas_forecasts"),
     "forecast_scores": ("forecast_scores", "forecast_score_sums"),
@@ -31,7 +31,8 @@ DERIVED = [
     *("forecast_scores", "forecast_scoreboard"),
     *("ledger_postings", "daily_balances", "unexplained_transactions"),
     *("pool_positions", "nav_daily", "yield_attribution", "lots"),
-    *("allocation_snapshot", "eligible_pools", "allocation", "plan_executions", "daily_report", "slack_notification"),
+    *("allocation_snapshot", "eligible_pools", "allocation", "risk_gain_frontier", "plan_executions"),
+    *("daily_report", "slack_notification"),
 ]
 MAY_BE_EMPTY = ("pool_aliases", "history_revisions", "unexplained_transactions")
 CONFIGURED = ["pool_aliases", "pool_contracts", "instruments"]

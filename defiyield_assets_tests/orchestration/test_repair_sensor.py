@@ -146,7 +146,8 @@ def test_a_source_that_may_heal_comes_along_while_the_day_has_no_plan(
     error_class: str,
     comes_along: bool,
 ) -> None:
-    lost = {"gas_candidates", "gas_forecasts", "allocation_runs", "allocations", "allocation_steps"}
+    lost = {"gas_candidates", "gas_forecasts"}
+    lost |= {"allocation_runs", "allocations", "allocation_steps", "allocation_limits"}
     all_made(settings, instance, but=lost)
     was_said(warehouse, "ohlcv_coinmarketcap", error_class)
     was_said(warehouse, "daily_bars", "DegradedUpstream")

@@ -11,6 +11,7 @@ from decimal import Context, Decimal, Inexact
 from functools import cached_property, reduce
 from typing import Any
 
+from defiyield_assets.domain.allocation.utilisation import UtilisationCurve
 from defiyield_assets.domain.canonical import content_hash
 from defiyield_assets.domain.policy import Parameters
 
@@ -35,6 +36,8 @@ class TokenHolding:
     issuer: str
     is_buyable: bool
     is_price_assumed: bool
+    slippage: Decimal = Decimal(0)
+    """Extra part lost per USD converted on either side of a swap (1/USD): v USD after u USD lose k·((u+v)² - u²)."""
 
     def value(self, amount: int) -> Decimal:
         """Exact USD value of an amount of base units."""
@@ -46,6 +49,9 @@ class PoolOption:
     """A pool that may be entered, kept or left. Rates are fractions, `amounts` base units per token of `tokens`.
 
     `listed` names all its tokens with their decimals; `tokens` is empty when the plan can do nothing with the pool.
+    `reserve_shares`: value share of each token in a deposit, equal shares when empty. What is withdrawn where
+    `exit_days` > 0 is on its way for so long: nothing of it can be spent today. `curve` tells how the base APY of a
+    lending pool follows from supply and borrow; without one it falls pro rata.
     """
 
     pool_id: str
@@ -65,11 +71,25 @@ class PoolOption:
     is_must_exit: bool
     is_frozen: bool
     blocked: str
+    reserve_shares: tuple[float, ...] = ()
+    supply_usd: float | None = None
+    borrow_usd: float | None = None
+    curve: UtilisationCurve | None = None
 
     @property
     def is_held(self) -> bool:
         """We have a position in it."""
         return any(self.amounts)
+
+    @property
+    def is_queued(self) -> bool:
+        """What leaves it is not there today."""
+        return self.exit_days > 0
+
+    @property
+    def deposit_shares(self) -> tuple[float, ...]:
+        """Value share of each token of a deposit."""
+        return self.reserve_shares or tuple(1.0 / len(self.tokens) for _ in self.tokens)
 
 
 @dataclass(frozen=True)
@@ -87,6 +107,12 @@ class AllocationProblem:
     eth_price_usd: Decimal
     eth_balance_wei: int
     policy_hash: str
+    allowances: tuple[tuple[str, str, float], ...] = ()
+    """Single limits made wider to see what they are worth: parameter, subject, USD. Never part of a published plan."""
+
+    def allowance(self, parameter: str, subject: str) -> float:
+        """USD by which one limit is wider than the policy says."""
+        return sum(usd for *limit, usd in self.allowances if limit == [parameter, subject])
 
     @cached_property
     def token(self) -> dict[str, TokenHolding]:

@@ -3,7 +3,7 @@
 Lives here: per-pool bounds with exit liquidity, shared caps with what is stuck in them. Not here: the model (model.py),
 and not the check of the finished plan, which replay.py writes again from the specification without this module.
 Caps on issuers count what is in pools: idle cash is free to wait in any trusted token, so that a treasury that starts
-with one token is never forced to convert. A token of a pool counts by its value; a deposit splits equally over tokens.
+with one token is never forced to convert. A token of a pool counts by its value, in a deposit by its share.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from defiyield_assets.domain.allocation.facts import AllocationProblem, PoolOption
+from defiyield_assets.domain.allocation.gains import pool_gain
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class PoolLimits:
     part_max: float
     counts_when_kept: bool
     cap_name: str
+    parameter: str
+    """The policy's parameter that sets `upper`; empty when none does."""
 
     @property
     def stuck(self) -> float:
@@ -61,12 +64,18 @@ class PoolLimits:
 
 @dataclass(frozen=True)
 class SharedLimit:
-    """A cap over several pools: Σ held·share_held − withdrawn·share_held + deposited·share_new ≤ limit (USD)."""
+    """A cap over several pools: Σ held·share_held − withdrawn·share_held + deposited·share_new ≤ limit (USD).
+
+    `is_all`: its share of AUM is 1 and what leaves one pool makes no room for another.
+    """
 
     name: str
     limit: float
     held: dict[str, float]
     new: dict[str, float]
+    parameter: str
+    subject: str
+    is_all: bool
 
 
 @dataclass(frozen=True)
@@ -97,54 +106,66 @@ class Limits:
         """Smallest position that a plan may leave after touching it; the relaxed model knows no minima."""
         return 0.0 if self.is_relaxed else self.problem.parameters.min_position_share * self.aum + self.margin
 
+    def below(self, cap: float) -> float:
+        """How far up to a cap a plan goes: a position right at it would be over it tomorrow and trimmed every day.
+
+        A cap of all AUM needs no room: nothing grows out of it.
+        """
+        room = self.problem.parameters.cap_headroom if cap < self.aum else 0.0
+        return cap * (1.0 - room) - self.margin
+
     @cached_property
     def min_transaction(self) -> float:
         """Smallest deposit, partial withdrawal and conversion."""
         return 0.0 if self.is_relaxed else self.problem.parameters.min_transaction_usd + self.margin
 
     @cached_property
+    def _worth_moving(self) -> float:
+        """Less than this of a position that cannot be left whole counts as stuck, in the relaxed model too."""
+        return self.problem.parameters.min_transaction_usd + self.margin
+
+    @cached_property
+    def pool(self) -> dict[str, PoolOption]:
+        """The pools by id."""
+        return {pool.pool_id: pool for pool in self.problem.pools}
+
+    @cached_property
     def pools(self) -> dict[str, PoolLimits]:
         """Bounds per pool id."""
         return {pool.pool_id: self._pool(pool) for pool in self.problem.pools}
 
-    def cap(self, pool: PoolOption) -> tuple[float, str]:
-        """The pool's cap C in USD and its name."""
-        parameters = self.problem.parameters
-        caps = [(parameters.max_pool_share * self.aum, f"pool cap of {parameters.max_pool_share:.0%} of AUM")]
+    def cap(self, pool: PoolOption) -> tuple[float, str, str]:
+        """The pool's cap C in USD, its name and the parameter that sets it."""
+        share, part = self.problem.parameters.max_pool_share, self.problem.parameters.max_pool_tvl_share
+        caps = [(share * self.aum, f"pool cap of {share:.0%} of AUM", "max_pool_share")]
         if pool.size_usd is not None:
-            caps.append(
-                (
-                    parameters.max_pool_tvl_share * pool.size_usd,
-                    f"{parameters.max_pool_tvl_share:.0%} of the pool's size",
-                )
-            )
-        return min(caps)
+            caps.append((part * pool.size_usd, f"{part:.0%} of the pool's size", "max_pool_tvl_share"))
+        return min((usd + self.problem.allowance(limit, pool.pool_id), name, limit) for usd, name, limit in caps)
 
     def _pool(self, pool: PoolOption) -> PoolLimits:
         held = self.problem.position_usd[pool.pool_id]
-        cap, name = self.cap(pool)
+        cap, name, parameter = self.cap(pool)
         liquid = pool.withdrawable_usd
         # a billionth less than the vendor says, so that rounding never asks for more than can be paid out
         exit_ = 0.0 if pool.is_frozen else held if liquid is None or liquid >= held else liquid * (1.0 - 1e-9)
         is_worthless = held < self.margin and not pool.is_must_exit
-        if is_worthless or (exit_ < held and exit_ < self.min_transaction):
+        if is_worthless or (exit_ < held and exit_ < self._worth_moving):
             exit_ = 0.0
         if pool.is_must_exit:
-            upper, name = held - exit_, "must be left"
+            upper, name, parameter = held - exit_, "must be left", ""
         elif held > cap:
-            upper = max(cap - self.margin, held - exit_)
+            upper = max(self.below(cap), held - exit_)
         else:
-            upper = max(cap - self.margin, held)
+            upper = max(self.below(cap), held)
             exit_cap = float("inf") if liquid is None else self.problem.parameters.exit_share * liquid
+            exit_cap += self.problem.allowance("exit_share", pool.pool_id)
             if max(held, exit_cap - self.margin) < upper:
-                upper, name = (
-                    max(held, exit_cap - self.margin),
-                    f"{self.problem.parameters.exit_share:.0%} of what can be withdrawn",
-                )
+                upper, parameter = max(held, exit_cap - self.margin), "exit_share"
+                name = f"{self.problem.parameters.exit_share:.0%} of what can be withdrawn"
         if not pool.can_grow:
             upper = min(upper, held)
         # what the wallet and all other positions could bring is as much as can ever arrive here
-        room = min(upper - held, self.aum * (1.0 - self.problem.parameters.idle_buffer_share) - held)
+        room = min(upper - held, self.aum - self._wanted_idle - held)
         return PoolLimits(
             held=held,
             upper=upper,
@@ -155,7 +176,13 @@ class Limits:
             part_max=min(exit_, held - self.min_position) if not pool.is_must_exit else 0.0,
             counts_when_kept=held >= self.problem.parameters.min_position_share * self.aum and held > 0,
             cap_name=name,
+            parameter=parameter,
         )
+
+    @cached_property
+    def _wanted_idle(self) -> float:
+        share = self.problem.parameters.idle_buffer_share
+        return max(0.0, share * self.aum - self.problem.allowance("idle_buffer_share", "plan"))
 
     @cached_property
     def idle_buffer(self) -> float:
@@ -164,10 +191,35 @@ class Limits:
         if share <= 0:
             return 0.0
         idle = sum(float(token.value(token.balance)) for token in self.problem.tokens)
-        wanted = share * self.aum
+        wanted = self._wanted_idle
         wanted = min(wanted + self.margin, idle) if idle >= wanted else wanted + self.margin
-        reachable = self.aum - sum(limit.stuck for limit in self.pools.values()) - self.give
+        reachable = self.aum - sum(self._out_of_reach(pool) for pool in self.problem.pools) - self.give
         return max(0.0, min(wanted, reachable))
+
+    def _out_of_reach(self, pool: PoolOption) -> float:
+        """What of a position cannot lie in the wallet today."""
+        limit = self.pools[pool.pool_id]
+        return limit.held if pool.is_queued else limit.stuck
+
+    @cached_property
+    def hold_gain(self) -> float:
+        """What doing nothing earns over the horizon, in USD."""
+        held = self.problem.position_usd
+        return sum(
+            pool_gain(pool, held[pool.pool_id], held[pool.pool_id], self.problem.parameters)
+            for pool in self.problem.pools
+        )
+
+    def leaving_return(self, pool: PoolOption) -> float:
+        """What a dollar that leaves the pool earns until the horizon: nothing on its way, then what all AUM earns now.
+
+        What is at hand today is the model's to place: for it this is zero.
+        """
+        days = self.problem.parameters.horizon_days
+        rest = max(0, days - pool.exit_days)
+        if not pool.is_queued or self.aum <= 0:
+            return 0.0
+        return float(max(0.0, 1.0 + self.hold_gain / self.aum) ** (rest / days) - 1.0)
 
     @cached_property
     def shared(self) -> list[SharedLimit]:
@@ -176,20 +228,26 @@ class Limits:
         pools = self.problem.pools
         found: list[SharedLimit] = []
 
-        def whole(name: str, share: float, is_member: Callable[[PoolOption], bool]) -> None:
-            members = {pool.pool_id: 1.0 for pool in pools if pool.tokens and is_member(pool)}
-            found.append(self._shared(f"{name} cap of {share:.0%} of AUM", share, members, members))
+        def whole(
+            words: str, parameter: str, share: float, of: Callable[[PoolOption], object], subject: object
+        ) -> None:
+            members = {pool.pool_id: 1.0 for pool in pools if pool.tokens and of(pool) == subject}
+            named = "illiquid" if subject is True else str(subject)
+            name = f"{words.format(named)} cap of {share:.0%} of AUM"
+            found.append(self._shared(name, share, members, members, parameter=parameter, subject=named))
 
         for protocol in sorted({pool.protocol for pool in pools}):
-            whole(f"protocol {protocol}", parameters.max_protocol_share, lambda pool, p=protocol: pool.protocol == p)  # type: ignore[misc]
+            share = parameters.max_protocol_share
+            whole("protocol {}", "max_protocol_share", share, lambda pool: pool.protocol, protocol)
         issuers = sorted({token.issuer for token in self.problem.tokens})
         found.extend(self._issuer(issuer, parameters.max_token_share) for issuer in issuers)
         for chain in sorted({pool.chain for pool in pools}):
-            whole(f"chain {chain}", parameters.max_chain_share, lambda pool, c=chain: pool.chain == c)  # type: ignore[misc]
-        whole("illiquid positions", parameters.max_illiquid_share, lambda pool: pool.exit_days > 0)
+            whole("chain {}", "max_chain_share", parameters.max_chain_share, lambda pool: pool.chain, chain)
+        share = parameters.max_illiquid_share
+        whole("illiquid positions", "max_illiquid_share", share, lambda pool: pool.exit_days > 0, True)
         if parameters.group_caps:
             for group, share in enumerate(parameters.max_group_share, start=1):
-                whole(f"risk group {group}", share, lambda pool, g=group: pool.pool_group == g)  # type: ignore[misc]
+                whole("risk group {}", "max_group_share", share, lambda pool: pool.pool_group, group)
         return found
 
     def _issuer(self, issuer: str, share: float) -> SharedLimit:
@@ -200,12 +258,15 @@ class Limits:
             if any(own):
                 shares = self.problem.leg_shares(pool)
                 held[pool.pool_id] = sum(part for part, is_own in zip(shares, own, strict=True) if is_own)
-                new[pool.pool_id] = sum(own) / len(own)
-        return self._shared(f"issuer {issuer} cap of {share:.0%} of AUM", share, held, new)
+                new[pool.pool_id] = sum(part for part, is_own in zip(pool.deposit_shares, own, strict=True) if is_own)
+        name = f"issuer {issuer} cap of {share:.0%} of AUM"
+        return self._shared(name, share, held, new, parameter="max_token_share", subject=issuer)
 
-    def _shared(self, name: str, share: float, held: dict[str, float], new: dict[str, float]) -> SharedLimit:
-        cap = share * self.aum
+    def _shared(
+        self, name: str, share: float, held: dict[str, float], new: dict[str, float], *, parameter: str, subject: str
+    ) -> SharedLimit:
+        cap = share * self.aum + self.problem.allowance(parameter, subject)
         current = sum(self.pools[pool].held * part for pool, part in held.items())
         stuck = sum(self.pools[pool].stuck * part for pool, part in held.items())
-        limit = cap - self.margin if current > cap else max(cap - self.margin, current)
-        return SharedLimit(name, max(limit, stuck + self.give, self.give), held, new)
+        limit = self.below(cap) if current > cap else max(self.below(cap), current)
+        return SharedLimit(name, max(limit, stuck + self.give, self.give), held, new, parameter, subject, share >= 1.0)

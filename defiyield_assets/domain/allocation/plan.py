@@ -1,10 +1,11 @@
 """One day's plan: decide, verify with a second solver, make exact, name what stands in the way.
 
 Lives here: the outcome of a day and its `allocation_runs` row. Not here: the model (model.py), amounts (steps.py), the
-independent check (replay.py), which must pass before a plan is published. `NOT_IN_FORCE`: what the model lacks.
+independent check (replay.py), which must pass before a plan is published.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -13,15 +14,20 @@ import pandas as pd
 from defiyield_assets.domain.allocation.facts import AllocationProblem, exact_sum
 from defiyield_assets.domain.allocation.frames import build_allocations_frame, build_steps_frame, stuck_usd
 from defiyield_assets.domain.allocation.gains import DAYS_PER_YEAR, pool_gain, secant_gain
+from defiyield_assets.domain.allocation.hysteresis import add_cuts
+from defiyield_assets.domain.allocation.limit_rows import build_limits_frame
 from defiyield_assets.domain.allocation.limits import Limits
 from defiyield_assets.domain.allocation.model import (
     AllocationModel,
     Reference,
     build_model,
+    has_eth_for,
     hold_reference,
+    limit_eth,
     solved_reference,
     usable_pools,
 )
+from defiyield_assets.domain.allocation.prices import prices_of
 from defiyield_assets.domain.allocation.solve import (
     GAP_RELATIVE,
     GAP_USD,
@@ -30,6 +36,7 @@ from defiyield_assets.domain.allocation.solve import (
     Solver,
     SolverRun,
     agreement,
+    decisions,
     fixed_flows,
     is_confirmed,
     solve_cbc,
@@ -38,14 +45,6 @@ from defiyield_assets.domain.allocation.solve import (
 from defiyield_assets.domain.allocation.steps import ExactPlan, build_steps, held_plan
 from defiyield_assets.domain.canonical import canonical_json
 
-NOT_IN_FORCE = (
-    "kinked utilisation curves: lending pools are diluted pro rata",
-    "exit queues: what leaves a pool with exit_days > 0 counts as available at once",
-    "slippage convex in size: conversions cost conversion_rate at any size",
-    "hysteresis per connected component: costs must be earned back by the plan as a whole",
-    "pool reserve shares: pools of several tokens take equal value of each",
-)
-"""Rules of the specification that this version of the optimiser does not apply."""
 RUN_COLUMNS = [
     "run_id",
     "date",
@@ -79,18 +78,22 @@ RUN_COLUMNS = [
     "second_objective",
     "second_bound",
     "verified_by",
+    "lp_bound_usd",
     "assumed_prices_json",
 ]
+MOST_ROUNDS = 40
+"""So often a model is solved with further components cut off; then the day has no plan."""
 SOLVERS: tuple[Solver, Solver] = (solve_highs, solve_cbc)
 
 
 @dataclass(frozen=True)
 class AllocationPlan:
-    """The three tables of a plan. Only status `optimal` carries transactions."""
+    """The four tables of a plan. Only status `optimal` carries transactions; what limits are worth is asked later."""
 
     runs: pd.DataFrame
     allocations: pd.DataFrame
     steps: pd.DataFrame
+    limits: pd.DataFrame
 
     @property
     def status(self) -> str:
@@ -113,6 +116,7 @@ class Outcome:
     first: SolverRun | None = None
     second: SolverRun | None = None
     verified_by: str | None = None
+    prices: Mapping[str, float] = field(default_factory=dict)
 
 
 def plan_allocation(
@@ -120,16 +124,19 @@ def plan_allocation(
 ) -> AllocationPlan:
     """Plan one day.
 
-    Statuses: optimal (transactions to send); hold (doing nothing is best); infeasible (a limit stands in the way: the
+    Statuses: optimal (transactions to send); screened (the same by method lp, never to be sent); hold (doing nothing is
+    best); infeasible (a limit stands in the way: the
     message names the smallest relaxation; advice: hold); no_capital; no_pools; unverified (the solvers disagree or the
     exact plan differs from the model: nothing to publish). `time_limit` is seconds per solver.
     """
     limits = Limits(problem, is_relaxed=problem.parameters.method == "lp")
     outcome = _decide(problem, limits, solvers, time_limit)
+    prices = prices_of(outcome.plan, limits, outcome.prices)
     return AllocationPlan(
-        runs=_runs_frame(problem, outcome),
-        allocations=build_allocations_frame(outcome.plan, limits, outcome.message),
+        runs=_runs_frame(problem, limits, outcome, time_limit),
+        allocations=build_allocations_frame(outcome.plan, limits, outcome.message, prices),
         steps=build_steps_frame(outcome.plan),
+        limits=build_limits_frame(outcome.plan, limits, prices),
     )
 
 
@@ -146,9 +153,10 @@ def _decide(problem: AllocationProblem, limits: Limits, solvers: tuple[Solver, S
     if reference is None:
         return Outcome("unverified", "The way back within the limits could not be computed; hold.", idle)
     model = build_model(problem, reference=reference)
-    first, second = (solver(model, time_limit) for solver in solvers)
+    first, free_gas = _settle(model, reference, solvers[0], time_limit)
+    second = solvers[1](model, time_limit)
     if first.status == "infeasible":
-        return _explain_infeasible(problem, idle, reference, first=first, second=second, time_limit=time_limit)
+        return _explain_infeasible(problem, idle, free_gas, first, second)
     verified_by = agreement(first, second)
     if verified_by is None:
         message = (
@@ -164,13 +172,39 @@ def _decide(problem: AllocationProblem, limits: Limits, solvers: tuple[Solver, S
     if deviation > GAP_USD + GAP_RELATIVE * abs(flows.objective) + limits.margin:
         message = f"The exact plan is {deviation:.2f} USD away from the model's; hold."
         return Outcome("unverified", message, idle, first, second)
-    found = Outcome("optimal", "", plan, first, second, verified_by)
-    return _judge(problem, limits, model, reference, found, time_limit=time_limit)
+    found = Outcome("optimal", "", plan, first, second, verified_by, flows.prices)
+    return _judge(problem, limits, reference, found, free_gas=free_gas, time_limit=time_limit)
+
+
+def _settle(model: AllocationModel, reference: Reference, solver: Solver, time_limit: float) -> tuple[SolverRun, int]:
+    """Solve, and again with what the solution breaks: the ETH for its gas, components that do not pay for themselves.
+
+    Returns the last run and, when ETH was short, the gas units of the plan that it held back. The model keeps the
+    constraints, so that the second solver sees the same.
+    """
+    free_gas = 0
+    for _ in range(MOST_ROUNDS):
+        run = solver(model, time_limit)
+        if not run.values or model.limits.is_relaxed:
+            return run, free_gas
+        if not model.is_eth_limited and not has_eth_for(model, run.values):
+            free_gas = _exact_gas(model.limits.problem, model, run, time_limit)
+            limit_eth(model)
+        elif not add_cuts(model, reference, decisions(model, run.values)):
+            return run, free_gas
+    return replace(run, status="stopped", values={}), free_gas
+
+
+def _lp_bound(problem: AllocationProblem, time_limit: float) -> float | None:
+    """What the limits alone allow to gain, in USD: no plan with fixed costs and minimum sizes gains more."""
+    relaxed = replace(problem, parameters=replace(problem.parameters, method="lp"))
+    run = solve_highs(build_model(relaxed), time_limit)
+    return run.objective if run.status == "optimal" else None
 
 
 def _repair(problem: AllocationProblem, time_limit: float) -> Reference | None:
     """The cheapest withdrawals that bring the holdings back within the limits: what hysteresis must not judge."""
-    model = build_model(problem, purpose="withdraw_only", has_eth_limit=False)
+    model = build_model(problem, purpose="withdraw_only")
     run = solve_highs(model, time_limit)
     if run.status != "optimal" or fixed_flows(model, run.values, time_limit) is None:
         return None
@@ -180,36 +214,47 @@ def _repair(problem: AllocationProblem, time_limit: float) -> Reference | None:
 def _deviation(plan: ExactPlan, model: AllocationModel, flows: Flows) -> float:
     """How far the exact plan's objective is from the model's, in USD."""
     problem, lines, limits = plan.problem, model.lines, model.limits
-    gain = 0.0
+    gain = _leaving_gain(plan, limits)
     for pool in problem.pools:
         if pool.pool_id in lines:
             own = lines[pool.pool_id]
             gain += secant_gain(own, float(plan.position_usd(pool))) - secant_gain(own, limits.pools[pool.pool_id].held)
     gas = 0.0 if limits.is_relaxed else float(plan.gas_usd)
-    return abs(gain - gas - float(plan.conversion_usd) - flows.objective)
+    saved = flows.conversion_usd - float(plan.conversion_usd)
+    if any(token.slippage for token in problem.tokens):
+        saved = min(saved, 0.0)  # the model counts slippage by secants: the exact plan may lose less, never more
+    return max(abs(gain - gas - (flows.objective + flows.conversion_usd)), abs(saved))
+
+
+def _leaving_gain(plan: ExactPlan, limits: Limits) -> float:
+    """What that earns until the horizon which is on its way out of queues."""
+    held = limits.problem.position_usd
+    return sum(
+        limits.leaving_return(pool) * (held[pool.pool_id] - float(plan.position_usd(pool)))
+        for pool in limits.problem.pools
+        if pool.is_queued and float(plan.position_usd(pool)) < held[pool.pool_id]
+    )
 
 
 def _judge(
     problem: AllocationProblem,
     limits: Limits,
-    model: AllocationModel,
     reference: Reference,
     found: Outcome,
     *,
+    free_gas: int,
     time_limit: float,
 ) -> Outcome:
-    """Optimal, hold, or held back by a limit whose relaxation is named."""
+    """Optimal, hold, or held back by a limit whose relaxation is named. `free_gas`: units if ETH were no limit."""
     notes = _notes(limits)
     shortfall = found.plan.gas_units * problem.gas_price_p90_wei - problem.eth_balance_wei
     if shortfall > 0:
         return _outcome(found, "infeasible", _advice(_eth_message(problem, found.plan.gas_units)), held_plan(problem))
-    if model.is_eth_limited:
-        needed = _free_gas(problem, reference, time_limit)
-        if needed * problem.gas_price_p90_wei > problem.eth_balance_wei:
-            text = _eth_message(problem, needed)
-            if not found.plan.transactions:
-                return _outcome(found, "infeasible", _advice(text), found.plan)
-            notes.append(f"Limited by gas. {text}")
+    if free_gas * problem.gas_price_p90_wei > problem.eth_balance_wei:
+        text = _eth_message(problem, free_gas)
+        if not found.plan.transactions:
+            return _outcome(found, "infeasible", _advice(text), found.plan)
+        notes.append(f"Limited by gas. {text}")
     relaxation = _pools_message(problem, limits, found.plan, time_limit)
     if not found.plan.transactions:
         status, message = (
@@ -219,13 +264,15 @@ def _judge(
     if relaxation:
         notes.append(relaxation)
     message = f"{len(found.plan.transactions)} transactions earn more than doing nothing, costs included."
-    if reference != Reference(0.0, 0.0):
+    if not reference.is_hold:
         message = f"The limits do not allow to do nothing; {len(found.plan.transactions)} transactions keep them best."
-    return _outcome(found, "optimal", " ".join([message, *notes]), found.plan)
+    status = "screened" if limits.is_relaxed else "optimal"
+    return _outcome(found, status, " ".join([message, *notes]), found.plan)
 
 
 def _outcome(found: Outcome, status: str, message: str, plan: ExactPlan) -> Outcome:
-    return Outcome(status, message, plan, found.first, found.second, found.verified_by)
+    prices = found.prices if plan is found.plan else {}
+    return Outcome(status, message, plan, found.first, found.second, found.verified_by, prices)
 
 
 def _advice(reason: str) -> str:
@@ -251,11 +298,9 @@ def _hold_message(problem: AllocationProblem, limits: Limits) -> str:
     return f"Doing nothing is best: no plan earns back its costs within {problem.parameters.break_even_days} days."
 
 
-def _free_gas(problem: AllocationProblem, reference: Reference, time_limit: float) -> int:
-    """Gas units that the plan would use if ETH were no limit."""
-    model = build_model(problem, reference=reference, has_eth_limit=False)
-    run = solve_highs(model, time_limit)
-    flows = fixed_flows(model, run.values, time_limit) if run.values else None
+def _exact_gas(problem: AllocationProblem, model: AllocationModel, run: SolverRun, time_limit: float) -> int:
+    """Gas units of the transactions that a solver's decisions lead to."""
+    flows = fixed_flows(model, run.values, time_limit)
     return 0 if flows is None else build_steps(problem, model.limits, flows).gas_units
 
 
@@ -274,18 +319,11 @@ def _eth(wei: int) -> str:
 
 
 def _explain_infeasible(
-    problem: AllocationProblem,
-    idle: ExactPlan,
-    reference: Reference,
-    *,
-    first: SolverRun,
-    second: SolverRun,
-    time_limit: float,
+    problem: AllocationProblem, idle: ExactPlan, free_gas: int, first: SolverRun, second: SolverRun
 ) -> Outcome:
     """Limits are built so that only gas can forbid what they force; anything else is not to be published."""
-    units = _free_gas(problem, reference, time_limit)
-    if second.status == "infeasible" and units * problem.gas_price_p90_wei > problem.eth_balance_wei:
-        return Outcome("infeasible", _advice(_eth_message(problem, units)), idle, first, second)
+    if second.status == "infeasible" and free_gas * problem.gas_price_p90_wei > problem.eth_balance_wei:
+        return Outcome("infeasible", _advice(_eth_message(problem, free_gas)), idle, first, second)
     return Outcome("unverified", "The solvers find no plan, and no limit explains it; hold.", idle, first, second)
 
 
@@ -342,14 +380,14 @@ def _apy(gain: float, aum: float, horizon: int) -> float:
     return float(max(0.0, 1.0 + gain / aum) ** (DAYS_PER_YEAR / horizon) - 1.0) if aum > 0 else 0.0
 
 
-def _runs_frame(problem: AllocationProblem, outcome: Outcome) -> pd.DataFrame:
+def _runs_frame(problem: AllocationProblem, limits: Limits, outcome: Outcome, time_limit: float) -> pd.DataFrame:
     """The one row of `allocation_runs`."""
     plan, parameters = outcome.plan, problem.parameters
     held = problem.position_usd
-    hold = sum(pool_gain(pool, held[pool.pool_id], held[pool.pool_id], parameters) for pool in problem.pools)
+    hold = limits.hold_gain
     gain = sum(
         pool_gain(pool, float(plan.position_usd(pool)), held[pool.pool_id], parameters) for pool in problem.pools
-    )
+    ) + _leaving_gain(plan, limits)
     cost = float(plan.gas_usd) + float(plan.conversion_usd)
     aum, days = float(problem.aum_usd), parameters.horizon_days
     moved = {
@@ -390,6 +428,7 @@ def _runs_frame(problem: AllocationProblem, outcome: Outcome) -> pd.DataFrame:
         "second_objective": second.objective if second else None,
         "second_bound": second.bound if second else None,
         "verified_by": outcome.verified_by,
+        "lp_bound_usd": _lp_bound(problem, time_limit) if first else None,
         "assumed_prices_json": canonical_json([token.address for token in problem.tokens if token.is_price_assumed]),
     }
-    return pd.DataFrame({name: pd.Series([row[name]], dtype=object) for name in RUN_COLUMNS}).infer_objects()
+    return pd.DataFrame([[row[name] for name in RUN_COLUMNS]], columns=RUN_COLUMNS, dtype=object).infer_objects()

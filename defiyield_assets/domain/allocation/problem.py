@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from defiyield_assets.domain.allocation.facts import AllocationProblem, PoolOption, TokenHolding
+from defiyield_assets.domain.allocation.utilisation import UtilisationCurve
 from defiyield_assets.domain.canonical import content_hash
 from defiyield_assets.domain.chains import chain_name
 from defiyield_assets.domain.policy import DOLLAR_ROLES, METHODS, OBJECTIVES, Parameters, Policy, Token, Wallet
@@ -80,12 +81,14 @@ def build_problem(
     barred: AbstractSet[str],
     wallet: Wallet,
     policy_hash: str | None = None,
+    curves: Mapping[str, UtilisationCurve] | None = None,
 ) -> AllocationProblem:
     """Gather the facts of `day` for one investable wallet.
 
     Frames have the columns of their tables (store/schema) and hold the slice of `day`; `barred` holds lower-case
-    `chain:address` ids. Raises `SuspiciousDataError` naming a missing price, a balance or position that is not of the
-    day, missing gas or ETH price, and a held pool that selection does not know: nothing is ever assumed.
+    `chain:address` ids; `curves`, by pool id, are those that could be fitted (utilisation.py). Raises
+    `SuspiciousDataError` naming a missing price, a balance or position that is not of the day, missing gas or ETH
+    price, and a held pool that selection does not know: nothing is ever assumed.
     """
     parameters = effective_parameters(policy.parameters)
     chain, address = chain_name(wallet.chain_id), wallet.address.lower()
@@ -107,7 +110,12 @@ def build_problem(
         _holding(token, here, balance=balance.get(token, 0), price=prices[token], decimals=decimals.get(token, 0))
         for token in sorted(used)
     ]
-    kept = [pool if pool.is_held or pool.can_grow else replace(pool, tokens=(), amounts=()) for pool in pools]
+    kept = [
+        replace(pool, curve=(curves or {}).get(pool.pool_id))
+        if pool.is_held or pool.can_grow
+        else replace(pool, tokens=(), amounts=(), reserve_shares=())
+        for pool in pools
+    ]
     mean_wei, p90_wei = _gas_prices(gas_forecasts, day, parameters)
     return AllocationProblem(
         day=day,
@@ -126,12 +134,11 @@ def build_problem(
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as dictionaries with None for every kind of null."""
-    names = [str(name) for name in frame.columns]
-    columns = [
-        [None if is_null else value for value, is_null in zip(frame[name], frame[name].isna(), strict=True)]
-        for name in names
+    names, cells = [str(name) for name in frame.columns], frame.to_numpy(dtype=object)
+    return [
+        {name: None if empty else value for name, value, empty in zip(names, values, nulls, strict=True)}
+        for values, nulls in zip(cells, pd.isna(cells), strict=True)
     ]
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def _of_wallet(frame: pd.DataFrame, wallet: Wallet, day: date, what: str) -> list[dict[str, Any]]:
@@ -244,7 +251,21 @@ def _pool_option(
         is_must_exit=is_must_exit,
         is_frozen=bool(amounts) and apy is None and not is_must_exit,
         blocked=blocked,
+        reserve_shares=_reserve_shares(pool_id, tokens, here),
+        supply_usd=None if supply is None else float(supply),
+        borrow_usd=None if borrow is None else float(borrow),
     )
+
+
+def _reserve_shares(pool_id: str, tokens: tuple[str, ...], here: _Setting) -> tuple[float, ...]:
+    """What the policy tells of the pool's reserves, one share per token; nothing when it does not."""
+    shares = here.policy.reserve_shares_of(pool_id)
+    if shares and len(shares) != len(tokens):
+        raise ConfigurationError(
+            f"pool_overrides of {pool_id}: reserve_shares names {len(shares)} shares, the pool has {len(tokens)} "
+            "tokens; give one share per underlying address, in their order"
+        )
+    return shares
 
 
 def _size(row: Mapping[str, Any]) -> float | None:
@@ -314,6 +335,7 @@ def _holding(address: str, here: _Setting, *, balance: int, price: tuple[Decimal
         issuer=token.issuer if token else address,
         is_buyable=is_open and is_dollar and not here.is_barred(address),
         is_price_assumed=price[1],
+        slippage=Decimal(repr(token.slippage_per_million_usd)).scaleb(-6) if token else Decimal(0),
     )
 
 

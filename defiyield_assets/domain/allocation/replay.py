@@ -17,6 +17,9 @@ from defiyield_assets.domain.allocation.replay_facts import Facts, exact, is_nul
 from defiyield_assets.domain.allocation.replay_limits import LimitCheck
 from defiyield_assets.domain.policy import Policy, Wallet
 
+PLANS = ("optimal", "screened")
+"""Statuses of runs that carry transactions; of these only the first may be sent."""
+
 
 @dataclass(frozen=True)
 class ReplayResult:
@@ -95,6 +98,9 @@ class _Replay:
         self.wallet = dict(facts.balances)
         self.positions = {pool: dict(held) for pool, held in facts.positions.items()}
         self.touched: dict[str, set[str]] = {}
+        self.leaving: dict[str, int] = {}
+        self.sold: dict[str, Fraction] = {}
+        self.bought: dict[str, Fraction] = {}
         self.gas_units = 0
         self.gas = Fraction(0)
         self.conversion = Fraction(0)
@@ -158,10 +164,11 @@ class _Replay:
         return token, amount
 
     def _spend(self, seq: int, token: str, amount: int) -> None:
-        there = self.wallet.get(token, 0)
+        held = self.wallet.get(token, 0)
+        there = held - self.leaving.get(token, 0)
         if amount > there:
             self._fail(seq, f"spends {amount} of {token}, but {there} are there")
-        self.wallet[token] = there - amount
+        self.wallet[token] = held - amount
 
     def _hold(self, seq: int, legs: list[dict[Any, Any]]) -> None:
         held = dict(self._amount(seq, leg, "in") for leg in legs)
@@ -180,6 +187,8 @@ class _Replay:
                 self._fail(seq, f"withdraws {amount} of {token}, but {position.get(token, 0)} are in the pool")
             position[token] = position.get(token, 0) - amount
             self.wallet[token] = self.wallet.get(token, 0) + amount
+            if self.facts.pools[pool_id].exit_days > 0:
+                self.leaving[token] = self.leaving.get(token, 0) + amount
         if any(bool(leg["is_full_exit"]) == any(position.values()) for leg in legs):
             self._fail(seq, "is_full_exit does not say whether something stays")
         for token, amount in before.items():
@@ -196,10 +205,17 @@ class _Replay:
         (sold, amount_in), (bought, amount_out) = self._amount(seq, leg, "in"), self._amount(seq, leg, "out")
         if sold == bought or not facts.may_buy(bought):
             self._fail(seq, f"{bought} may not be bought")
+        if sold in self.bought or bought in self.sold:
+            self._fail(seq, "a token is bought and sold in one plan")
         self._spend(seq, sold, amount_in)
         self.wallet[bought] = self.wallet.get(bought, 0) + amount_out
-        kept = facts.value(sold, amount_in) * (1 - exact(facts.parameters.conversion_rate))
-        if amount_out != int(kept / facts.value(bought, 1)):
+        given = facts.value(sold, amount_in)
+        kept = given * (1 - exact(facts.parameters.conversion_rate))
+        kept -= facts.slippage(sold, self.sold.get(sold, Fraction(0)), given)
+        arrived = kept - facts.slippage(bought, self.bought.get(bought, Fraction(0)), kept)
+        self.sold[sold] = self.sold.get(sold, Fraction(0)) + given
+        self.bought[bought] = self.bought.get(bought, Fraction(0)) + kept
+        if amount_out != int(arrived / facts.value(bought, 1)):
             self._fail(seq, f"{amount_out} is not what {amount_in} of {sold} give after the conversion cost")
         if exact(leg["conversion_usd"]) != facts.value(sold, amount_in) - facts.value(bought, amount_out):
             self._fail(seq, "conversion_usd is not the value lost")
@@ -212,13 +228,15 @@ class _Replay:
             return
         position = self.positions.setdefault(pool.pool_id, {})
         for token, amount in given:
-            if f"{facts.chain.lower()}:{token}" in facts.barred:
-                self._fail(seq, f"{token} is barred")
+            if not facts.may_use(token):
+                self._fail(seq, f"{token} is barred or no approved dollar token")
             self._spend(seq, token, amount)
             position[token] = position.get(token, 0) + amount
-        values = [facts.value(token, amount) for token, amount in given]
-        if max(values) - min(values) >= max(facts.value(token, 1) for token, _ in given) and len(given) > 1:
-            self._fail(seq, "the tokens of a deposit are not of equal value")
+        parts = pool.parts_by_token()
+        wholes = [facts.value(token, amount) / parts[token] for token, amount in given]
+        grain = max(facts.value(token, 1) / parts[token] for token, _ in given)
+        if max(wholes) - min(wholes) >= grain and len(given) > 1:
+            self._fail(seq, "the tokens of a deposit are not in proportion to the pool")
 
     def _costs(self, seq: int, kind: str, legs: list[dict[Any, Any]]) -> None:
         """Gas stands on the first leg; every leg states its value; only conversions cost value."""
@@ -295,9 +313,15 @@ class _Replay:
         before = facts.aum + facts.eth_wei * eth_price
         if after + eth_after * eth_price != before - exact(run["gas_usd"]) - exact(run["conversion_usd"]):
             errors.append("wealth after the plan is not wealth before it minus gas and conversion cost")
-        if run["status"] == "optimal":
-            errors += LimitCheck(facts, self.positions, self.touched).run(facts.total(self.wallet))
-        elif self.transactions:
+        wanted = "screened" if facts.parameters.method == "lp" else "optimal"
+        if run["status"] in PLANS and run["status"] != wanted:
+            errors.append(f"method {facts.parameters.method} gives {wanted} plans, not {run['status']} ones")
+        if run["status"] == "optimal" and run["verified_by"] not in ("objective", "bound"):
+            errors.append("no second solver has confirmed the plan")
+        if run["status"] in (*PLANS, "hold"):
+            at_hand = facts.total(self.wallet) - facts.total(self.leaving)
+            errors += LimitCheck(facts, self.positions, self.touched).run(at_hand)
+        if self.transactions and run["status"] not in PLANS:
             errors.append(f"a plan with status {run['status']} must not send transactions")
 
     def _compare_allocations(self, run: dict[Any, Any], allocations: pd.DataFrame) -> None:

@@ -37,6 +37,11 @@ class PoolFacts:
     may_grow: bool
     must_exit: bool
     has_apy: bool
+    parts: tuple[Fraction, ...]
+
+    def parts_by_token(self) -> dict[str, Fraction]:
+        """What part of a deposit's value each token is."""
+        return dict(zip(self.tokens, self.parts, strict=True))
 
 
 @dataclass
@@ -59,11 +64,18 @@ class Facts:
     eth_price: Fraction
     gas_wei: int
     gas_p90_wei: int
+    worth_moving: Fraction
     problems: list[str] = field(default_factory=list)
 
     def value(self, token: str, amount: int) -> Fraction:
         """USD value of base units at the close."""
         return self.prices[token] * amount / int(10 ** self.decimals[token])
+
+    def slippage(self, token: str, before: Fraction, value: Fraction) -> Fraction:
+        """What converting `value` USD of a token loses beyond the rate when `before` USD were converted already."""
+        known = self.approved.get(token)
+        k = exact(known.slippage_per_million_usd) / 10**6 if known else Fraction(0)
+        return k * value * (2 * before + value)
 
     def total(self, amounts: dict[str, int]) -> Fraction:
         """USD value of several amounts."""
@@ -78,11 +90,20 @@ class Facts:
         """Issuer of a token; a token that is not approved stands for itself."""
         return self.approved[token].issuer if token in self.approved else token
 
-    def may_buy(self, token: str) -> bool:
-        """Approved, of dollars, open to us and not barred."""
+    def may_use(self, token: str) -> bool:
+        """Approved, of dollars and not barred."""
         known = self.approved.get(token)
-        if known is None or known.peg not in ("usd", "accruing") or f"{self.chain.lower()}:{token}" in self.barred:
+        return (
+            known is not None
+            and known.peg in ("usd", "accruing")
+            and f"{self.chain.lower()}:{token}" not in self.barred
+        )
+
+    def may_buy(self, token: str) -> bool:
+        """Usable and open to us."""
+        if not self.may_use(token):
             return False
+        known = self.approved[token]
         return known.access == "open" or known.symbol in self.permitted or token in self.permitted
 
 
@@ -115,6 +136,7 @@ def read_facts(
     chain, parameters = chain_name(wallet.chain_id), policy.parameters
     if parameters.objective == "profit":
         parameters = replace(parameters, max_pool_share=1.0, min_pools=1)
+    worth_moving = exact(parameters.min_transaction_usd)
     if parameters.method == "lp":
         parameters = replace(parameters, min_pools=0, min_position_share=0.0, min_transaction_usd=0.0)
     gas, p90 = _gas_prices(gas_forecasts, day, parameters)
@@ -135,6 +157,7 @@ def read_facts(
         eth_price=_eth_price(gas_daily, day),
         gas_wei=gas,
         gas_p90_wei=p90,
+        worth_moving=worth_moving,
     )
     facts.decimals = {token.address: token.decimals for token in facts.approved.values()}
     _read_prices(facts, bars, positions)
@@ -149,7 +172,7 @@ def read_facts(
             facts.decimals.setdefault(row["token_address"], int(row["decimals"]))
             held = facts.positions.setdefault(row["pool_id"], {})
             held[row["token_address"]] = held.get(row["token_address"], 0) + int(row["underlying_amount"])
-    _read_pools(facts, eligible)
+    _read_pools(facts, eligible, policy)
     if facts.eth_price <= 0 or facts.gas_wei <= 0:
         facts.problems.append(f"no gas price or ETH price of {day}")
     for token in {*facts.balances, *(token for held in facts.positions.values() for token in held)}:
@@ -160,9 +183,10 @@ def read_facts(
 
 
 def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    names = [str(name) for name in frame.columns]
     return [
-        {str(name): None if is_null(value) else value for name, value in row.items()}
-        for row in frame.to_dict("records")
+        {name: None if is_null(value) else value for name, value in zip(names, values, strict=True)}
+        for values in frame.to_numpy(dtype=object)
     ]
 
 
@@ -182,7 +206,13 @@ def _read_prices(facts: Facts, bars: pd.DataFrame, positions: pd.DataFrame) -> N
             facts.prices[row["instrument_id"].removeprefix(prefix)] = exact(row["close"])
 
 
-def _read_pools(facts: Facts, eligible: pd.DataFrame) -> None:
+def _parts(policy: Policy, pool_id: str, n_tokens: int) -> tuple[Fraction, ...]:
+    """The policy's word on the pool's reserves, else equal parts."""
+    told = policy.reserve_shares_of(pool_id)
+    return tuple(exact(part) for part in told) if told else (Fraction(1, max(1, n_tokens)),) * n_tokens
+
+
+def _read_pools(facts: Facts, eligible: pd.DataFrame, policy: Policy) -> None:
     for row in _rows(eligible):
         supply, borrow = row["total_supply_usd"], row["total_borrow_usd"]
         size = row["size_usd"] if supply is None else supply
@@ -203,6 +233,7 @@ def _read_pools(facts: Facts, eligible: pd.DataFrame) -> None:
             may_grow=bool(is_open and row["forecast_apy"] is not None and size),
             must_exit=bool(row["is_must_exit"]),
             has_apy=row["forecast_apy"] is not None or row["last_apy"] is not None,
+            parts=_parts(policy, row["pool_id"], len(tokens)),
         )
     facts.problems += [
         f"held pool {pool} is not in eligible_pools" for pool in facts.positions if pool not in facts.pools

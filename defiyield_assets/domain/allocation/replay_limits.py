@@ -23,18 +23,22 @@ class LimitCheck:
         self.errors: list[str] = []
 
     def run(self, idle: Fraction) -> list[str]:
-        """All limits; `idle` is the value left in the wallet."""
+        """All limits; `idle` is the value left in the wallet, without what is on its way there."""
         for pool_id in sorted({*self.before, *self.after}):
             self._pool(self.facts.pools[pool_id])
         self._shared()
         self._minimum_pools()
         share = exact(self.facts.parameters.idle_buffer_share)
-        stuck = sum((self.stuck(self.facts.pools[pool]) for pool in self.before), Fraction(0))
-        if share > 0 and idle < min(share * self.aum, self.aum - stuck) - self._margin():
+        beyond = sum((self._beyond_reach(self.facts.pools[pool]) for pool in self.before), Fraction(0))
+        if share > 0 and idle < min(share * self.aum, self.aum - beyond) - self._margin():
             self.errors.append(
                 f"idle buffer: {float(idle):.2f} USD are idle, {float(share * self.aum):.2f} are required"
             )
         return self.errors
+
+    def _beyond_reach(self, pool: PoolFacts) -> Fraction:
+        """What of a position cannot be in the wallet today: what is stuck, and all of what takes days to leave."""
+        return self.before[pool.pool_id] if pool.exit_days > 0 else self.stuck(pool)
 
     def stuck(self, pool: PoolFacts) -> Fraction:
         """What cannot be withdrawn of the position that we had: worthless, no known APY, or not enough liquidity."""
@@ -44,7 +48,7 @@ class LimitCheck:
         if pool.liquid is None or pool.liquid >= held:
             return Fraction(0)
         # less than a minimum transaction is not worth taking out, the whole rest counts as stuck
-        smallest = exact(self.facts.parameters.min_transaction_usd) + self._margin()
+        smallest = self.facts.worth_moving + self._margin()
         return held if pool.liquid < smallest else held - pool.liquid
 
     def _margin(self) -> Fraction:

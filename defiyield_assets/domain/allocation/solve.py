@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from defiyield_assets.domain.allocation.model import AllocationModel
+from defiyield_assets.domain.allocation.model import AllocationModel, conversion_cost
 
 GAP_USD = 0.01
 GAP_RELATIVE = 1e-4
@@ -46,7 +46,10 @@ Solver = Callable[[AllocationModel, float], SolverRun]
 
 @dataclass(frozen=True)
 class Flows:
-    """Decisions, amounts in USD: what to deposit, to withdraw in part, to leave; which tokens to sell and buy."""
+    """Decisions, amounts in USD: what to deposit, to withdraw in part, to leave; which tokens to sell and buy.
+
+    `objective` is the gain against doing nothing, `conversion_usd` what of it conversions cost at most.
+    """
 
     deposits: dict[str, float]
     parts: dict[str, float]
@@ -54,6 +57,13 @@ class Flows:
     sells: frozenset[str]
     buys: frozenset[str]
     objective: float
+    conversion_usd: float = 0.0
+    sold: dict[str, float] = field(default_factory=dict)
+    bought: dict[str, float] = field(default_factory=dict)
+    """USD that leave as `sells` and arrive as `buys`; not given: what is left over and what is missing."""
+    prices: dict[str, float] = field(default_factory=dict, repr=False)
+    """Shadow prices at these decisions, by constraint and by variable for its upper bound: gain in USD over the horizon
+    per USD of room."""
 
 
 def solve_highs(model: AllocationModel, time_limit: float = TIME_LIMIT_SECONDS) -> SolverRun:
@@ -74,6 +84,9 @@ def _run_highs(model: AllocationModel, time_limit: float, options: dict[str, str
         timeLimit=time_limit,
         random_seed=SEED,
         mip_feasibility_tolerance=INTEGRALITY,
+        # these find nothing here that other heuristics do not; they took most of a small model's time, half of others'
+        mip_heuristic_run_feasibility_jump=False,
+        mip_heuristic_run_root_reduced_cost=False,
         **options,
     )
     started = time.perf_counter()
@@ -97,10 +110,13 @@ def _run_highs(model: AllocationModel, time_limit: float, options: dict[str, str
 def solve_cbc(model: AllocationModel, time_limit: float = TIME_LIMIT_SECONDS) -> SolverRun:
     """Solve with CBC, the second opinion; its bound is read from its log.
 
-    CBC 2.10.3 calls some feasible models infeasible when it presolves them: it is asked again without.
+    CBC 2.10.3 calls some feasible models infeasible when it presolves them: it is asked again without. Without, it
+    crashes (SIGSEGV) on some that are infeasible: then once more, in another way. A crash is never an answer.
     """
     run = _run_cbc(model, time_limit, [])
-    return run if run.status != "infeasible" else _run_cbc(model, time_limit, ["preprocess off", "presolve off"])
+    if run.status in ("infeasible", "failed"):
+        run = _run_cbc(model, time_limit, ["preprocess off", "presolve off"])
+    return run if run.status != "failed" else _run_cbc(model, time_limit, ["preprocess aggregate", "presolve off"])
 
 
 def _run_cbc(model: AllocationModel, time_limit: float, options: list[str]) -> SolverRun:
@@ -118,6 +134,7 @@ def _run_cbc(model: AllocationModel, time_limit: float, options: list[str]) -> S
             options=[f"randomSeed {SEED}", f"randomCbcSeed {SEED}", *options],
             logPath=str(log),
         )
+        solver.tmpDir = folder
         started = time.perf_counter()
         try:
             model.lp.solve(solver)
@@ -177,17 +194,20 @@ def fixed_flows(
 ) -> Flows | None:
     """Fix the binaries at a solver's decisions and solve the rest again; None when that has no solution.
 
-    Removes what integrality tolerances leak through switches that are off.
+    Removes what integrality tolerances leak through switches that are off. The model is left as it was.
     """
     import pulp
 
     if not values:
         return None
-    variables = model.lp.variablesDict()
-    for switch, is_on in _decisions(model, values).items():
-        variable = variables[switch]
-        variable.lowBound = variable.upBound = float(is_on)
-    model.lp.solve(pulp.HiGHS(msg=False, threads=1, timeLimit=time_limit, random_seed=SEED))
+    wanted = decisions(model, values)
+    bounds = [(switch, switch.lowBound, switch.upBound) for switch in model.binaries]
+    for switch in model.binaries:
+        switch.lowBound = switch.upBound = float(wanted[switch.name])
+    # what is fixed need not be integer, and only a linear program has prices
+    model.lp.solve(pulp.HiGHS(mip=False, msg=False, threads=1, timeLimit=time_limit, random_seed=SEED))
+    for switch, low, high in bounds:
+        switch.lowBound, switch.upBound = low, high
     if model.lp.status != pulp.LpStatusOptimal:
         return None
     found = _values(model)
@@ -195,7 +215,7 @@ def fixed_flows(
     def flow(variable: Any) -> float:
         return max(0.0, found[variable.name]) * model.unit
 
-    pools, chosen = model.pools.items(), _decisions(model, found)
+    pools, chosen = model.pools.items(), decisions(model, found)
     return Flows(
         deposits={key: flow(pool.deposit) for key, pool in pools if _is_on(chosen, pool.deposit_on)},
         parts={key: flow(pool.part) for key, pool in pools if _is_on(chosen, pool.part_on)},
@@ -203,14 +223,60 @@ def fixed_flows(
         sells=frozenset(token for token, (_, switch) in model.sold.items() if chosen[switch.name]),
         buys=frozenset(token for token, (_, switch) in model.bought.items() if chosen[switch.name]),
         objective=-pulp.value(model.lp.objective) * model.unit,
+        conversion_usd=float(pulp.value(conversion_cost(model)) or 0.0) * model.unit,
+        sold={token: flow(amount) for token, (amount, switch) in model.sold.items() if chosen[switch.name]},
+        bought={
+            token: max(0.0, flow(amount) - float(pulp.value(model.lost(amount)) or 0.0) * model.unit)
+            for token, (amount, switch) in model.bought.items()
+            if chosen[switch.name]
+        },
+        prices=_prices(model),
     )
+
+
+def _prices(model: AllocationModel) -> dict[str, float]:
+    """What room is worth in a solved linear program: how the gain rises when a row or an upper bound gives way.
+
+    Caps keep a cent for rounding, and where they take all cash but these cents a dollar would seem to be worth nothing.
+    So the program is solved once more with these cents less: a dollar is worth what the plan would lose without it.
+    """
+    import highspy
+
+    backend, solution = model.lp.solverModel, model.lp.solverModel.getSolution()
+    for index, low in _cents_left(model):
+        backend.changeRowBounds(index, low, highspy.kHighsInf)
+    off = [amount for amount, switch in model.amounts if switch.varValue < 0.5]
+    for amount in off:  # within its tolerance a solver would use what is switched off
+        backend.changeColBounds(amount.index, 0.0, 0.0)
+    backend.run()
+    if backend.getModelStatus() == highspy.HighsModelStatus.kOptimal:
+        solution = backend.getSolution()
+    rows, columns = solution.row_dual, solution.col_dual
+    found = {row.name: rows[row.index] * (1.0 if row.sense > 0 else -1.0) for row in model.lp.constraints()}
+    found |= {variable.name: max(0.0, -columns[variable.index]) for variable in model.lp.variables()}
+    closed = {name for amount in off for name in (amount.name, f"{amount.name}_most", f"{amount.name}_least")}
+    return {name: 0.0 if name in closed else price for name, price in found.items()}
+
+
+def _cents_left(model: AllocationModel) -> list[tuple[int, float]]:
+    """Balances of tokens of which a plan that uses them leaves no more than cents: row, and the bound without them."""
+    margin = model.limits.margin / model.unit
+    most, found = margin * (2 + len(model.pools) + len(model.limits.shared)), []
+    for row in model.lp.constraints():
+        if not row.name.startswith("idle") or row.name == "idle_buffer":
+            continue
+        there = row.constant + sum(part * float(variable.varValue or 0.0) for variable, part in row.items() if part > 0)
+        left = row.constant + sum(part * float(variable.varValue or 0.0) for variable, part in row.items())
+        if left <= most < there:
+            found.append((row.index, max(0.0, left) + margin - row.constant))
+    return found
 
 
 def _is_on(chosen: dict[str, bool], switch: Any) -> bool:
     return switch is not None and chosen[switch.name]
 
 
-def _decisions(model: AllocationModel, values: dict[str, float]) -> dict[str, bool]:
+def decisions(model: AllocationModel, values: dict[str, float]) -> dict[str, bool]:
     """On or off per binary. In the relaxed model what flows is on, and of two opposite flows the larger one."""
     if not model.limits.is_relaxed:
         return {switch.name: values[switch.name] > 0.5 for switch in model.binaries}

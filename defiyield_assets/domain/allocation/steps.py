@@ -49,12 +49,23 @@ class Step:
 
 @dataclass
 class ExactPlan:
-    """The steps and what they lead to, in base units."""
+    """The steps and what they lead to, in base units.
+
+    `leaving`: what of the wallet's end is on its way out of queues. `sold` and `bought`: USD converted so far by token,
+    at the close and after the costs of what was sold for it.
+    """
 
     problem: AllocationProblem
     wallet: dict[str, int]
     positions: dict[str, list[int]]
     steps: list[Step] = field(default_factory=list)
+    leaving: dict[str, int] = field(default_factory=dict)
+    sold: dict[str, Fraction] = field(default_factory=dict)
+    bought: dict[str, Fraction] = field(default_factory=dict)
+
+    def at_hand(self, token: str) -> int:
+        """What can be spent of a token now."""
+        return self.wallet[token] - self.leaving.get(token, 0)
 
     @property
     def transactions(self) -> list[Step]:
@@ -107,7 +118,7 @@ def build_steps(problem: AllocationProblem, limits: Limits, flows: Flows) -> Exa
             plan.steps.append(Step("HOLD", pool.pool_id, tuple(legs), 0, Decimal(0)))
     for pool in _by_size(problem, {key: problem.position_usd[key] for key in flows.exits} | flows.parts):
         _withdraw(plan, limits, flows, pool)
-    targets = {pool.pool_id: _leg_target(limits, flows, pool) for pool in _by_size(problem, flows.deposits)}
+    targets = {pool.pool_id: _target(limits, flows, pool) for pool in _by_size(problem, flows.deposits)}
     _convert(plan, limits, flows, targets)
     for pool in _by_size(problem, flows.deposits):
         _deposit(plan, pool, targets[pool.pool_id])
@@ -143,16 +154,24 @@ def _withdraw(plan: ExactPlan, limits: Limits, flows: Flows, pool: PoolOption) -
         if amount:
             plan.positions[pool.pool_id][index] -= amount
             plan.wallet[token] += amount
+            if pool.is_queued:
+                plan.leaving[token] = plan.leaving.get(token, 0) + amount
             legs.append(Leg(None, None, token, amount, problem.token[token].value(amount)))
     if legs:
         gas = problem.withdraw_gas(pool)
         plan.steps.append(Step("WITHDRAW", pool.pool_id, tuple(legs), gas, problem.gas_usd(gas), is_full))
 
 
-def _leg_target(limits: Limits, flows: Flows, pool: PoolOption) -> Fraction:
-    """Value that each token of a pool should receive."""
-    wanted = min(flows.deposits[pool.pool_id], limits.pools[pool.pool_id].deposit_max)
-    return Fraction(wanted) / len(pool.tokens)
+def _target(limits: Limits, flows: Flows, pool: PoolOption) -> Fraction:
+    """Value that a pool should receive."""
+    return Fraction(min(flows.deposits[pool.pool_id], limits.pools[pool.pool_id].deposit_max))
+
+
+def _shares(pool: PoolOption) -> list[Fraction]:
+    """Value share of each token in a deposit, exact: as the policy writes it, or equal."""
+    if pool.reserve_shares:
+        return [Fraction(Decimal(repr(share))) for share in pool.reserve_shares]
+    return [Fraction(1, len(pool.tokens))] * len(pool.tokens)
 
 
 def _convert(plan: ExactPlan, limits: Limits, flows: Flows, targets: dict[str, Fraction]) -> None:
@@ -160,10 +179,17 @@ def _convert(plan: ExactPlan, limits: Limits, flows: Flows, targets: dict[str, F
     problem = plan.problem
     need = dict.fromkeys(plan.wallet, 0)
     for pool in problem.pools:
-        for token in pool.tokens if pool.pool_id in targets else ():
-            need[token] += _units(problem, token, targets[pool.pool_id])
-    spare = {token: plan.wallet[token] - need[token] for token in flows.sells if plan.wallet[token] > need[token]}
-    missing = {token: need[token] - plan.wallet[token] for token in flows.buys if need[token] > plan.wallet[token]}
+        if pool.pool_id in targets:
+            for token, share in zip(pool.tokens, _shares(pool), strict=True):
+                need[token] += _units(problem, token, targets[pool.pool_id] * share)
+    spare = {token: plan.at_hand(token) - need[token] for token in flows.sells if plan.at_hand(token) > need[token]}
+    missing = {token: need[token] - plan.at_hand(token) for token in flows.buys if need[token] > plan.at_hand(token)}
+    # what was decided counts: a minimum size may convert more than is missing, and then the rest of it stays idle
+    for token, usd in flows.sold.items():
+        if token in spare:
+            spare[token] = min(spare[token], _units(problem, token, Fraction(usd)) + 1)
+    for token, usd in flows.bought.items():
+        missing[token] = max(missing.get(token, 0), _units(problem, token, Fraction(usd)))
     dust = Fraction(limits.margin) * DUST_SHARE
     sources = _largest_first(problem, spare.items())
     for sink in _largest_first(problem, missing.items()):
@@ -172,7 +198,7 @@ def _convert(plan: ExactPlan, limits: Limits, flows: Flows, targets: dict[str, F
             if _value(problem, source, spare[source]) <= dust:
                 sources.pop(0)
                 continue
-            amount_in, amount_out = _swap(problem, source, spare[source], sink, missing[sink])
+            amount_in, amount_out = _swap(plan, source, spare[source], sink, missing[sink])
             spare[source] -= amount_in
             missing[sink] -= amount_out
             _add_swap(plan, source, amount_in, sink, amount_out)
@@ -182,17 +208,52 @@ def _largest_first(problem: AllocationProblem, amounts: Iterable[tuple[str, int]
     return [token for token, _ in sorted(amounts, key=lambda item: (-_value(problem, *item), item[0]))]
 
 
-def _swap(problem: AllocationProblem, source: str, spare: int, sink: str, missing: int) -> tuple[int, int]:
-    """Units in and out: as much of `source` as `sink` needs; out = floor(value in · (1 - rate) / price of sink)."""
-    keep = 1 - Fraction(Decimal(repr(problem.parameters.conversion_rate)))
-    needed = -(-_value(problem, sink, missing) / keep / _value(problem, source, 1) // 1)
-    amount_in = min(spare, int(needed))
-    return amount_in, _units(problem, sink, _value(problem, source, amount_in) * keep)
+def _keep(problem: AllocationProblem) -> Fraction:
+    """What the conversion rate leaves of a dollar."""
+    return 1 - Fraction(Decimal(repr(problem.parameters.conversion_rate)))
+
+
+def _proceeds(plan: ExactPlan, source: str, amount_in: int, sink: str) -> tuple[Fraction, Fraction]:
+    """USD that a sale leaves after its costs, and what of them arrives after the costs of buying."""
+    problem = plan.problem
+    given = _value(problem, source, amount_in)
+    left = given * _keep(problem) - _slippage(problem, source, plan.sold.get(source, Fraction(0)), given)
+    return left, left - _slippage(problem, sink, plan.bought.get(sink, Fraction(0)), left)
+
+
+def _slippage(problem: AllocationProblem, token: str, before: Fraction, value: Fraction) -> Fraction:
+    """k·((u+v)² - u²) for v USD after u USD."""
+    return Fraction(problem.token[token].slippage) * ((before + value) ** 2 - before**2)
+
+
+def _swap(plan: ExactPlan, source: str, spare: int, sink: str, missing: int) -> tuple[int, int]:
+    """Units in and out: as much of `source` as `sink` needs; out = floor(what arrives / price of sink)."""
+    problem = plan.problem
+    wanted, one = _value(problem, sink, missing), _value(problem, source, 1)
+    amount_in = min(spare, int(-(-wanted / _keep(problem) / one // 1)))
+    if problem.token[source].slippage or problem.token[sink].slippage:
+        amount_in = _enough(plan, source, (amount_in, spare), sink, wanted)
+    return amount_in, _units(problem, sink, _proceeds(plan, source, amount_in, sink)[1])
+
+
+def _enough(plan: ExactPlan, source: str, units: tuple[int, int], sink: str, wanted: Fraction) -> int:
+    """The smallest amount between two that brings `wanted` USD in spite of slippage, or the larger of the two."""
+    low, high = units
+    while low < high:
+        middle = (low + high) // 2
+        if _proceeds(plan, source, middle, sink)[1] >= wanted:
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 def _add_swap(plan: ExactPlan, source: str, amount_in: int, sink: str, amount_out: int) -> None:
     problem = plan.problem
     value_in, value_out = problem.token[source].value(amount_in), problem.token[sink].value(amount_out)
+    left, _ = _proceeds(plan, source, amount_in, sink)
+    plan.sold[source] = plan.sold.get(source, Fraction(0)) + Fraction(value_in)
+    plan.bought[sink] = plan.bought.get(sink, Fraction(0)) + left
     plan.wallet[source] -= amount_in
     plan.wallet[sink] += amount_out
     leg = Leg(source, amount_in, sink, amount_out, value_in, EXACT.subtract(value_in, value_out))
@@ -200,10 +261,13 @@ def _add_swap(plan: ExactPlan, source: str, amount_in: int, sink: str, amount_ou
 
 
 def _deposit(plan: ExactPlan, pool: PoolOption, target: Fraction) -> None:
-    """Equal value of every token, as much as is there."""
-    problem = plan.problem
-    each = min(target, *(_value(problem, token, plan.wallet[token]) for token in pool.tokens))
-    amounts = [_units(problem, token, each) for token in pool.tokens]
+    """Every token by its share of the value, as much as is at hand."""
+    problem, shares = plan.problem, _shares(pool)
+    there = [
+        _value(problem, token, plan.at_hand(token)) / share for token, share in zip(pool.tokens, shares, strict=True)
+    ]
+    value = min(target, *there)
+    amounts = [_units(problem, token, value * share) for token, share in zip(pool.tokens, shares, strict=True)]
     if not all(amounts):
         return
     legs = []

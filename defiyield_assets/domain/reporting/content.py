@@ -8,6 +8,7 @@ from typing import Any
 
 from defiyield_assets.domain.days import cutoff
 from defiyield_assets.domain.outcomes import STAYING, group_by_roots
+from defiyield_assets.domain.reporting.explained_sections import limits_section, why_section
 from defiyield_assets.domain.reporting.formats import (
     clean,
     is_missing,
@@ -55,6 +56,11 @@ VERDICTS = {
         "bad",
         "The two solvers disagree, so no plan is published. Hold; nothing on this page is an instruction.",
     ),
+    "screened": (
+        "Do not act: the day was only screened",
+        "warn",
+        "Method lp weighs no fixed costs and no minimum sizes: its steps are no advice. Set method milp for a plan.",
+    ),
     NO_PLAN: (
         "Do not act: there is no plan for this day",
         "bad",
@@ -79,6 +85,8 @@ def build_content(inputs: ReportInputs) -> Content:
     sections = [
         holdings_section(inputs, names, is_published=is_published),
         steps_section(inputs, names, is_published=is_published),
+        why_section(inputs, names, is_published=is_published),
+        limits_section(inputs, names, run, is_published=is_published),
         left_out_section(inputs, names),
         earned_section(inputs, names),
         unexplained_section(inputs, names),

@@ -28,13 +28,13 @@ class TokenLabel:
 class ReportInputs:
     """The day's tables, each a frame with the columns of its table in store/schema; empty frames are fine.
 
-    `allocation_runs`, `allocations` and `allocation_steps` of the day's plan; `eligible_pools`, `prefiltered_pools`,
-    `icebox`, `icebox_events`, `yield_attribution`, `forecast_scores`, `forecast_scoreboard` of the day; `nav_daily`
-    of the day and the day before; `unexplained_transactions` of the day; `decided_runs` is the row of `allocation_runs`
-    of the day before when its plan was published: the day's earnings follow it. `outcomes` are the day's
-    `asset_outcomes`. Of `forecast_scores` the champions' rows suffice. `tokens` maps lower-case addresses to labels,
-    `wallets` lower-case addresses to names. `market` is the name of the market (live, simulated, recorded) as the
-    reader has to know it.
+    `allocation_runs`, `allocations`, `allocation_steps` and `allocation_limits` of the day's plan; `eligible_pools`,
+    `prefiltered_pools`, `icebox`, `icebox_events`, `yield_attribution`, `forecast_scores`, `forecast_scoreboard` of the
+    day; `nav_daily` of the day and the day before; `unexplained_transactions` of the day; `decided_runs` is the row of
+    `allocation_runs` of the day before when its plan was published: the day's earnings follow it. `outcomes` are the
+    day's `asset_outcomes`. Of `forecast_scores` the champions' rows suffice. `tokens` maps lower-case addresses to
+    labels, `wallets` lower-case addresses to names. `market` is the name of the market (live, simulated, recorded) as
+    the reader has to know it.
     """
 
     day: date
@@ -50,6 +50,7 @@ class ReportInputs:
     outcomes: pd.DataFrame
     forecast_scores: pd.DataFrame
     forecast_scoreboard: pd.DataFrame
+    allocation_limits: pd.DataFrame = field(default_factory=pd.DataFrame)
     unexplained_transactions: pd.DataFrame = field(default_factory=pd.DataFrame)
     decided_runs: pd.DataFrame = field(default_factory=pd.DataFrame)
     tokens: Mapping[str, TokenLabel] = field(default_factory=dict)

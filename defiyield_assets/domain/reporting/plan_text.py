@@ -28,6 +28,9 @@ class PlanSummary:
     holdings: Table | None
     steps: Table | None
     steps_message: str
+    why: Table | None
+    limits_messages: tuple[str, ...]
+    limits: Table | None
     left_out_messages: tuple[str, ...]
     left_out_reasons: tuple[Table, ...]
     left_out: Table | None
@@ -37,7 +40,7 @@ class PlanSummary:
 def build_plan_summary(inputs: ReportInputs) -> PlanSummary:
     """The parts of the day's report that a reader at the terminal wants: the plan, the steps, what was left out."""
     content = build_content(inputs)
-    steps, left_out = content.section("steps"), content.section("left-out")
+    steps, left_out, limits = (content.section(anchor) for anchor in ("steps", "left-out", "limits"))
     left_out_tables = left_out.tables if left_out is not None else ()
     return PlanSummary(
         title=content.title,
@@ -49,6 +52,9 @@ def build_plan_summary(inputs: ReportInputs) -> PlanSummary:
         holdings=_only_table(content, "plan"),
         steps=_only_table(content, "steps"),
         steps_message=" ".join(steps.paragraphs) if steps is not None else "",
+        why=_only_table(content, "why"),
+        limits_messages=limits.paragraphs if limits is not None else (),
+        limits=_only_table(content, "limits"),
         left_out_messages=left_out.paragraphs if left_out is not None else (),
         left_out_reasons=tuple(table for table in left_out_tables if table.columns[0].name == "Reason"),
         left_out=next((table for table in left_out_tables if table.columns[0].name == "Pool"), None),

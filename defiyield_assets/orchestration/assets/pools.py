@@ -302,8 +302,9 @@ def lending_histories(
     """Daily supply, borrow and rates of tracked lending pools, as first seen: one request per pool that is new or has
     gaps.
 
-    The day's own point comes from the snapshot. Nothing of the plan depends on it, and a failure degrades it only. A
-    new pool whose chart may come another time gets no point, so that it is still new on the next day.
+    The day's own point comes from the snapshot. A failure degrades it only: where no curve of utilisation can be
+    fitted, the plan dilutes a pool pro rata. A new pool whose chart may come another time gets no point, so that it is
+    still new on the next day.
     """
     days, engine = day_range(context), warehouse.engine
     aliases = warehouse.aliases(days.end)

@@ -33,6 +33,7 @@ from defiyield_assets.store import schema, writes
         "allocation_runs",
         "allocations",
         "allocation_steps",
+        "allocation_limits",
         "eligible_pools",
         "prefiltered_pools",
         "icebox",

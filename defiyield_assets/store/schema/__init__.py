@@ -4,7 +4,14 @@ Lives here: the list of all tables, one file per subject. Not here: SQL that rea
 store/writes.py).
 """
 
-from defiyield_assets.store.schema.allocation import allocation_runs, allocation_steps, allocations, plan_executions
+from defiyield_assets.store.schema.allocation import (
+    allocation_limits,
+    allocation_runs,
+    allocation_steps,
+    allocations,
+    plan_executions,
+    risk_gain_frontier,
+)
 from defiyield_assets.store.schema.archive import (
     asset_outcomes,
     raw_bodies,
@@ -75,6 +82,7 @@ from defiyield_assets.store.schema.selection import eligible_pools, icebox, iceb
 __all__ = [
     "account_cursors",
     "account_transactions",
+    "allocation_limits",
     "allocation_runs",
     "allocation_snapshot",
     "allocation_steps",
@@ -129,6 +137,7 @@ __all__ = [
     "raw_fetches",
     "realised_gains",
     "resolved_underlyings",
+    "risk_gain_frontier",
     "share_rates",
     "slack_notification",
     "token_registry",

@@ -14,7 +14,10 @@ allocation_runs = table(
     key("run_id", Text, "Day, policy hash and input hash"),
     must("date", Date, "Partition"),
     must(
-        "status", Text, "What came out", isin=["optimal", "hold", "infeasible", "no_capital", "no_pools", "unverified"]
+        "status",
+        Text,
+        "What came out",
+        isin=["optimal", "hold", "screened", "infeasible", "no_capital", "no_pools", "unverified"],
     ),
     must("message", Text, "The outcome in words; for infeasible days the smallest relaxation"),
     must("policy_hash", Text, "Policy"),
@@ -45,6 +48,7 @@ allocation_runs = table(
     may("second_objective", Float, "Its objective in USD"),
     may("second_bound", Float, "Its bound in USD"),
     may("verified_by", Text, "objective or bound"),
+    may("lp_bound_usd", Float, "No plan gains more than this against doing nothing: LP without fixed costs and minima"),
     must("assumed_prices_json", Text, "Tokens whose price is assumed, JSON list"),
     Index(None, "date"),
 )
@@ -68,7 +72,61 @@ allocations = table(
         "action", Text, "What the plan does", isin=["hold", "increase", "decrease", "exit", "enter", "left_out", "idle"]
     ),
     must("why", Text, "Binding limit, next best pool, or why left out"),
+    may("gain_usd", ExactDecimal, "What the whole position earns over the horizon, before costs; 0 when left out"),
+    may("marginal_apy", Float, "What the position's next dollar would earn, fraction a year"),
+    may("dollar_apy", Float, "What the money that the pool takes earns in the plan at the margin, fraction a year"),
+    may("binding_limit", Text, "Limit that keeps it where it is: limit_name and subject of allocation_limits"),
+    may("cost_usd", ExactDecimal, "Gas and conversion of the pool's own steps; when left out, of entering it"),
+    may("break_even_days", Float, "Days until cost_usd is earned back by what the pool earns more than before"),
     Index(None, "date"),
+)
+allocation_limits = table(
+    "allocation_limits",
+    "How much of each limit the plan uses, which bind, and what relaxing them is worth",
+    key("run_id", Text, "Plan"),
+    key("limit_name", Text, "Parameter of the policy, or eth_balance"),
+    key(
+        "subject",
+        Text,
+        "Pool id, protocol, issuer, chain or risk group; illiquid: all with exit days; plan: the whole",
+    ),
+    must("date", Date, "Partition"),
+    may(
+        "limit_usd",
+        ExactDecimal,
+        "The limit as the plan keeps it, less headroom and rounding; null for those without USD",
+    ),
+    may("used_usd", ExactDecimal, "What the plan puts under it"),
+    must("is_binding", Boolean, "The plan reaches it, or would gain from more room"),
+    may("gain_per_usd", Float, "Shadow price: gain over the horizon per USD of room, the plan's decisions unchanged"),
+    must("relaxation", Text, "By what worth_usd relaxes it"),
+    may("worth_usd", ExactDecimal, "Gain over the horizon of relaxing it so; null when it does not bind"),
+    may(
+        "worth_by",
+        Text,
+        "solved (the day again with the limit relaxed) or shadow_price",
+        isin=["solved", "shadow_price"],
+    ),
+    Index(None, "date"),
+)
+risk_gain_frontier = table(
+    "risk_gain_frontier",
+    "What other caps on pools and protocols would gain and risk: one optimised plan per point",
+    key("date", Date, "Partition"),
+    key("point", Integer, "Number of the point, by caps", ge=1),
+    must("max_pool_share", Float, "Cap on a pool, fraction of AUM", **ZERO_UP),
+    must("max_protocol_share", Float, "Cap on a protocol, fraction of AUM", **ZERO_UP),
+    must("is_chosen", Boolean, "The caps of the policy"),
+    must("status", Text, "What came out, as in allocation_runs"),
+    must("message", Text, "The outcome in words"),
+    may("gain_usd", ExactDecimal, "Expected gain over the horizon after costs; null where the point has no plan"),
+    may("low_gain_usd", ExactDecimal, "The same with every pool at the p10 of its forecast; null when one has none"),
+    may("worst_protocol", Text, "Protocol with the largest position; null when nothing is in pools"),
+    may("worst_loss_usd", ExactDecimal, "Loss if that protocol goes to zero"),
+    may("projected_apy", Float, "Expected APY on all AUM before costs, fraction"),
+    may("n_pools", Integer, "Pools held at the end"),
+    may("solver", Text, "Solver and version"),
+    may("verified_by", Text, "first_solver: no second solver has confirmed a point"),
 )
 allocation_steps = table(
     "allocation_steps",

@@ -11,13 +11,15 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from defiyield_assets.domain.allocation.facts import AllocationProblem
 from defiyield_assets.domain.allocation.plan import AllocationPlan
 from defiyield_assets.domain.allocation.problem import build_problem
 from defiyield_assets.domain.allocation.replay import ReplayResult, replay_plan
-from defiyield_assets.domain.policy import Parameters, Policy, Token, Wallet
+from defiyield_assets.domain.allocation.utilisation import UtilisationCurve
+from defiyield_assets.domain.policy import Parameters, Policy, PoolOverride, Token, Wallet
 from defiyield_assets.store import schema
 
 DAY = date(2025, 6, 2)
@@ -44,6 +46,7 @@ class Coin:
     is_barred: bool = False
     is_approved: bool = True
     quality: str = "full"
+    slippage: float = 0.0
 
     @property
     def address(self) -> str:
@@ -71,6 +74,7 @@ class Pool:
     reward: float = 0.0
     p10: float | None = None
     chain: str = "Ethereum"
+    reserve_shares: tuple[float, ...] = ()
 
 
 @dataclass
@@ -103,12 +107,21 @@ class Market:
                 coin.issuer or coin.name,
                 peg=coin.peg,
                 access=coin.access,
+                slippage_per_million_usd=coin.slippage,
             )
             for coin in self.coins
             if coin.is_approved
         )
         return Policy(
-            self.parameters, tokens, tuple({pool.protocol or pool.name for pool in self.pools}), wallets=(WALLET,)
+            self.parameters,
+            tokens,
+            tuple({pool.protocol or pool.name for pool in self.pools}),
+            wallets=(WALLET,),
+            pool_overrides=tuple(
+                PoolOverride(pool.name, reserve_shares=pool.reserve_shares)
+                for pool in self.pools
+                if pool.reserve_shares
+            ),
         )
 
     def tables(self) -> dict[str, Any]:
@@ -224,7 +237,10 @@ class Market:
 def _frame(table: Any, rows: list[Mapping[str, Any]]) -> pd.DataFrame:
     """A frame with exactly the table's columns; exact columns stay objects."""
     names = [column.name for column in table.columns]
-    return pd.DataFrame({name: pd.Series([row.get(name) for row in rows], dtype=object) for name in names})
+    cells = np.empty((len(rows), len(names)), dtype=object)
+    for number, row in enumerate(rows):
+        cells[number] = [row.get(name) for name in names]
+    return pd.DataFrame(cells, columns=names)
 
 
 def units(amount: float | str, decimals: int = 6) -> int:
@@ -259,6 +275,7 @@ def random_market(
     parameters = Parameters(
         max_pool_share=rng.choice([0.25, 0.4, 1.0]),
         max_pool_tvl_share=rng.choice([0.05, 0.2]),
+        cap_headroom=0.01 * (seed % 2),
         max_protocol_share=rng.choice([0.5, 1.0]),
         max_token_share=rng.choice([0.6, 1.0]),
         max_chain_share=rng.choice([0.9, 1.0]),
@@ -313,6 +330,28 @@ def _random_pool(rng: random.Random, index: int, coins: list[Coin], worth: float
     if any(coin.is_barred for coin in tokens) and not pool.is_must_exit:
         pool.is_exit_only = True
     return pool
+
+
+def with_slippage_and_reserves(market: Market, seed: int) -> Market:
+    """The same market, some of its tokens with slippage and some of its wider pools with unequal reserves."""
+    rng = random.Random(f"slippage {seed}")
+    coins = [replace(coin, slippage=rng.choice([0.0, 0.0, 0.001, 0.05])) for coin in market.coins]
+    pools = []
+    for pool in market.pools:
+        cuts = [round(rng.uniform(0.1, 0.3), 3) for _ in pool.tokens[1:]]
+        shares = (round(1.0 - sum(cuts), 3), *cuts) if cuts and rng.random() < 0.4 else ()
+        pools.append(replace(pool, reserve_shares=shares))
+    return replace(market, coins=coins, pools=pools)
+
+
+def random_curves(seed: int, market: Market) -> dict[str, UtilisationCurve]:
+    """Curves of utilisation for half of the pools whose supply and borrow are known."""
+    rng = random.Random(f"curves {seed}")
+    return {
+        pool.name: UtilisationCurve(rng.uniform(0.5, 0.95), 0.0, rng.uniform(0.02, 0.1), rng.uniform(0.3, 3.0))
+        for pool in market.pools
+        if pool.supply is not None and rng.random() < 0.5
+    }
 
 
 def with_parameters(market: Market, **changes: Any) -> Market:

@@ -18,7 +18,7 @@ def market(pools: list[Pool], coins: list[Coin] | None = None, **changes) -> Mar
     """1,000,000 USDC, 18-decimal DAI and USDT of other issuers, loose limits except those in `changes`."""
     coins = coins or [Coin("usdc", balance=units(CASH)), Coin("dai", 18), Coin("usdt")]
     loose = {"min_pools": 1, "max_token_share": 1.0, "max_pool_share": 1.0, "max_pool_tvl_share": 1.0}
-    loose |= {"max_protocol_share": 1.0}
+    loose |= {"max_protocol_share": 1.0, "cap_headroom": 0.0}
     return Market(coins, pools, Parameters(**(loose | changes)))  # type: ignore[arg-type]
 
 
@@ -55,6 +55,20 @@ def test_pool_cap_by_aum() -> None:
     assert value(plan, "b") <= 600_000
     assert "pool cap of 60%" in why(plan, "b")
     assert value(plan, "a") == pytest.approx(400_000, abs=0.05)
+
+
+def test_plans_stay_below_a_cap_so_that_what_grows_is_not_trimmed_every_day() -> None:
+    pools = [Pool("a", apy=0.05), Pool("b", apy=0.08)]
+    plan = solve(market(pools, max_pool_share=0.6, cap_headroom=0.01))
+    assert value(plan, "b") == pytest.approx(594_000, abs=0.02)
+    grown = [Pool("a", apy=0.05, held=(units(404_000),)), Pool("b", apy=0.08, held=(units(597_000),))]
+    kept = market(grown, [Coin("usdc", balance=0)], max_pool_share=0.6, cap_headroom=0.01)
+    assert solve(kept).status == "hold"
+    over = [Pool("a", apy=0.05, held=(units(390_000),)), Pool("b", apy=0.08, held=(units(610_000),))]
+    trimmed = solve(market(over, [Coin("usdc", balance=0)], max_pool_share=0.6, cap_headroom=0.01))
+    assert value(trimmed, "b") == pytest.approx(594_000, abs=0.02)
+    whole = solve(market(pools, cap_headroom=0.01))
+    assert value(whole, "b") == pytest.approx(CASH, abs=0.02)
 
 
 def test_pool_cap_by_size() -> None:
@@ -205,11 +219,13 @@ def test_profit_mode_puts_all_in_one_pool() -> None:
 def test_lp_screens_without_fixed_costs_and_minima() -> None:
     case = market([Pool("a", apy=0.05), Pool("b", ("dai",), apy=0.08)], method="lp", min_pools=5, max_pool_share=0.7)
     plan = solve(case)
-    assert plan.status == "optimal"
+    assert plan.status == "screened"
     assert "no plan to execute" in plan.message
     assert value(plan, "b") == pytest.approx(700_000, abs=0.1)
     exact = solve(with_parameters(case, method="milp", min_pools=1))
     assert plan.runs["solver_objective"].iloc[0] >= exact.runs["solver_objective"].iloc[0] - 0.02
+    assert exact.runs["lp_bound_usd"].iloc[0] == pytest.approx(plan.runs["lp_bound_usd"].iloc[0], abs=0.01)
+    assert plan.runs["solver_objective"].iloc[0] == pytest.approx(plan.runs["lp_bound_usd"].iloc[0], abs=0.1)
 
 
 def test_conversion_cost_decides_whether_another_token_is_worth_it() -> None:

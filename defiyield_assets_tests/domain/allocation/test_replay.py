@@ -65,7 +65,7 @@ def kind(plan: AllocationPlan, name: str, leg: int = 0) -> pd.Series:
 def errors(plan: AllocationPlan, case: Market | None = None, **frames: Any) -> str:
     names = {"runs": plan.runs, "allocations": plan.allocations, "steps": plan.steps}
     changes = {name: frame for name, frame in frames.items() if name not in names}
-    broken = AllocationPlan(**(names | {name: frame for name, frame in frames.items() if name in names}))
+    broken = replace(plan, **{name: frame for name, frame in frames.items() if name in names})
     return "\n".join((case or market()).replay(broken, **changes).errors)
 
 
@@ -113,8 +113,8 @@ STEP_BREAKS: list[tuple[str, int, dict[str, Any], str]] = [
     ("DEPOSIT", 0, {"leg": 1}, "legs do not count"),
     ("DEPOSIT", 0, {"seq": 99}, "seq does not count"),
     ("DEPOSIT", 0, {"step_type": "STAKE"}, "unknown step STAKE"),
-    ("DEPOSIT", 1, {"amount_in": lambda value: value - value // 1000}, "equal value"),
-    ("DEPOSIT", 1, {"amount_in": lambda value: value - (10**13 if value > 10**15 else 10)}, "equal value"),
+    ("DEPOSIT", 1, {"amount_in": lambda value: value - value // 1000}, "in proportion to the pool"),
+    ("DEPOSIT", 1, {"amount_in": lambda value: value - (10**13 if value > 10**15 else 10)}, "in proportion"),
     ("DEPOSIT", 1, {"gas_units": 5}, "gas_units"),
     ("DEPOSIT", 1, {"pool_id": "a"}, "legs of different steps"),
     ("WITHDRAW", 0, {"amount_out": lambda value: value * 10}, "are in the pool"),

@@ -1,13 +1,16 @@
 """Two solvers: when they agree, what is done when they do not."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from pulp.apis.coin_api import PULP_CBC_CMD
 
 from defiyield_assets.domain.allocation.model import AllocationModel, Reference, build_model
 from defiyield_assets.domain.allocation.plan import plan_allocation
 from defiyield_assets.domain.allocation.solve import SolverRun, agreement, solve_cbc, solve_highs
 from defiyield_assets_tests.domain.allocation.instances import Coin, Market, Pool, units
+from defiyield_assets_tests.domain.allocation.random_plans import replayed_status
 
 
 def market() -> Market:
@@ -42,10 +45,7 @@ def test_agreement(first: SolverRun, second: SolverRun, verdict: str | None) -> 
 
 
 def test_both_solvers_find_the_same_optimum_and_say_how_sure_they_are() -> None:
-    runs = [
-        solver(build_model(market().problem(), reference=Reference(0.0, 0.0)), 60.0)
-        for solver in (solve_highs, solve_cbc)
-    ]
+    runs = [solver(build_model(market().problem(), reference=Reference()), 60.0) for solver in (solve_highs, solve_cbc)]
     for found in runs:
         assert found.status == "optimal"
         assert found.objective is not None
@@ -101,7 +101,7 @@ def test_the_run_records_both_solvers() -> None:
 def test_every_switch_has_the_smallest_coefficient_that_reaches() -> None:
     """Regression: one global M of 1e9 lets 1e-6 of integrality leak thousands of dollars and gave wrong optima."""
     problem = market().problem()
-    model = build_model(problem, reference=Reference(0.0, 0.0))
+    model = build_model(problem, reference=Reference())
     aum_units = float(problem.aum_usd) / model.unit
     amounts = [(pool.deposit, pool.deposit_on) for pool in model.pools.values() if pool.deposit is not None]
     for amount, switch in [*amounts, *model.sold.values(), *model.bought.values()]:
@@ -112,3 +112,49 @@ def test_every_switch_has_the_smallest_coefficient_that_reaches() -> None:
     assert model.bought[dai.tokens[0]][0].upBound == pytest.approx(
         model.limits.pools["b"].deposit_max * (1 - 4e-4) / model.unit, rel=1e-3
     )
+
+
+CRASH = "#!/bin/sh\nkill -SEGV $$\n"
+STALE = "#!/bin/sh\nexit 0\n"
+NONSENSE = '#!/bin/sh\nfor last; do :; done\necho "Optimal - objective value -99999999" > "$last"\n'
+
+
+@pytest.mark.parametrize("script", [CRASH, STALE])
+def test_a_second_solver_that_crashes_or_says_nothing_publishes_nothing(
+    script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    binary = tmp_path / "cbc"
+    binary.write_text(script)
+    binary.chmod(0o700)
+    monkeypatch.setattr(PULP_CBC_CMD, "pulp_cbc_path", str(binary))
+    problem = market().problem()
+    assert solve_cbc(build_model(problem, reference=Reference()), 60.0).status == "failed"
+    plan = plan_allocation(problem)
+    assert plan.status == "unverified"
+    assert plan.runs["n_steps"].iloc[0] == 0
+
+
+def test_a_second_solver_that_invents_an_optimum_publishes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    binary = tmp_path / "cbc"
+    binary.write_text(NONSENSE)
+    binary.chmod(0o700)
+    monkeypatch.setattr(PULP_CBC_CMD, "pulp_cbc_path", str(binary))
+    assert plan_allocation(market().problem()).status == "unverified"
+
+
+def test_a_crash_of_cbc_is_asked_again_in_another_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    binary = tmp_path / "cbc"
+    real = PULP_CBC_CMD.pulp_cbc_path
+    binary.write_text(f'#!/bin/sh\ncase "$*" in *aggregate*) exec "{real}" "$@";; esac\nkill -SEGV $$\n')
+    binary.chmod(0o700)
+    monkeypatch.setattr(PULP_CBC_CMD, "pulp_cbc_path", str(binary))
+    plan = plan_allocation(market().problem())
+    assert plan.status == "optimal"
+    assert plan.runs["verified_by"].iloc[0] == "objective"
+
+
+def test_an_infeasible_model_on_which_cbc_crashes_is_still_explained() -> None:
+    """Regression: seed 272 of the random plans; CBC 2.10.3 ends with SIGSEGV without its preprocessing."""
+    assert replayed_status(272) == "infeasible"

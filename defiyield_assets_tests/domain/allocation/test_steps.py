@@ -15,7 +15,7 @@ from defiyield_assets_tests.domain.allocation.instances import Coin, Market, Poo
 LOOSE = Parameters(min_pools=1, max_pool_share=1.0, max_pool_tvl_share=1.0, max_token_share=1.0, conversion_rate=0.001)
 
 
-def build(case: Market, *, deposits=None, parts=None, exits=(), sells=(), buys=()) -> ExactPlan:
+def build(case: Market, *, deposits=None, parts=None, exits=(), sells=(), buys=(), sold=None, bought=None) -> ExactPlan:
     problem = case.problem()
     flows = Flows(
         deposits or {},
@@ -24,6 +24,8 @@ def build(case: Market, *, deposits=None, parts=None, exits=(), sells=(), buys=(
         frozenset(map(address, sells)),
         frozenset(map(address, buys)),
         0.0,
+        sold={address(name): usd for name, usd in (sold or {}).items()},
+        bought={address(name): usd for name, usd in (bought or {}).items()},
     )
     return build_steps(problem, Limits(problem), flows)
 
@@ -209,3 +211,24 @@ def test_gas_is_exact() -> None:
     case = Market([Coin("usdc", balance=units(1000))], [Pool("a")], LOOSE, gas_gwei=1.234567891, eth_price=2512.34)
     plan = build(case, deposits={"a": 500.0})
     assert plan.gas_usd == Decimal(270_000) * Decimal("1234567891") * Decimal("2512.34") / Decimal(10) ** 18
+
+
+def test_a_conversion_is_as_large_as_decided_where_less_is_missing() -> None:
+    """min_transaction_usd makes the model buy 50 USD of DAI though 30 are missing: the other 20 stay idle."""
+    coins = [Coin("usdc", balance=units(1000)), Coin("dai", 18, balance=units(70, 18))]
+    case = Market(coins, [Pool("a", ("dai",))], LOOSE)
+    decided = {"deposits": {"a": 100.0}, "sells": ["usdc"], "buys": ["dai"]}
+    plan = build(case, **decided, sold={"usdc": 50.0 / 0.999}, bought={"dai": 50.0})
+    swap = next(step for step in plan.steps if step.step_type == "CONVERT").legs[0]
+    assert float(swap.value_usd) == pytest.approx(50.05005, abs=1e-4)
+    assert plan.wallet[address("dai")] / 10**18 == pytest.approx(20.0, abs=1e-4)
+
+
+def test_every_token_gives_what_was_decided_and_not_what_the_largest_could() -> None:
+    """Two tokens are sold, as the model counts their gas and as hysteresis connects them, though one would do."""
+    coins = [Coin("usdc", balance=units(1000)), Coin("usdt", balance=units(500)), Coin("dai", 18)]
+    case = Market(coins, [Pool("a", ("dai",))], LOOSE)
+    decided = {"deposits": {"a": 300.0}, "sells": ["usdc", "usdt"], "buys": ["dai"]}
+    plan = build(case, **decided, sold={"usdc": 100.0, "usdt": 300.0 / 0.999 - 100.0}, bought={"dai": 300.0})
+    sold = {leg.token_in: float(leg.value_usd) for step in plan.steps for leg in step.legs if leg.token_out}
+    assert sold == {address("usdc"): pytest.approx(100.0), address("usdt"): pytest.approx(200.3003, abs=1e-4)}

@@ -1,0 +1,169 @@
+"""The sections that explain the plan: why each pool is in or out in numbers, which limits bind and what they cost.
+
+Lives here: tables made from allocations, allocation_limits and risk_gain_frontier. Not here: what to hold and how to
+get there (plan_sections.py); the figures themselves (domain/allocation/reasons.py, worth.py, frontier.py).
+"""
+
+from typing import Any
+
+import pandas as pd
+
+from defiyield_assets.domain.reporting.formats import clean, is_missing, number, percent, usd
+from defiyield_assets.domain.reporting.inputs import Names, ReportInputs
+from defiyield_assets.domain.reporting.layout import Section, Table, numbers, text
+from defiyield_assets.domain.reporting.plan_sections import ACTIONS, IDLE, records
+
+MOST_POOLS = 100
+"""Pools explained; the table allocations holds the others."""
+POOL_LIMITS = ("max_pool_share", "max_pool_tvl_share", "exit_share")
+"""Limits whose subject is a pool."""
+LIMITS = {
+    "max_pool_share": "share of AUM in one pool",
+    "max_pool_tvl_share": "our part of a pool's size",
+    "exit_share": "our part of what can be withdrawn",
+    "max_protocol_share": "share of AUM in one protocol",
+    "max_token_share": "share of AUM in tokens of one issuer",
+    "max_chain_share": "share of AUM on one chain",
+    "max_illiquid_share": "share of AUM that takes days to leave",
+    "max_group_share": "share of AUM in one risk group",
+    "idle_buffer_share": "cash to keep",
+    "min_pools": "number of pools",
+    "break_even_days": "days to earn costs back",
+    "eth_balance": "ETH for gas",
+}
+"""What the names of limits mean."""
+WHY_COLUMNS = (
+    *text("Pool", "Action"),
+    *numbers("Earns", "Next dollar", "A dollar in the plan", "Costs", "Earned back in days"),
+    *text("Limit", "Why", "Pool id"),
+)
+LIMIT_COLUMNS = (*text("Limit", "Of"), *numbers("Limit in USD", "Used"), *text("Relaxed by"), *numbers("Worth"))
+FRONTIER_COLUMNS = (
+    *numbers("Cap on a pool", "Cap on a protocol", "Gain", "Gain at p10", "Largest loss"),
+    *text("By protocol", ""),
+)
+
+
+def why_section(inputs: ReportInputs, names: Names, *, is_published: bool) -> Section | None:
+    """Every pool of the final list: held and planned ones first, then those left out, the best of them first."""
+    rows = inputs.allocations
+    if not is_published or rows.empty or "gain_usd" not in rows:
+        return None
+    pools = records(rows[rows["pool_id"] != IDLE].drop_duplicates("pool_id"))
+    if not pools:
+        return None
+    pools.sort(key=_best_first)
+    words = (
+        "Earns is what the whole position earns over the horizon before costs. Next dollar is what one more would "
+        "earn in the pool, a dollar in the plan what its money earns at the margin of the plan: a pool is worth "
+        "entering where the first is higher and pays for the costs. Costs are those of the pool's own steps, of pools "
+        "left out those of entering them."
+    )
+    if len(pools) > MOST_POOLS:
+        words += f" The table allocations explains {len(pools) - MOST_POOLS} more."
+    table = Table(WHY_COLUMNS, tuple(_why_row(row, names) for row in pools[:MOST_POOLS]))
+    return Section("why", "Why, pool by pool", (words,), tables=(table,))
+
+
+def _best_first(row: dict[str, Any]) -> tuple[bool, float, float, str]:
+    rate = row["marginal_apy"]
+    gain = 0.0 if is_missing(row["gain_usd"]) else float(row["gain_usd"])
+    return row["action"] == "left_out", -gain, 0.0 if is_missing(rate) else -float(rate), str(row["pool_id"])
+
+
+def _why_row(row: dict[str, Any], names: Names) -> tuple[str, ...]:
+    return (
+        names.pool(row["pool_id"]),
+        "out" if row["action"] == "left_out" else ACTIONS.get(str(row["action"]), clean(row["action"], 20)),
+        usd(row["gain_usd"]),
+        percent(row["marginal_apy"]),
+        percent(row["dollar_apy"]),
+        usd(row["cost_usd"]),
+        number(row["break_even_days"], 1),
+        _limit_words(row["binding_limit"]),
+        clean(row["why"]),
+        clean(row["pool_id"], 80),
+    )
+
+
+def _limit_words(binding: Any) -> str:
+    """The limit of `binding_limit` in words, with its subject where that is not the pool itself."""
+    if is_missing(binding):
+        return ""
+    name, _, subject = str(binding).partition(" ")
+    words = LIMITS.get(name, clean(name, 40))
+    return words if name in POOL_LIMITS or subject in ("plan", "illiquid") else f"{words}: {clean(subject, 40)}"
+
+
+def limits_section(inputs: ReportInputs, names: Names, run: dict[str, Any] | None, *, is_published: bool) -> Section:
+    """What doing nothing earns, and every limit that binds with what relaxing it is worth, the dearest first."""
+    title = "What holds the plan back"
+    if run is None or not is_published:
+        return Section("limits", title, ("No plan is published for this day, so no limit is judged.",))
+    rows = [row for row in records(inputs.allocation_limits) if bool(row["is_binding"])]
+    rows.sort(key=lambda row: (-_worth(row), str(row["limit_name"]), str(row["subject"])))
+    words = [_nothing_words(run)]
+    if not rows:
+        return Section("limits", title, (*words, "No limit binds: a wider one would change nothing."))
+    words.append(
+        "Worth is what relaxing the limit alone gains over the horizon: the day was solved again with it, or, marked "
+        "with ~, it is at most about so much by its shadow price. Of two limits that bind together neither may be "
+        "worth anything alone."
+    )
+    table = Table(LIMIT_COLUMNS, tuple(_limit_row(row, names) for row in rows))
+    return Section("limits", title, tuple(words), tables=(table,))
+
+
+def _nothing_words(run: dict[str, Any]) -> str:
+    """What doing nothing would earn, and how soon the plan's costs are earned back against it."""
+    words = (
+        f"Doing nothing would earn {usd(run['hold_gain_usd'])} in {run['horizon_days']} days "
+        f"({percent(run['hold_apy'])} a year on all assets)."
+    )
+    if not is_missing(run["break_even_days"]):
+        costs = usd(run["gas_usd"] + run["conversion_usd"])
+        days = number(run["break_even_days"], 1)
+        words += f" The plan's costs of {costs} are earned back against it in {days} days."
+    return words
+
+
+def _worth(row: dict[str, Any]) -> float:
+    return 0.0 if is_missing(row["worth_usd"]) else float(row["worth_usd"])
+
+
+def _limit_row(row: dict[str, Any], names: Names) -> tuple[str, ...]:
+    name, subject = str(row["limit_name"]), str(row["subject"])
+    of = names.pool(subject) if name in POOL_LIMITS else "" if subject in ("plan", "illiquid") else clean(subject, 40)
+    about = "~" if row["worth_by"] == "shadow_price" else ""
+    return (
+        LIMITS.get(name, clean(name, 40)),
+        of,
+        usd(row["limit_usd"]),
+        usd(row["used_usd"]),
+        clean(row["relaxation"], 60),
+        about + usd(row["worth_usd"]),
+    )
+
+
+def frontier_table(points: pd.DataFrame) -> Table | None:
+    """What other caps would gain and risk: rows of `risk_gain_frontier`, None without any."""
+    rows = records(points)
+    if not rows:
+        return None
+    rows.sort(key=lambda row: int(row["point"]))
+    return Table(FRONTIER_COLUMNS, tuple(map(_frontier_row, rows)))
+
+
+def _frontier_row(row: dict[str, Any]) -> tuple[str, ...]:
+    remark = "the policy" if bool(row["is_chosen"]) else ""
+    if is_missing(row["gain_usd"]):
+        remark = f"{remark} no plan: {clean(row['message'])}".strip()
+    return (
+        percent(row["max_pool_share"], 0),
+        percent(row["max_protocol_share"], 0),
+        usd(row["gain_usd"]),
+        usd(row["low_gain_usd"]),
+        usd(row["worst_loss_usd"]),
+        "" if is_missing(row["worst_protocol"]) else clean(row["worst_protocol"], 40),
+        remark,
+    )

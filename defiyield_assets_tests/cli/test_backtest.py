@@ -1,0 +1,45 @@
+"""`defiyield backtest-policy` over the days of the closed loop."""
+
+import os
+
+import pytest
+
+from defiyield_assets.cli.main import main
+from defiyield_assets_tests.installations import Loop
+
+DAYS = ["--from", "2025-06-03", "--to", "2025-06-05"]
+
+
+@pytest.mark.usefixtures("command_line")
+def test_stored_days_are_replayed_beside_simple_strategies(
+    closed_loop: Loop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = closed_loop.fingerprints()
+    monkeypatch.setenv("DEFIYIELD_DATABASE_URL", os.fspath(closed_loop.settings.database_url or ""))
+    assert main(["backtest-policy", "--state-dir", str(closed_loop.folder), *DAYS, "--capital", "250,000"]) == 0
+    told = capsys.readouterr().out
+    assert "2025-06-04 to 2025-06-05, 2 days" in told
+    for name in ("policy", "hold", "equal weight", "best APY, daily", "foresight"):
+        assert name in told
+    assert "Where the policy's yield came from" in told
+    assert closed_loop.fingerprints() == before
+
+
+@pytest.mark.usefixtures("command_line")
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--from", "2025-06-03", "--to", "2025-06-03"], "too short"),
+        ([*DAYS, "--capital", "0"], "above 0"),
+        ([*DAYS, "--capital", "much"], "no amount"),
+    ],
+)
+def test_what_cannot_be_replayed_is_refused_in_words(
+    arguments: list[str], word: str, capsys: pytest.CaptureFixture[str], tmp_path: object
+) -> None:
+    try:
+        code = main(["backtest-policy", "--state-dir", str(tmp_path), *arguments])
+    except SystemExit as end:
+        code = int(str(end.code))
+    assert code == 2
+    assert word in capsys.readouterr().err

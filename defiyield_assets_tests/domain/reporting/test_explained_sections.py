@@ -1,0 +1,136 @@
+"""What the report says of why the plan is what it is, which limits bind, and what other caps would bring."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from defiyield_assets.domain.reporting.content import build_content
+from defiyield_assets.domain.reporting.explained_sections import LIMITS, frontier_table
+from defiyield_assets.domain.reporting.inputs import ReportInputs
+from defiyield_assets.domain.reporting.layout import Section
+from defiyield_assets.domain.reporting.plan_text import build_plan_summary
+from defiyield_assets_tests.domain.reporting.conftest import (
+    DAY,
+    POOL_A,
+    POOL_B,
+    POOL_D,
+    RUN,
+    USDC,
+    USDT,
+    frame,
+    holding,
+    plan_run,
+)
+
+Days = Callable[..., ReportInputs]
+FIGURES = {"gain_usd": Decimal("1607.918"), "marginal_apy": 0.0903, "dollar_apy": 0.0561, "cost_usd": Decimal("3.02")}
+EXPLAINED = frame(
+    "allocations",
+    holding(POOL_D, USDC, 0, 0, action="left_out", gain_usd=Decimal(0), marginal_apy=0.04, why="lower gain: 4.00%"),
+    holding(POOL_B, USDT, 5, 0, gain_usd=Decimal(7), marginal_apy=0.08, why="at its limit"),
+    holding(
+        POOL_A, USDC, 250_586_419_725, 0, **FIGURES, break_even_days=0.0563, binding_limit="max_protocol_share aave-v3"
+    ),
+)
+
+
+def limit(name: str, subject: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "run_id": RUN,
+        "limit_name": name,
+        "subject": subject,
+        "date": DAY,
+        "limit_usd": Decimal(500_000),
+        "used_usd": Decimal(500_000),
+        "is_binding": True,
+        "gain_per_usd": 0.0012,
+        "relaxation": "1% of AUM more",
+        "worth_usd": Decimal("12.62"),
+        "worth_by": "solved",
+        **changes,
+    }
+
+
+def section(inputs: ReportInputs, anchor: str) -> Section | None:
+    return build_content(inputs).section(anchor)
+
+
+def test_every_pool_is_explained_in_numbers_the_best_first_and_those_left_out_last(day_with: Days) -> None:
+    found = section(day_with(allocations=EXPLAINED), "why")
+    assert found is not None
+    rows = found.tables[0].rows
+    assert [row[1] for row in rows] == ["enter", "enter", "out"]
+    assert rows[0][0].startswith("USDC · aave-v3")
+    assert rows[0][2:8] == ("$1,607.92", "9.03%", "5.61%", "$3.02", "0.1", "share of AUM in one protocol: aave-v3")
+    assert rows[2][8] == "lower gain: 4.00%"
+
+
+def test_limits_that_bind_stand_with_their_worth_the_dearest_first(day_with: Days) -> None:
+    limits = frame(
+        "allocation_limits",
+        limit("max_protocol_share", "aave-v3"),
+        limit("max_pool_share", POOL_B, worth_usd=Decimal("13.5"), worth_by="shadow_price"),
+        limit("max_token_share", "Circle", is_binding=False),
+        limit("min_pools", "plan", limit_usd=None, used_usd=None, relaxation="one pool fewer", worth_usd=Decimal(99)),
+    )
+    found = section(day_with(allocation_limits=limits), "limits")
+    assert found is not None
+    assert [row[0] for row in found.tables[0].rows] == [
+        LIMITS["min_pools"],
+        LIMITS["max_pool_share"],
+        LIMITS["max_protocol_share"],
+    ]
+    pools, pool, protocol = found.tables[0].rows
+    assert pools[1:] == ("", "–", "–", "one pool fewer", "$99.00")
+    assert pool[1] == "USDT · compound-v3"
+    assert pool[5] == "~$13.50"
+    assert protocol[1:] == ("aave-v3", "$500,000.00", "$500,000.00", "1% of AUM more", "$12.62")
+
+
+def test_doing_nothing_and_the_days_to_earn_costs_back_are_told(day_with: Days) -> None:
+    found = section(day_with(allocation_limits=frame("allocation_limits")), "limits")
+    assert found is not None
+    assert found.paragraphs == (
+        "Doing nothing would earn $4,100.10 in 30 days (5.01% a year on all assets). The plan's costs of $109.54 are "
+        "earned back against it in 1.0 days.",
+        "No limit binds: a wider one would change nothing.",
+    )
+
+
+def test_a_plan_that_is_not_published_is_not_explained(day_with: Days) -> None:
+    runs = frame("allocation_runs", plan_run(status="unverified"))
+    hidden = day_with(
+        allocation_runs=runs, allocations=EXPLAINED, allocation_limits=frame("allocation_limits", limit("x", "y"))
+    )
+    assert section(hidden, "why") is None
+    limits = section(hidden, "limits")
+    assert limits is not None
+    assert limits.tables == ()
+    summary = build_plan_summary(hidden)
+    assert (summary.why, summary.limits) == (None, None)
+
+
+def test_names_that_others_chose_are_cleaned(day_with: Days) -> None:
+    hostile = frame("allocation_limits", limit("max_protocol_share", "x\x1b[2J\n" * 50))
+    found = section(day_with(allocation_limits=hostile), "limits")
+    assert found is not None
+    name = found.tables[0].rows[0][1]
+    assert name.isprintable()
+    assert len(name) <= 40
+
+
+def test_points_of_the_frontier_stand_by_number_with_the_policys_own_and_those_without_a_plan() -> None:
+    point = {"date": DAY, "max_pool_share": 0.25, "status": "optimal", "message": "ok", "is_chosen": False}
+    known = {"gain_usd": Decimal(5611), "worst_protocol": "morpho-v1", "worst_loss_usd": Decimal(499_855)}
+    rows = frame(
+        "risk_gain_frontier",
+        {**point, "point": 2, "max_protocol_share": 0.5, "is_chosen": True, **known},
+        {**point, "point": 1, "max_protocol_share": 0.25, "status": "infeasible", "message": "No pool has room."},
+    )
+    table = frontier_table(rows)
+    assert table is not None
+    assert table.rows == (
+        ("25%", "25%", "–", "–", "–", "", "no plan: No pool has room."),
+        ("25%", "50%", "$5,611.00", "–", "$499,855.00", "morpho-v1", "the policy"),
+    )
+    assert frontier_table(rows.iloc[:0]) is None
