@@ -54,8 +54,8 @@ def base_dilution(pool: PoolOption, value: float, held: float) -> float:
     """Factor on the base APY: of the pool's curve at B/(S + V - V0) against B/S, pro rata where it has none.
 
     The forecast stays the level; the curve only says how it falls. It never falls more slowly than pro rata does. What
-    we take out never raises it by more than pro rata: else a plan would starve a pool of liquidity for the rate that its
-    own rest then earns.
+    we take out never raises it by more than pro rata: else a plan would starve a pool of liquidity for the rate that
+    its own rest then earns.
     """
     supply, borrow = pool.supply_usd, pool.borrow_usd
     if pool.curve is None or supply is None or borrow is None or supply <= held:
