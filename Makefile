@@ -46,6 +46,7 @@ bench: install
 	$(BIN)/python -m benchmarks.forecasting
 	$(BIN)/python -m benchmarks.ledger
 	$(BIN)/python -m benchmarks.allocation
+	$(BIN)/python -m benchmarks.policy_backtest
 
 clean:
 	rm -rf .state

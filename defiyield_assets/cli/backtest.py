@@ -74,7 +74,7 @@ def strategies_of(policy: Policy, yields: RealisedYields) -> dict[str, Strategy]
 def _comparison(books: Mapping[str, Books], days: DayRange) -> Table:
     title = f"{days.start} to {days.end}, {len(days)} days"
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Strategy")
+    table.add_column("Strategy", no_wrap=True)
     for name in ("Net APY", "Gas USD", "Conversions USD", "Cost a year", "Turnover", "Transactions", "Worst day"):
         table.add_column(name, justify="right")
     for name, book in books.items():
@@ -100,7 +100,7 @@ def _pools(books: Books) -> Table:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
-    table.add_column("Pool")
+    table.add_column("Pool", no_wrap=True)
     for name in ("Days", "Mean USD", "Yield USD", "Share", "APY held"):
         table.add_column(name, justify="right")
     for row in attribution(books).head(SHOWN_POOLS).to_dict("records"):

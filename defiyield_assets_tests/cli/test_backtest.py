@@ -1,6 +1,6 @@
 """`defiyield backtest-policy` over the days of the closed loop."""
 
-import os
+from pathlib import Path
 
 import pytest
 
@@ -12,17 +12,17 @@ DAYS = ["--from", "2025-06-03", "--to", "2025-06-05"]
 
 @pytest.mark.usefixtures("command_line")
 def test_stored_days_are_replayed_beside_simple_strategies(
-    closed_loop: Loop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    closed_loop: Loop, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = closed_loop.fingerprints()
-    monkeypatch.setenv("DEFIYIELD_DATABASE_URL", os.fspath(closed_loop.settings.database_url or ""))
-    assert main(["backtest-policy", "--state-dir", str(closed_loop.folder), *DAYS, "--capital", "250,000"]) == 0
+    state = closed_loop.installation
+    before = state.fingerprints()
+    assert main(["backtest-policy", "--state-dir", str(state.folder), *DAYS, "--capital", "250,000"]) == 0
     told = capsys.readouterr().out
     assert "2025-06-04 to 2025-06-05, 2 days" in told
     for name in ("policy", "hold", "equal weight", "best APY, daily", "foresight"):
         assert name in told
     assert "Where the policy's yield came from" in told
-    assert closed_loop.fingerprints() == before
+    assert state.fingerprints() == before
 
 
 @pytest.mark.usefixtures("command_line")
@@ -35,7 +35,7 @@ def test_stored_days_are_replayed_beside_simple_strategies(
     ],
 )
 def test_what_cannot_be_replayed_is_refused_in_words(
-    arguments: list[str], word: str, capsys: pytest.CaptureFixture[str], tmp_path: object
+    arguments: list[str], word: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     try:
         code = main(["backtest-policy", "--state-dir", str(tmp_path), *arguments])

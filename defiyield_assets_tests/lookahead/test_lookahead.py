@@ -21,7 +21,7 @@ from defiyield_assets.store.types import BaseUnits, ExactDecimal
 from defiyield_assets_tests.installations import FIRST, Installation, Loop, day_after, instead_of, meddle
 from defiyield_assets_tests.orchestration.test_idempotency import CONFIGURED, DERIVED, TOGETHER, changed
 
-NOW = day_after(FIRST, 1)
+NOW = FIRST
 LATER = DayRange(day_after(NOW), date(2100, 1, 1))
 SEED = 11
 
@@ -84,7 +84,7 @@ def rewrite_history_later(installation: Installation) -> int:
 
 @pytest.fixture
 def spoilt(closed_loop: Loop, tmp_path: Path) -> Installation:
-    """Five days, of which all that came after the second is noise now."""
+    """Five days, of which all that came after the first is noise now."""
     installation = closed_loop.installation.copy_to(tmp_path / "state")
     missed = {table.name for table in dated_tables()} - spoil_the_future(installation)
     may_be_empty = {"icebox", "macro_series", "resolved_underlyings", "history_revisions", "unexplained_transactions"}

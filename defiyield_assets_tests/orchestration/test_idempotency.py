@@ -34,7 +34,7 @@ DERIVED = [
     *("allocation_snapshot", "eligible_pools", "allocation", "risk_gain_frontier", "plan_executions"),
     *("daily_report", "slack_notification"),
 ]
-MAY_BE_EMPTY = ("pool_aliases", "history_revisions", "unexplained_transactions")
+MAY_BE_EMPTY = ("pool_aliases", "history_revisions", "unexplained_transactions", "realised_gains")
 CONFIGURED = ["pool_aliases", "pool_contracts", "instruments"]
 FETCHED = [
     *("account_transactions", "chain_balances", "gas_fees_hourly", "closes_defillama", "ohlcv_coinmarketcap"),

@@ -34,7 +34,7 @@ from defiyield_assets_tests.store.frames import pools_frame
 
 __all__ = ["sqlite_template", "sqlite_warehouse"]
 
-MIDDLE = day_after(FIRST, 2)
+MIDDLE = day_after(FIRST)
 DERIVED = [table for table in schema.metadata.sorted_tables if table.name not in KEPT]
 
 
@@ -179,8 +179,9 @@ def test_the_exit_code_says_whether_anything_changed_or_failed(
 @pytest.mark.usefixtures("command_line")
 def test_a_day_that_never_ran_cannot_be_rebuilt(first_day: Loop, capsys: pytest.CaptureFixture[str]) -> None:
     state = ["--market", "simulated", "--state-dir", str(first_day.installation.folder)]
-    assert main(["rebuild", "--from", str(FIRST), "--to", str(MIDDLE), *state]) == 2
-    assert f"policy_snapshot of {day_after(FIRST)}, {MIDDLE} is missing" in capsys.readouterr().err
+    third = day_after(MIDDLE)
+    assert main(["rebuild", "--from", str(FIRST), "--to", str(third), *state]) == 2
+    assert f"policy_snapshot of {MIDDLE}, {third} is missing" in capsys.readouterr().err
 
 
 @pytest.mark.slow

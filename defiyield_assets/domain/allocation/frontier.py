@@ -15,6 +15,7 @@ import pandas as pd
 
 from defiyield_assets.domain.allocation.facts import AllocationProblem, exact_sum
 from defiyield_assets.domain.allocation.gains import pool_gain
+from defiyield_assets.domain.allocation.limits import Limits
 from defiyield_assets.domain.allocation.plan import AllocationPlan
 from defiyield_assets.domain.allocation.what_if import objective_of, solve_what_if
 
@@ -119,11 +120,20 @@ def risk_of(problem: AllocationProblem, allocations: pd.DataFrame, lows: Mapping
             value[pool_id] += usd
     by_protocol: dict[str, list[Decimal]] = {}
     low: float | None = 0.0
+    lows_only = replace(
+        problem, pools=tuple(replace(pool, apy=lows.get(pool.pool_id, pool.apy)) for pool in problem.pools)
+    )
+    limits = Limits(lows_only)
     for pool in problem.pools:
         usd = value[pool.pool_id]
+        leaving = max(Decimal(0), exact_sum(problem.leg_values(pool)) - usd) if pool.is_queued else Decimal(0)
+        if not usd + leaving:
+            continue
+        by_protocol.setdefault(pool.protocol, []).extend([usd, leaving])
+        if low is not None:
+            low += limits.leaving_return(pool) * float(leaving)
         if not usd:
             continue
-        by_protocol.setdefault(pool.protocol, []).append(usd)
         if pool.pool_id not in lows:
             low = None
         elif low is not None:

@@ -211,7 +211,8 @@ class Limits:
         )
 
     def leaving_return(self, pool: PoolOption) -> float:
-        """What a dollar that leaves the pool earns until the horizon: nothing on its way, then what all AUM earns now.
+        """What a dollar that leaves the pool earns until the horizon: nothing on its way, then what all AUM earns now,
+        or what the best pool with room would pay if that is less; nothing where no pool has room.
 
         What is at hand today is the model's to place: for it this is zero.
         """
@@ -219,7 +220,21 @@ class Limits:
         rest = max(0, days - pool.exit_days)
         if not pool.is_queued or self.aum <= 0:
             return 0.0
-        return float(max(0.0, 1.0 + self.hold_gain / self.aum) ** (rest / days) - 1.0)
+        other = next((earned for earned, name in self._returns_of_room if name != pool.pool_id), 0.0)
+        later = min(self.hold_gain / self.aum, other)
+        return float((1.0 + max(0.0, later)) ** (rest / days) - 1.0)
+
+    @cached_property
+    def _returns_of_room(self) -> list[tuple[float, str]]:
+        """What a dollar earns over the horizon in the two best pools that are filled to their limits, best first."""
+        found = []
+        for pool in self.problem.pools:
+            bounds = self.pools[pool.pool_id]
+            if bounds.can_deposit:
+                ends = (bounds.held, bounds.held + bounds.deposit_max)
+                low, high = (pool_gain(pool, value, bounds.held, self.problem.parameters) for value in ends)
+                found.append(((high - low) / bounds.deposit_max, pool.pool_id))
+        return sorted(found, reverse=True)[:2]
 
     @cached_property
     def shared(self) -> list[SharedLimit]:

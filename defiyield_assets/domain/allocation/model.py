@@ -225,6 +225,8 @@ def _add_pool(model: AllocationModel, index: int, pool: PoolOption, purpose: Pur
     switches = variables.switches
     if len(switches) > 1:
         lp.addConstraint(sum(switches) <= 1, name=f"one{index}")
+        for switch in switches if len(pool.tokens) > 1 else ():
+            switch.cat = "Integer"  # in the relaxed model too: half in and half out would convert tokens for nothing
     if switches:
         lp.addConstraint(_value(model, pool.pool_id) <= bounds.upper / model.unit, name=f"cap{index}")
     # gain is counted against doing nothing, so that the relative stopping gap is one of the improvement

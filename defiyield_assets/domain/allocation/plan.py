@@ -4,6 +4,7 @@ Lives here: the outcome of a day and its `allocation_runs` row. Not here: the mo
 independent check (replay.py), which must pass before a plan is published.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -40,6 +41,7 @@ from defiyield_assets.domain.allocation.solve import (
     fixed_flows,
     is_confirmed,
     solve_cbc,
+    solve_cbc_plainly,
     solve_highs,
 )
 from defiyield_assets.domain.allocation.steps import ExactPlan, build_steps, held_plan
@@ -81,6 +83,7 @@ RUN_COLUMNS = [
     "lp_bound_usd",
     "assumed_prices_json",
 ]
+CENT = 0.01
 MOST_ROUNDS = 40
 """So often a model is solved with further components cut off; then the day has no plan."""
 SOLVERS: tuple[Solver, Solver] = (solve_highs, solve_cbc)
@@ -156,8 +159,11 @@ def _decide(problem: AllocationProblem, limits: Limits, solvers: tuple[Solver, S
     first, free_gas = _settle(model, reference, solvers[0], time_limit)
     second = solvers[1](model, time_limit)
     if first.status == "infeasible":
-        return _explain_infeasible(problem, idle, free_gas, first, second)
+        return _explain_infeasible(problem, idle, reference, first, second)
     verified_by = agreement(first, second)
+    if verified_by is None and solvers[1] is solve_cbc:
+        second = solve_cbc_plainly(model, time_limit)
+        verified_by = agreement(first, second)
     if verified_by is None:
         message = (
             f"{first.solver} ({first.status}) and {second.solver} ({second.status}) do not confirm each other; hold."
@@ -187,11 +193,12 @@ def _settle(model: AllocationModel, reference: Reference, solver: Solver, time_l
         run = solver(model, time_limit)
         if not run.values or model.limits.is_relaxed:
             return run, free_gas
-        if not model.is_eth_limited and not has_eth_for(model, run.values):
-            free_gas = _exact_gas(model.limits.problem, model, run, time_limit)
-            limit_eth(model)
-        elif not add_cuts(model, reference, decisions(model, run.values)):
+        if add_cuts(model, reference, decisions(model, run.values)):
+            continue
+        if model.is_eth_limited or has_eth_for(model, run.values):
             return run, free_gas
+        free_gas = _exact_gas(model.limits.problem, model, run, time_limit)
+        limit_eth(model)
     return replace(run, status="stopped", values={}), free_gas
 
 
@@ -319,11 +326,15 @@ def _eth(wei: int) -> str:
 
 
 def _explain_infeasible(
-    problem: AllocationProblem, idle: ExactPlan, free_gas: int, first: SolverRun, second: SolverRun
+    problem: AllocationProblem, idle: ExactPlan, reference: Reference, first: SolverRun, second: SolverRun
 ) -> Outcome:
-    """Limits are built so that only gas can forbid what they force; anything else is not to be published."""
-    if second.status == "infeasible" and free_gas * problem.gas_price_p90_wei > problem.eth_balance_wei:
-        return Outcome("infeasible", _advice(_eth_message(problem, free_gas)), idle, first, second)
+    """Limits are built so that only gas can forbid what they force; anything else is not to be published.
+
+    The smallest relaxation is the ETH that the way back within the limits takes.
+    """
+    forced = sum(problem.withdraw_gas(pool) for pool in problem.pools if pool.pool_id in reference.pools)
+    if second.status == "infeasible" and forced * problem.gas_price_p90_wei > problem.eth_balance_wei:
+        return Outcome("infeasible", _advice(_eth_message(problem, forced)), idle, first, second)
     return Outcome("unverified", "The solvers find no plan, and no limit explains it; hold.", idle, first, second)
 
 
@@ -343,6 +354,8 @@ def _pools_message(problem: AllocationProblem, limits: Limits, plan: ExactPlan, 
     most = usable_pools(model) if solve_highs(model, time_limit).status == "optimal" else 0
     if most >= parameters.min_pools:
         return ""
+    if most == 0:
+        return "No pool can be entered with the tokens that are there: no smaller limit on size or number changes that."
     return (
         f"min_pools {parameters.min_pools} cannot be reached: within all caps at most {most} pools can hold "
         f"{parameters.min_position_share:.2%} of AUM each. Smallest relaxation: min_pools {most} "
@@ -351,23 +364,29 @@ def _pools_message(problem: AllocationProblem, limits: Limits, plan: ExactPlan, 
 
 
 def _size_message(limits: Limits) -> str:
-    """No pool has room for the smallest new position: how far the minimum would have to fall."""
+    """No pool has room for the smallest new position: how far the minima would have to fall, rounded down.
+
+    Raises nothing and names no figure where a cap leaves no room at all: then no minimum stands in the way.
+    """
     parameters = limits.problem.parameters
     fresh = [limits.pools[pool.pool_id] for pool in limits.problem.pools if pool.can_grow]
     fresh = [bounds for bounds in fresh if not bounds.counts_when_kept]
     if not fresh:
         return ""
-    best = max(fresh, key=lambda bounds: bounds.upper)
-    if best.upper < limits.min_position:
-        share = f"{max(0.0, best.upper) / limits.aum:.4%}"
-        return (
-            f"No pool has room for min_position_share {parameters.min_position_share:.4%}. Smallest relaxation: "
-            f"min_position_share {share} ({best.cap_name})."
-        )
-    return (
-        f"No pool has room for min_transaction_usd {parameters.min_transaction_usd:,.2f}. Smallest relaxation: "
-        f"min_transaction_usd {max(0.0, best.deposit_max):,.2f} ({best.cap_name})."
-    )
+    best = max(fresh, key=lambda bounds: bounds.deposit_max)
+    room = best.deposit_max - limits.margin
+    if room < CENT:
+        return f"No pool has room for a deposit: {best.cap_name} leaves none."
+    found = []
+    share = math.floor((best.held + room) / limits.aum * 1e6) / 1e6
+    if share < parameters.min_position_share:
+        found.append(("min_position_share", f"{parameters.min_position_share:.4%}", f"{share:.4%}"))
+    usd = math.floor(room * 100.0) / 100.0
+    if usd < parameters.min_transaction_usd:
+        found.append(("min_transaction_usd", f"{parameters.min_transaction_usd:,.2f}", f"{usd:,.2f}"))
+    wanted = " and ".join(f"{name} {now}" for name, now, _ in found)
+    enough = " and ".join(f"{name} {least}" for name, _, least in found)
+    return f"No pool has room for {wanted}. Smallest relaxation: {enough} ({best.cap_name})."
 
 
 def _usd(value: float) -> Decimal:

@@ -3,8 +3,8 @@
 Lives here: reading the duals of the flows with fixed binaries, and what entering a pool would cost at these prices.
 Not here: the linear program (solve.py), the words about it (reasons.py), the table of limits (limit_rows.py).
 A price is the gain over the horizon in USD per USD of room, for the decisions as they are: which pools are used and
-which tokens are sold or bought. Linear programs are concave in their limits, so that a price never promises too little
-for more room, and entering a pool that does not pay at these prices can only lose.
+which tokens are sold or bought. At these decisions a price never promises too little for more room; other decisions may
+make more of it, which is why the worth of the best limits is solved again (worth.py).
 """
 
 from collections.abc import Mapping

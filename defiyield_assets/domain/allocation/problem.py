@@ -200,10 +200,15 @@ def _forecast_rates(forecasts: pd.DataFrame, day: date, parameters: Parameters) 
         if row["as_of"] != day or row["horizon_days"] != parameters.horizon_days:
             continue
         pool = rates.setdefault(row["pool_id"], {})
-        if row["target"] == "apy":
-            pool["apy_p10"] = float(row["p10"])
-        elif row["target"] in ("apy_base", "apy_reward"):
-            pool[row["target"]] = float(row["mean"])
+        for target, column, name in (
+            ("apy", "p10", "apy_p10"),
+            ("apy_base", "mean", "apy_base"),
+            ("apy_reward", "mean", "apy_reward"),
+        ):
+            if row["target"] == target:
+                if row[column] is None:
+                    raise SuspiciousDataError(f"{column} of the forecast of {target} of {row['pool_id']} is missing")
+                pool[name] = float(row[column])
     return rates
 
 

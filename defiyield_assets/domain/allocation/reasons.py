@@ -196,15 +196,16 @@ def _why_not_alone(case: Case) -> Reason:
     """A pool with room on a day on which nothing is entered: judged by entering it alone with the idle cash."""
     problem, limits, parameters = case.plan.problem, case.limits, case.limits.problem.parameters
     rate = parameters.conversion_rate
-    cash = {token.address: float(token.value(token.balance)) for token in problem.tokens}
+    message = "" if case.plan.transactions else case.message
+    cash = {token.address: float(token.value(case.plan.at_hand(token.address))) for token in problem.tokens}
     own = sum(cash[token] for token in case.pool.tokens)
     most = max(0.0, own + (sum(cash.values()) - own) * (1.0 - rate) - limits.idle_buffer)
     if most < case.bounds.deposit_min:
         least = f"the smallest deposit is {case.bounds.deposit_min:,.2f} USD"
-        return Reason(f"{case.message} The cash is {most:,.2f} USD, {least}".strip(), 0.0)
+        return Reason(f"{message} The cash is {most:,.2f} USD, {least}".strip(), 0.0)
     entry = case.prices.entry_up_to(case.pool, most)
-    if entry is None or not case.message:
-        return Reason(case.message or "no plan that enters it earns more", 0.0)
+    if entry is None or not message:
+        return Reason(message or "no plan that enters it earns more", 0.0)
     days = _break_even(entry.cost_usd, entry.gain_usd, parameters.horizon_days)
     if days is None or days > parameters.break_even_days:
         earned = "never" if days is None else f"in {days:,.1f} days, {parameters.break_even_days} are allowed"
@@ -213,7 +214,7 @@ def _why_not_alone(case: Case) -> Reason:
             f"{entry.cost_usd:,.2f} USD: earned back {earned}"
         )
         return _figures(case, text, "break_even_days plan", entry.cost_usd, entry.gain_usd)
-    return _figures(case, case.message, None, entry.cost_usd, entry.gain_usd)
+    return _figures(case, message, None, entry.cost_usd, entry.gain_usd)
 
 
 def _why_kept(case: Case) -> Reason:
@@ -316,10 +317,10 @@ def _has_price(case: Case) -> bool:
 
 
 def _room_words(case: Case, price: float) -> str:
-    """What 1 % of AUM more room would bring, at most."""
+    """What 1 % of AUM more room would bring, by its price at these decisions."""
     if not case.prices.are_known or price <= PRICE_TINY:
         return ""
-    return f", where 1% of AUM more room is worth up to {price * case.limits.aum / 100:,.2f} USD in {_days(case)} days"
+    return f", where 1% of AUM more room is worth about {price * case.limits.aum / 100:,.2f} USD in {_days(case)} days"
 
 
 def _curve_words(pool: PoolOption) -> str:

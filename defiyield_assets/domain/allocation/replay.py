@@ -17,6 +17,8 @@ from defiyield_assets.domain.allocation.replay_facts import Facts, exact, is_nul
 from defiyield_assets.domain.allocation.replay_limits import LimitCheck
 from defiyield_assets.domain.policy import Policy, Wallet
 
+SHOWN = 1e-9
+"""Rounding of shares that are shown as floats."""
 PLANS = ("optimal", "screened")
 """Statuses of runs that carry transactions; of these only the first may be sent."""
 
@@ -99,6 +101,7 @@ class _Replay:
         self.positions = {pool: dict(held) for pool, held in facts.positions.items()}
         self.touched: dict[str, set[str]] = {}
         self.leaving: dict[str, int] = {}
+        self.moved = {"WITHDRAW": Fraction(0), "DEPOSIT": Fraction(0)}
         self.sold: dict[str, Fraction] = {}
         self.bought: dict[str, Fraction] = {}
         self.gas_units = 0
@@ -257,6 +260,8 @@ class _Replay:
             if kind != "WITHDRAW" and leg["is_full_exit"]:
                 self._fail(seq, "only withdrawals exit")
             self.conversion += exact(leg["conversion_usd"])
+            if kind in self.moved:
+                self.moved[kind] += exact(leg["value_usd"])
         self.gas += sum(gas_usd)
         self.gas_units += units
         self.transactions += kind != "HOLD"
@@ -318,6 +323,8 @@ class _Replay:
             errors.append(f"method {facts.parameters.method} gives {wanted} plans, not {run['status']} ones")
         if run["status"] == "optimal" and run["verified_by"] not in ("objective", "bound"):
             errors.append("no second solver has confirmed the plan")
+        if facts.aum and abs(run["turnover"] - float(max(self.moved.values()) / facts.aum)) > SHOWN:
+            errors.append("turnover of the run is not what the steps move over AUM")
         if run["status"] in (*PLANS, "hold"):
             at_hand = facts.total(self.wallet) - facts.total(self.leaving)
             errors += LimitCheck(facts, self.positions, self.touched).run(at_hand)
@@ -343,5 +350,7 @@ class _Replay:
                 )
             if row["amount"] and exact(row["value_usd"]) != facts.value(key[1], row["amount"]):
                 errors.append(f"allocation {key}: value_usd is not amount times price")
+            if facts.aum and abs(row["share_of_aum"] - float(exact(row["value_usd"]) / facts.aum)) > SHOWN:
+                errors.append(f"allocation {key}: share_of_aum is not its value over AUM")
         missing = [key for key, amount in (after | {key: 1 for key, held in before.items() if held}).items() if amount]
         errors += [f"allocation {key} is missing" for key in missing if key not in seen]

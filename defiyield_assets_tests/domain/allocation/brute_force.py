@@ -233,7 +233,20 @@ class Oracle:
         if not pool.exit_days or decision not in ("part", "exit"):
             return 0.0
         hold = sum(self._curve(pool, held, held) for pool, held in zip(self.problem.pools, self.held, strict=True))
-        return float(max(0.0, 1 + hold / self.aum) ** (max(0, horizon - pool.exit_days) / horizon) - 1)
+        rate = max(0.0, min(hold / self.aum, max((self._when_full(i) for i in self._others(index)), default=0.0)))
+        return float((1 + rate) ** (max(0, horizon - pool.exit_days) / horizon) - 1)
+
+    def _others(self, index: int) -> list[int]:
+        """Other pools with room for a deposit."""
+        pools = self.problem.pools
+        return [i for i in range(len(pools)) if i != index and pools[i].can_grow and self._value_bounds(i, "deposit")]
+
+    def _when_full(self, index: int) -> float:
+        """What a dollar earns in a pool that is filled up."""
+        pool, held, bounds = self.problem.pools[index], self.held[index], self._value_bounds(index, "deposit")
+        assert bounds is not None
+        top = min(bounds[1], self.aum * (1 - self.parameters.idle_buffer_share))
+        return (self._curve(pool, held, top) - self._curve(pool, held, held)) / (top - held) if top > held else 0.0
 
     def _solve(self, choice: Choice, reference: Found | None) -> Found | None:
         found = [self._solve_sides(choice, reference, sides) for sides in self._sides(choice)]

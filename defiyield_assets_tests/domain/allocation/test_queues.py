@@ -34,9 +34,8 @@ def test_a_better_pool_is_no_reason_to_leave_a_queue_whose_money_it_cannot_have(
 
 def test_what_leaves_earns_later_what_all_money_earned_before() -> None:
     held = (units(900_000),)
-    case = market(
-        [Pool("good", apy=0.10, held=held), Pool("slow", apy=0.01, exit_days=10, held=(units(100_000),))], **LOOSE
-    )
+    pools = [Pool("good", apy=0.10, held=held), Pool("slow", apy=0.01, exit_days=10, held=(units(100_000),))]
+    case = market([*pools, Pool("room", apy=0.3, size=1e12)], **(LOOSE | {"min_pools": 9}))
     case.coin("usdc").balance = 0
     limits = Limits(case.problem())
     hold = 900_000 * (1.10 ** (30 / 365) - 1) + 100_000 * (1.01 ** (30 / 365) - 1)
@@ -86,3 +85,15 @@ def test_the_share_of_slow_pools_is_capped() -> None:
     case = market([Pool("slow", apy=0.2, exit_days=7), Pool("fast", apy=0.05)], max_illiquid_share=0.25)
     plan = solve(case)
     assert value(plan, "slow") == pytest.approx(250_000, abs=0.1)
+
+
+def test_what_leaves_earns_no_more_than_the_best_pool_with_room() -> None:
+    """Found in review: a full pool of 20 % made leaving a queue of 5 % for idle cash look like a gain."""
+    full = Pool("full", apy=0.20, held=(units(900_000),), is_exit_only=True)
+    slow = Pool("slow", apy=0.05, exit_days=3, held=(units(100_000),))
+    nowhere = market([full, slow], **LOOSE)
+    nowhere.coin("usdc").balance = 0
+    assert solve(nowhere).status == "hold"
+    poor = market([full, slow, Pool("poor", apy=0.04)], **LOOSE)
+    poor.coin("usdc").balance = 0
+    assert solve(poor).status == "hold"

@@ -165,6 +165,8 @@ class _Rows:
     def add(self, limits: Matrix, *terms: tuple[NDArray[np.int64], Matrix | float]) -> None:
         """One row per element of `limits`; each term names a column per row (shape n or n x m) and its factor."""
         n = len(limits)
+        if n == 0:
+            return
         for columns, factor in terms:
             wide = columns.reshape(n, -1)
             own = np.repeat(np.arange(self.n, self.n + n), wide.shape[1])

@@ -51,8 +51,8 @@ def test_pools_are_sorted_by_what_they_paid() -> None:
 
 
 def test_days_without_a_verified_plan_are_counted_from_the_first_plan_on() -> None:
-    statuses = ["infeasible", "optimal", "unverified", "rest", "hold", "unverified"]
-    assert days_without_plan(books([1] * 7, statuses)) == 2
+    statuses = ["infeasible"] * 3 + ["optimal", "unverified", "rest", "hold", "unverified"]
+    assert days_without_plan(books([1] * 9, statuses)) == 2
 
 
 def test_the_picture_shows_shares_that_are_all_of_wealth() -> None:

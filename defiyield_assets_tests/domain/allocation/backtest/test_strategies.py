@@ -50,6 +50,13 @@ def test_simple_targets_fill_the_caps(choice: Choice, expected: dict[str, float]
     assert {pool: found.get(pool, 0.0) for pool in expected} == pytest.approx(expected, abs=5.0)
 
 
+def test_simple_targets_stay_under_the_cap_of_a_protocol() -> None:
+    made, _ = problem()
+    capped = replace(made, parameters=replace(CAPS, max_protocol_share=0.5))
+    found = targets_of(capped, Limits(capped), "trailing", {"pool1": 0.3, "pool2": 0.2})
+    assert {pool: usd for pool, usd in found.items() if usd > 0} == pytest.approx({"pool1": 400.0, "pool2": 100.0})
+
+
 def test_flows_leave_what_is_not_wanted_and_ignore_small_differences() -> None:
     made, _ = problem(held={"pool0": {USDC: 300 * 10**6}, "pool1": {USDC: 200 * 10**6}, "pool2": {USDC: 100 * 10**6}})
     found = flows_to(made, Limits(made), {"pool0": 100.0, "pool1": 200.5, "pool3": 50.0})

@@ -32,7 +32,8 @@ ONE_SOLVER = (solve_highs, solve_highs)
 ISSUERS = {USDC: "Circle", USDT: "Tether"}
 
 
-def bound(records: TinyRecords, capital: float, window_days: int = 1) -> float:
+def bound(records: TinyRecords, capital: float, window_days: int = 1, enter: frozenset[str] | None = None) -> float:
+    """The bound; pools of `enter` are let in every day, the others on the first evening only."""
     start = records.start()
     evenings = decision_days(start.first_day, start.last_day)
     facts = {
@@ -42,7 +43,10 @@ def bound(records: TinyRecords, capital: float, window_days: int = 1) -> float:
     future = future_of(
         records.yields,
         evenings,
-        {day: enterable(records.known(day), records.policy, facts) for day in evenings},
+        {
+            day: enterable(records.known(day), records.policy, facts) if enter is None or day == evenings[0] else enter
+            for day in evenings
+        },
         facts,
         cash={USDC: 1.0},
         capital_usd=capital,
@@ -140,3 +144,21 @@ def test_what_the_filters_refuse_cannot_be_entered() -> None:
     small = replace(records, size=400_000.0)
     assert enterable(records.known(records.evening), records.policy, records.pool_ids) == set(records.pool_ids)
     assert enterable(small.known(small.evening), small.policy, small.pool_ids) == frozenset()
+
+
+def test_a_pool_that_is_not_let_in_can_be_kept_but_not_entered() -> None:
+    apy = np.array([[0.10, 0.10, 0.10, 0.10], [0.02, 0.02, 0.90, 0.90]])
+    records = TinyRecords(apy, (USDC, USDC), parameters=replace(FREE, conversion_rate=0.0))
+    daily = 1.0 + records.yields.daily[:, 1:]
+    moved, kept = daily[0, 0] * daily[1, 1] * daily[1, 2], daily[1].prod()
+    assert bound(records, 1000.0) == pytest.approx(1000.0 * moved, rel=1e-7)
+    assert bound(records, 1000.0, enter=frozenset({"pool0"})) == pytest.approx(1000.0 * kept, rel=1e-7)
+
+
+@pytest.mark.parametrize("size", [300.0, 2_000.0, 50_000.0])
+def test_the_diluted_yield_is_never_underrated_and_hardly_overrated(size: float) -> None:
+    records = TinyRecords(np.array([[0.3, 0.3]]), (USDC,), size=size, parameters=replace(FREE, pool_tvl_min_usd=1.0))
+    paid = 1000.0 * float(records.yields.daily[0, 1]) * size / (size + 1000.0)
+    found = bound(records, 1000.0) - 1000.0
+    assert paid <= found + 1e-9
+    assert found <= paid * 1.1
