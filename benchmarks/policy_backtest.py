@@ -142,8 +142,9 @@ def _strategy(run: Run, setting: Setting, records: PanelRecords) -> Strategy:
 
 
 def with_foresight(parameters: Mapping[str, float]) -> dict[str, float]:
-    """The same limits and costs for foresight: horizon 7, hysteresis off."""
-    return {**parameters, "horizon_days": FORESIGHT_DAYS, "break_even_days": FORESIGHT_BREAK_EVEN_DAYS}
+    """The same limits and costs for foresight: horizon 7, hysteresis off, and no doubt of rewards that it knows."""
+    own = {"horizon_days": FORESIGHT_DAYS, "break_even_days": FORESIGHT_BREAK_EVEN_DAYS, "reward_haircut": 0.0}
+    return {**parameters, **own}
 
 
 # --- the parts of the benchmark ------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ import pandas as pd
 from benchmarks.forecasting_gas import recorded_gas
 from benchmarks.forecasting_panels import chart_histories
 from defiyield_assets.config.loader import load_policy
+from defiyield_assets.domain import forecasting, pools
 from defiyield_assets.domain.allocation.backtest.records import (
     KnownDay,
     RealisedYields,
@@ -27,7 +28,7 @@ from defiyield_assets.domain.allocation.backtest.records import (
     realised_yields,
 )
 from defiyield_assets.domain.allocation.backtest.yardsticks import PoolFacts, enterable, future_of, hindsight_bound
-from defiyield_assets.domain.canonical import canonical_json
+from defiyield_assets.domain.canonical import canonical_json, content_hash
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.forecasting.cache import MemoryCache
 from defiyield_assets.domain.forecasting.gas import forecast_gas
@@ -65,9 +66,8 @@ class Universe:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the histories: forecasts made from others are not these."""
-        rows = pd.util.hash_pandas_object(
-            self.points[["pool_id", "apy", "apy_base", "apy_reward", "tvl_usd"]], index=False
-        )
+        told = self.points[["pool_id", "date", "apy", "apy_base", "apy_reward", "tvl_usd"]]
+        rows = pd.util.hash_pandas_object(told.assign(date=told["date"].astype(str)), index=False)
         return hashlib.sha256(rows.to_numpy().tobytes()).hexdigest()[:16]
 
 
@@ -273,8 +273,11 @@ def bound_of(records: PanelRecords, parameters: Parameters, days: DayRange, capi
 
 # --- forecasts, made once per day ----------------------------------------------------------------------------------
 def stored_name(universe: Universe) -> str:
-    """Folder of the forecasts: what they were made from."""
-    made_from = canonical_json([universe.fingerprint, list(HORIZONS), str(FIRST_DAY), str(LAST_DAY)])
+    """Folder of the forecasts: what they were made from, by which parameters and which code."""
+    rooms = [Path(room.__path__[0]) for room in (forecasting, pools)]
+    code = b"".join(path.read_bytes() for room in rooms for path in sorted(room.rglob("*.py")))
+    own = [hashlib.sha256(code).hexdigest(), content_hash(universe.policy.parameters)]
+    made_from = canonical_json([universe.fingerprint, list(HORIZONS), str(FIRST_DAY), str(LAST_DAY), *own])
     return f"policy-backtest-{hashlib.sha256(made_from.encode()).hexdigest()[:12]}"
 
 

@@ -13,6 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from rich.text import Text
 
 from defiyield_assets.domain.allocation.backtest.engine import Books, Start, Strategy, replay
 from defiyield_assets.domain.allocation.backtest.figures import attribution, figures
@@ -22,6 +23,7 @@ from defiyield_assets.domain.allocation.backtest.yardsticks import FORESIGHT_BRE
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.policy import Policy
 from defiyield_assets.domain.policy_codec import policy_hash
+from defiyield_assets.domain.reporting.formats import clean
 from defiyield_assets.errors import ConfigurationError
 from defiyield_assets.orchestration.plan_inputs import investable_wallet
 from defiyield_assets.orchestration.policy_backtests import WarehouseRecords
@@ -29,6 +31,7 @@ from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.settings import load_settings
 
 SHOWN_POOLS = 10
+SHOWN_CHARACTERS = 80
 POLICY = "policy"
 
 
@@ -57,7 +60,11 @@ def strategies_of(policy: Policy, yields: RealisedYields) -> dict[str, Strategy]
     """The policy, what it is compared with, and foresight under the same limits and costs."""
     setting = Setting(policy, policy_hash(policy))
     week = replace(
-        policy.parameters, horizon_days=FORESIGHT_DAYS, break_even_days=FORESIGHT_BREAK_EVEN_DAYS, objective="expected"
+        policy.parameters,
+        horizon_days=FORESIGHT_DAYS,
+        break_even_days=FORESIGHT_BREAK_EVEN_DAYS,
+        reward_haircut=0.0,
+        objective="expected",
     )
     seeing = Setting(replace(policy, parameters=week), setting.policy_hash, foresight(yields))
     return {
@@ -105,7 +112,7 @@ def _pools(books: Books) -> Table:
         table.add_column(name, justify="right")
     for row in attribution(books).head(SHOWN_POOLS).to_dict("records"):
         figures_of = (f"{row['mean_usd']:,.2f}", f"{row['yield_usd']:,.2f}", f"{row['share']:.1%}", f"{row['apy']:.2%}")
-        table.add_row(str(row["pool_id"]), str(row["days"]), *figures_of)
+        table.add_row(Text(clean(str(row["pool_id"]), SHOWN_CHARACTERS)), str(row["days"]), *figures_of)
     return table
 
 

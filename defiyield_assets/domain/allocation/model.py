@@ -376,6 +376,8 @@ def _add_caps(model: AllocationModel) -> None:
 
     bounds = model.limits.pools
     for index, shared in enumerate(model.limits.shared):
+        if shared.is_all:
+            continue  # all money is never more than all money; as a row it would take the price of the last dollar
         most = sum(max(bounds[pool].held * part, _most(model, shared, pool)) for pool, part in shared.held.items())
         if most > shared.limit:
             change = pulp.lpSum(

@@ -177,10 +177,10 @@ def _why_not_as_well(case: Case, entry: Entry) -> tuple[str, str | None]:
     rooms = [
         ((shared.limit - float(used_of(plan, shared))) / shared.new[pool.pool_id], shared)
         for shared in limits.shared
-        if shared.new.get(pool.pool_id, 0.0) > 0
+        if shared.new.get(pool.pool_id, 0.0) > 0 and not shared.is_all
     ]
-    room, tightest = min(rooms, key=lambda item: (item[0], item[1].name))
-    if room < case.bounds.deposit_min:
+    room, tightest = min(rooms, key=lambda item: (item[0], item[1].name), default=(float("inf"), None))
+    if tightest is not None and room < case.bounds.deposit_min:
         words = f"the {tightest.name} leaves room for {max(0.0, room):,.2f} USD, {least}"
         return words, f"{tightest.parameter} {tightest.subject}"
     left = plan.problem.eth_balance_wei - plan.gas_units * plan.problem.gas_price_p90_wei

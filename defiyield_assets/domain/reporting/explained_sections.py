@@ -103,12 +103,14 @@ def limits_section(inputs: ReportInputs, names: Names, run: dict[str, Any] | Non
     rows = [row for row in records(inputs.allocation_limits) if bool(row["is_binding"])]
     rows.sort(key=lambda row: (-_worth(row), str(row["limit_name"]), str(row["subject"])))
     words = [_nothing_words(run)]
+    if not len(inputs.allocation_limits):
+        return Section("limits", title, (*words, "No limit was judged for this plan."))
     if not rows:
-        return Section("limits", title, (*words, "No limit binds: a wider one would change nothing."))
+        return Section("limits", title, (*words, "None of the limits that the plan uses binds."))
     words.append(
         "Worth is what relaxing the limit alone gains over the horizon: the day was solved again with it, or, marked "
-        "with ~, it is at most about so much by its shadow price. Of two limits that bind together neither may be "
-        "worth anything alone."
+        "with ~, it is worth about so much while the plan keeps its decisions; others may make more of it. Of two "
+        "limits that bind together neither may be worth anything alone."
     )
     table = Table(LIMIT_COLUMNS, tuple(_limit_row(row, names) for row in rows))
     return Section("limits", title, tuple(words), tables=(table,))

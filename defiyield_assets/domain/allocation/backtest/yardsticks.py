@@ -310,16 +310,23 @@ class _Programme:
         return share * self._drift()
 
     def _largest(self) -> Matrix:
-        """The cap of the pool's size, our deposit included, at its largest of a window."""
+        """The most that the cap of the pool's size lets stand there: share·(S + V0) after moving, widened by a window.
+
+        V0 is what stood there before moving, so that a size that falls does not take the cap down at once.
+        """
         share = self.parameters.max_pool_tvl_share
         if share >= 1.0:
             return np.full((self.n_pools, self.n_days), np.inf)
-        size = self.future.told_size.copy()
-        for back in range(1, self.window_days):
-            size[:, back:] = np.maximum(size[:, back:], self.future.told_size[:, : self.n_days - back])
         # a size of which nobody was told anything does not cap
-        size = np.where(size > 0, size, np.inf)
-        return np.asarray(size * share / (1.0 - share) / self.future.capital_usd * self._drift(), dtype=np.float64)
+        size = np.where(self.future.told_size > 0, self.future.told_size, np.inf) / self.future.capital_usd
+        gains, drift = 1.0 + np.maximum(self.future.growth, 0.0), self._drift()
+        at_once, most = np.empty_like(size), np.empty_like(size)
+        for evening in range(self.n_days):
+            before = most[:, evening - 1] * gains[:, evening - 1] if evening else 0.0
+            at_once[:, evening] = share * (size[:, evening] + before)
+            window = at_once[:, max(0, evening - self.window_days + 1) : evening + 1]
+            most[:, evening] = window.max(axis=1) * drift[:, evening]
+        return most
 
     def _caps(self) -> None:
         """Shares of wealth: pool, protocol, issuer of what is in pools."""
