@@ -5,6 +5,7 @@ Not here: rules of a room (its own tests), broken vendors (faults/), a real daem
 
 import json
 import math
+from collections.abc import Iterator
 from datetime import date, timedelta
 from decimal import Decimal, localcontext
 from pathlib import Path
@@ -415,14 +416,24 @@ def small_installation(folder: Path) -> Installation:
     return Installation(folder, overrides={"market": market})
 
 
+@pytest.fixture
+def few_rounds(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The pooled model learns little, under a version of its own: what other tests remember is not touched."""
+    monkeypatch.setattr(pooled, "ROUNDS", FEW_ROUNDS)
+    pooled.version.cache_clear()
+    yield
+    monkeypatch.undo()
+    pooled.version.cache_clear()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_thirty_days_in_a_closed_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("few_rounds")
+def test_thirty_days_in_a_closed_loop(tmp_path: Path) -> None:
     """On fewer pools with a pooled model that learns little: what a month adds is days of plans, chain and ledger.
 
     Checks may warn in a month, of silent series or of what forecasts were worth.
     """
-    monkeypatch.setattr(pooled, "ROUNDS", FEW_ROUNDS)
     installation = small_installation(tmp_path / "state")
     for offset in range(30):
         day = day_after(FIRST, offset)

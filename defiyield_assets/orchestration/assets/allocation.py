@@ -158,9 +158,10 @@ def risk_gain_frontier(context: dg.AssetExecutionContext, warehouse: WarehouseRe
     """
     day, engine = single_day(context), warehouse.engine
     only = DayRange.of(day)
+    # points of an earlier attempt must not outlive this one
+    receipt = writes.replace_slice(engine, schema.risk_gain_frontier, _empty(schema.risk_gain_frontier), only)
     unknown = why_ledger_is_unknown(engine, day)
     if unknown is not None:
-        receipt = writes.replace_slice(engine, schema.risk_gain_frontier, _empty(schema.risk_gain_frontier), only)
         return report(receipt, status=NO_PLAN, why=unknown)
     require_sound_ledger(warehouse, day)
     problem, forecasts = _problem_of(warehouse, day)
