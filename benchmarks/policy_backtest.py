@@ -51,7 +51,7 @@ RECORDED = Path(__file__).resolve().parents[2] / "shared" / "data"
 CAPITAL = Decimal(1_000_000)
 START_TOKEN = "USDC"
 POLICY, FORESIGHT = "policy", "foresight, weekly"
-CHOSEN = {"horizon_days": 7, "break_even_days": 7, "reward_haircut": 0.2, "min_transaction_usd": 1000.0}
+CHOSEN = {"horizon_days": 7, "break_even_days": 3, "reward_haircut": 0.2, "min_transaction_usd": 1000.0}
 """What the grid chose on the first half; used by --frozen."""
 GRID = tuple(
     {"horizon_days": horizon, "break_even_days": days, "reward_haircut": haircut, "min_transaction_usd": least}

@@ -213,6 +213,7 @@ class _Programme:
 
         self._flows()
         self._caps()
+        self._size_caps()
         self._yields()
         low, high = np.zeros(self.n_columns), np.full(self.n_columns, np.inf)
         low[self.paid] = -np.inf
@@ -228,14 +229,18 @@ class _Programme:
         lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
         lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = rows.indptr, rows.indices, rows.data
         solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
-        for name, value in (("output_flag", False), ("solver", "ipm"), ("threads", 1)):
+        # the crossover to a vertex is where this programme fails numerically; an inner solution is as good a bound
+        options = {"output_flag": False, "solver": "ipm", "run_crossover": "off", "threads": 1}
+        for name, value in options.items():
             solver.setOptionValue(name, value)
         solver.passModel(lp)
         solver.run()
         status = solver.getModelStatus()
         if status != highspy.HighsModelStatus.kOptimal:
             raise ArithmeticError(f"the bound has no solution: {solver.modelStatusToString(status)}")
-        return -float(solver.getInfo().objective_function_value)
+        info = solver.getInfo()
+        # the dual bounds from above: by so much it may be over the value of the solution that was found
+        return -float(info.objective_function_value) * (1.0 + abs(float(info.primal_dual_objective_error)))
 
     def _aim(self) -> Matrix:
         """Minus final wealth, plus what moving costs at least in gas."""
@@ -327,6 +332,19 @@ class _Programme:
             window = at_once[:, max(0, evening - self.window_days + 1) : evening + 1]
             most[:, evening] = window.max(axis=1) * drift[:, evening]
         return most
+
+    def _size_caps(self) -> None:
+        """V ≤ share·(S + V0) on every evening, where positions are brought under their caps every day."""
+        share, size = self.parameters.max_pool_tvl_share, self.future.told_size / self.future.capital_usd
+        if share >= 1.0 or self.window_days > 1:
+            return
+        for pool in range(self.n_pools):
+            known = np.flatnonzero(size[pool] > 0)
+            later = known[known > 0]
+            now, before = self.position[pool][later], (self.position[pool][later - 1], self.paid[pool][later - 1])
+            self.most.add(share * size[pool][later], (now, 1.0), (before[0], -share), (before[1], -share))
+            first = known[known == 0]
+            self.most.add(share * size[pool][first], (self.position[pool][first], 1.0))
 
     def _caps(self) -> None:
         """Shares of wealth: pool, protocol, issuer of what is in pools."""
