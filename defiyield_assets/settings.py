@@ -21,6 +21,10 @@ Market = Literal["live", "simulated", "recorded"]
 KEY_VARIABLES = {
     "coinmarketcap": ("DEFIYIELD_COINMARKETCAP_API_KEY", "open, high, low and market caps of tokens"),
     "coingecko": ("DEFIYIELD_COINGECKO_API_KEY", "a second source of bars and market caps"),
+    "alpha_vantage": (
+        "DEFIYIELD_ALPHA_VANTAGE_API_KEY",
+        "daily bars, splits, dividends and earnings of shares (daily bars take a premium plan)",
+    ),
     "ethgastracker": ("DEFIYIELD_ETHGASTRACKER_API_KEY", "hourly effective gas prices"),
     "ethereum_node": (
         "DEFIYIELD_ETHEREUM_RPC_URL",
@@ -55,6 +59,7 @@ class Settings(BaseSettings):
     database_url: str | None = Field(None, description="SQLAlchemy URL of the warehouse; default: SQLite in state_dir")
     recorded_data: Path | None = Field(None, description="Folder of recorded vendor data (docs/recorded-data.md)")
     config_dir: Path | None = Field(None, description="Folder whose YAML files replace those of the package")
+    drop_folder: Path | None = Field(None, description="Folder whose CSV files are imported by themselves")
     first_day: date = Field(date(2024, 1, 1), description="First daily partition")
     retry_delay_seconds: float = Field(30.0, ge=0.0, description="First delay before an ingestion asset tries again")
     costly_budget_seconds: float = Field(
@@ -71,6 +76,10 @@ class Settings(BaseSettings):
     fred_api_key: SecretStr | None = None
     coingecko_api_key: SecretStr | None = None
     coingecko_plan: Literal["demo", "pro"] = Field("demo", description="Plan of the CoinGecko key")
+    alpha_vantage_api_key: SecretStr | None = None
+    alpha_vantage_plan: Literal["free", "premium"] = Field(
+        "free", description="Plan of the Alpha Vantage key: 5 calls a minute and 25 a day, or 75 a minute"
+    )
     ethereum_rpc_url: SecretStr | None = Field(
         None, description="JSON-RPC address of an Ethereum node, for gas and rates of shares"
     )

@@ -11,7 +11,6 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from defiyield_assets.domain.days import DayRange, end_of, market_stamp, start_of
-from defiyield_assets.domain.policy import Token
 from defiyield_assets.simulator.vendor_answers import Bar, MarketFacts
 
 NOT_LISTED = (404, {"error": "coin not found"})
@@ -27,23 +26,26 @@ _ALL_DAYS = 3_650
 class _Listed:
     """A coin of CoinGecko with its daily bars, ascending."""
 
-    token: Token
+    symbol: str
+    name: str
     bars: list[Bar]
+    max_supply: float | None = None
 
 
 def _listed(market: MarketFacts, coingecko_id: str, days: DayRange) -> _Listed | None:
     """The coin of an id and its bars of the days; None for an id that the vendor does not list.
 
-    Tokens without recorded or generated bars are listed when their closes are known (confidence above 0): each day
-    opens at the close before, and neither volume nor capitalisation is known (0).
+    An approved token goes before a coin of the universe. Tokens without recorded or generated bars are listed when
+    their closes are known (confidence above 0): each day opens at the close before, and neither volume nor
+    capitalisation is known (0).
     """
     found = [token for token in market.chain.world.tokens.values() if token.coingecko_id == coingecko_id]
     if not found:
-        return None
+        return _universe_coin(market, coingecko_id, days)
     token = min(found, key=lambda one: one.address)
     coin = None if token.cmc_id is None else market.coin(token.cmc_id, days.start, days.end)
     if coin is not None:
-        return _Listed(token, list(coin.bars))
+        return _Listed(token.symbol, token.symbol, list(coin.bars))
     series = market.close_series(token.address.lower(), days.end)
     if series is None or not series.confidence:
         return None
@@ -54,7 +56,28 @@ def _listed(market: MarketFacts, coingecko_id: str, days: DayRange) -> _Listed |
             opened, closed = float(series.close[at - 1]), float(series.close[at])
             high, low = max(opened, closed), min(opened, closed)
             bars.append(Bar(day, "", "", opened, high, low, closed, 0.0, 0.0))
-    return _Listed(token, bars)
+    return _Listed(token.symbol, token.symbol, bars)
+
+
+def _universe_coin(market: MarketFacts, coingecko_id: str, days: DayRange) -> _Listed | None:
+    """A coin of the market universe by its CoinGecko id."""
+    known = next((one for one in market.instruments if one.coingecko_id == coingecko_id), None)
+    coin = None if known is None else market.universe_coin(known, days.start, days.end)
+    return None if coin is None else _Listed(coin.symbol, coin.name, list(coin.bars), coin.max_supply)
+
+
+def _ranks(market: MarketFacts, day: date) -> dict[str, int]:
+    """Places by capitalisation of everything that the market lists; none where a capitalisation is not known."""
+    if not market.knows_all_caps:
+        return {}
+    tokens = (token.coingecko_id for token in market.chain.world.tokens.values())
+    coins = (one.coingecko_id for one in market.instruments)
+    caps: dict[str, float] = {}
+    for name in dict.fromkeys([*tokens, *coins]):
+        coin = None if name is None else _listed(market, name, DayRange.of(day))
+        if name is not None and coin is not None and coin.bars and coin.bars[-1].market_cap:
+            caps[name] = coin.bars[-1].market_cap
+    return {name: place for place, name in enumerate(sorted(caps, key=lambda one: (-caps[one], one)), start=1)}
 
 
 def _millis(instant: datetime) -> int:
@@ -69,41 +92,43 @@ def _said(instant: datetime) -> str:
 def markets(market: MarketFacts, day: date, params: Mapping[str, str]) -> list[dict[str, Any]]:
     """`/coins/markets?ids=`: the 24 hours before the market's stamp; unknown ids are silently missing."""
     ids = [name.strip() for name in params.get("ids", "").split(",") if name.strip()]
-    rows = []
+    rows, ranks = [], _ranks(market, day)
     for name in list(dict.fromkeys(ids))[: min(int(params.get("per_page", "100")), MAX_IDS)]:
         coin = _listed(market, name, DayRange(day - _DAY, day))
         if coin is not None and coin.bars and coin.bars[-1].day == day:
-            rows.append(_market_row(name, coin, day))
+            rows.append(_market_row(name, coin, ranks.get(name)))
     return rows
 
 
-def _market_row(name: str, coin: _Listed, day: date) -> dict[str, Any]:
+def _market_row(name: str, coin: _Listed, rank: int | None) -> dict[str, Any]:
     bar, before = coin.bars[-1], coin.bars[0]
-    change = bar.close - before.close
-    extreme = {"ath": bar.high, "ath_change_percentage": 100 * (bar.close / bar.high - 1)}
+    day = bar.day
+    change, supply = bar.close - before.close, round(bar.market_cap / bar.close, 2)
+    high, low = (bar.high, bar.low) if bar.is_whole else (None, None)
     return {
         "id": name,
-        "symbol": coin.token.symbol.lower(),
-        "name": coin.token.symbol,
+        "symbol": coin.symbol.lower(),
+        "name": coin.name,
         "image": f"https://assets.coingecko.com/coins/images/{name}.png",
         "current_price": bar.close,
         "market_cap": bar.market_cap,
-        "market_cap_rank": None,
+        "market_cap_rank": rank,
         "fully_diluted_valuation": bar.market_cap or None,
         "total_volume": bar.volume,
-        "high_24h": bar.high,
-        "low_24h": bar.low,
+        "high_24h": high,
+        "low_24h": low,
         "price_change_24h": round(change, 8),
         "price_change_percentage_24h": round(100 * change / before.close, 5),
         "market_cap_change_24h": round(bar.market_cap - before.market_cap, 2),
         "market_cap_change_percentage_24h": 0.0,
-        "circulating_supply": round(bar.market_cap / bar.close, 2),
-        "total_supply": round(bar.market_cap / bar.close, 2),
-        "max_supply": None,
-        **{key: round(value, 8) for key, value in extreme.items()},
+        "circulating_supply": supply,
+        "total_supply": supply or None,
+        "max_supply": coin.max_supply,
+        "ath": high,
+        "ath_change_percentage": None if high is None else round(100 * (bar.close / high - 1), 8),
         "ath_date": _said(start_of(day)),
-        "atl": bar.low,
-        "atl_change_percentage": round(100 * (bar.close / bar.low - 1), 5),
+        "atl": low,
+        "atl_change_percentage": None if low is None else round(100 * (bar.close / low - 1), 5),
         "atl_date": _said(start_of(day)),
         "roi": None,
         "last_updated": _said(market_stamp(day)),
@@ -118,7 +143,7 @@ def ohlc(market: MarketFacts, day: date, name: str, params: Mapping[str, str]) -
     coin = _listed(market, name, DayRange(day - _DAY * span - _FOUR_DAYS, day))
     if coin is None:
         return NOT_LISTED
-    candles = [candle for bar in coin.bars for candle in _candles_of(bar, min(step, _DAY))]
+    candles = [candle for bar in coin.bars if bar.is_whole for candle in _candles_of(bar, min(step, _DAY))]
     if step > _DAY:
         candles = _joined(candles)
     if candles and coin.bars[-1].day == day:

@@ -20,6 +20,8 @@ _USED_FIELDS: tuple[tuple[str, str, str], ...] = (
     ("*.coingecko.com", "*/market_chart", "prices"),
     ("*.coingecko.com", "*", "id"),
     ("www.ethgastracker.com", "*", "period"),
+    ("www.alphavantage.co", "*", "4. close"),
+    ("api.stlouisfed.org", "/fred/series", "frequency_short"),
     ("api.stlouisfed.org", "*", "date"),
     ("api.etherscan.io", "*", "hash"),
     ("api.ethplorer.io", "/getAddressInfo/*", "ETH"),
@@ -82,13 +84,11 @@ def with_new_field(document: Any) -> Any:
         if isinstance(value, dict):
             return {name: grown(inner) for name, inner in value.items()}
         if isinstance(value, list):
-            return [{**item, "surprise": {"nested": [1, "two"]}} if isinstance(item, dict) else item for item in value]
+            return [{**item, "novelty": {"nested": [1, "two"]}} if isinstance(item, dict) else item for item in value]
         return value
 
     changed = grown(document)
-    return (
-        {**changed, "surprise": "hello"} if isinstance(changed, dict) and not _is_map_of_records(changed) else changed
-    )
+    return {**changed, "novelty": "hello"} if isinstance(changed, dict) and not _is_map_of_records(changed) else changed
 
 
 def without_field(document: Any, field: str | None, host: str, path: str) -> Any:
@@ -114,6 +114,8 @@ def error_words(host: str) -> Any:
         return {"status": {"error_code": 1008, "error_message": said, "credit_count": 0}}
     if host.endswith("coingecko.com"):
         return {"status": {"error_code": 429, "error_message": "You've exceeded the Rate Limit."}}
+    if host == "www.alphavantage.co":
+        return {"Note": "Thank you for using Alpha Vantage! Our standard API call frequency is 5 calls per minute."}
     if host == "api.etherscan.io":
         return {"status": "0", "message": "NOTOK", "result": "Max calls per sec rate limit reached (3/sec)"}
     if host == "api.ethplorer.io":
@@ -130,6 +132,8 @@ def plan_limit_words(host: str) -> tuple[int, Any]:
     if host.endswith("coinmarketcap.com"):
         said = "You've exceeded your API Key's monthly rate limit."
         return 429, {"status": {"error_code": 1010, "error_message": said, "credit_count": 0}}
+    if host == "www.alphavantage.co":
+        return 200, {"Information": "Thank you for using Alpha Vantage! Our rate limit is 25 requests per day."}
     if host == "api.etherscan.io":
         return 200, {
             "status": "0",

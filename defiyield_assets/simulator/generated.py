@@ -1,7 +1,8 @@
 """The generated market: thousands of pools, prices, gas and a treasury from one seed, answered as the vendors would.
 
 Lives here: what the parts make together. Not here: the parts (generated_catalogue.py, generated_crowd.py,
-generated_pools.py, generated_prices.py, generated_gas.py, generated_genesis.py), what both markets share (market.py) or
+generated_pools.py, generated_prices.py, generated_gas.py, generated_genesis.py, generated_coins.py,
+generated_shares.py), what both markets share (market.py) or
 HTTP (wire.py). How believable it is: docs/simulated-market.md.
 """
 
@@ -13,16 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from defiyield_assets.domain.policy import GasUnits, PoolAlias, PoolOverride, Token, Wallet
+from defiyield_assets.domain.prices.instruments import Instrument
 from defiyield_assets.simulator.chain import SimulatedChain
 from defiyield_assets.simulator.chain_records import ChainPool, pool_on_chain
 from defiyield_assets.simulator.generated_catalogue import CatalogueBuilder, unapproved_protocol
 from defiyield_assets.simulator.generated_character import Catalogue, PoolCharacter
+from defiyield_assets.simulator.generated_coins import GeneratedCoins
 from defiyield_assets.simulator.generated_gas import GeneratedGas
 from defiyield_assets.simulator.generated_genesis import HELD, generated_genesis
 from defiyield_assets.simulator.generated_pools import GeneratedPools
-from defiyield_assets.simulator.generated_prices import GeneratedPrices
+from defiyield_assets.simulator.generated_prices import VOLATILITY, GeneratedPrices, volatility_observations
+from defiyield_assets.simulator.generated_shares import GeneratedShares
 from defiyield_assets.simulator.market import Market, at_hour, ethereum_tokens
 from defiyield_assets.simulator.pendle_records import PendleMarket
+from defiyield_assets.simulator.share_records import Quarter, ShareHistory
 from defiyield_assets.simulator.vendor_answers import CloseSeries, Coin, GasHour, Observation
 
 DEMO_DAY = date(2025, 6, 3)
@@ -33,6 +38,7 @@ class GeneratedMarket(Market):
     """Answers any day from 2024 on for five years; the same seed and lists give the same answers in any process."""
 
     name = "simulated"
+    knows_all_caps = True
     first_day = date(2024, 1, 1)
     last_day = date(2028, 12, 31)
 
@@ -44,11 +50,13 @@ class GeneratedMarket(Market):
         tokens: Sequence[Token],
         protocols: Sequence[str],
         *,
+        instruments: Sequence[Instrument] = (),
         demo_day: date = DEMO_DAY,
         gas_units: GasUnits | None = None,
         n_pools: int | None = None,
     ) -> None:
-        """`tokens`, `protocols`: the approved lists, around which the designed pools are built. Nothing is made yet.
+        """`tokens`, `protocols`: the approved lists, around which the designed pools are built; `instruments`: coins
+        and shares of the market universe. Nothing is made yet.
 
         `n_pools` makes a smaller market, a world of its own: so many designed pools with those held, and no crowd.
         """
@@ -60,6 +68,7 @@ class GeneratedMarket(Market):
         self._by_address = ethereum_tokens(tokens)
         self._protocols = tuple(protocols)
         self._gas_units = gas_units or GasUnits()
+        self.instruments = tuple(instruments)
 
     # --- parts, each made once -------------------------------------------------------------------------------------
     @cached_property
@@ -83,6 +92,14 @@ class GeneratedMarket(Market):
     @cached_property
     def _gas(self) -> GeneratedGas:
         return GeneratedGas(self._seed, _HISTORY_FROM, (self.last_day - _HISTORY_FROM).days + 3)
+
+    @cached_property
+    def _coins(self) -> GeneratedCoins:
+        return GeneratedCoins(self._seed, self.instruments, _HISTORY_FROM, self._gas.ether_closes)
+
+    @cached_property
+    def _shares(self) -> GeneratedShares:
+        return GeneratedShares(self._seed, self.instruments, self.demo_day, _HISTORY_FROM, self.last_day)
 
     @cached_property
     def chain(self) -> SimulatedChain:
@@ -164,15 +181,33 @@ class GeneratedMarket(Market):
         return self._prices.close_series(address, day)
 
     def coin(self, cmc_id: int, first: date, last: date) -> Coin | None:
-        """Bars of an approved token with a CoinMarketCap id."""
-        return self._prices.coin(cmc_id, first, last)
+        """Bars of an approved token, or of a coin of the universe, with a CoinMarketCap id."""
+        token = self._prices.coin(cmc_id, first, last)
+        if token is not None:
+            return token
+        instrument = self._coins.with_cmc_id(cmc_id)
+        return None if instrument is None else self._coins.coin(instrument, first, last)
+
+    def universe_coin(self, instrument: Instrument, first: date, last: date) -> Coin | None:
+        """Bars of a coin of the universe."""
+        return self._coins.coin(instrument, first, last) if instrument.type == "crypto" else None
+
+    def share(self, symbol: str, day: date) -> ShareHistory | None:
+        """Sessions of a share or fund of the universe."""
+        return self._shares.share(symbol, day)
+
+    def quarters(self, symbol: str, day: date) -> list[Quarter] | None:
+        """Reported quarters of a company of the universe."""
+        return self._shares.quarters(symbol, day)
 
     def gas_hours(self, hours: Sequence[datetime], day: date) -> list[GasHour]:
         """Base fee and effective prices by the hour."""
         return self._gas.gas_hours(hours, day)
 
     def observations(self, series_id: str, day: date) -> list[Observation] | None:
-        """One of the generated rates; None for every other series."""
+        """One of the generated rates, or the volatility of the generated shares; None for every other series."""
+        if series_id == VOLATILITY:
+            return volatility_observations(self._shares.volatility_index(day), day)
         return self._prices.observations(series_id, day)
 
     def _gas_price_wei(self, day: date) -> int:

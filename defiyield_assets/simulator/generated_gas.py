@@ -39,6 +39,11 @@ class GeneratedGas:
         shocks = heavy_tailed(stream(self._seed, "eth"), (self._days, 1), 2)
         return np.round(_ETH_MEDIAN * np.exp(_ETH_SPREAD * wander(shocks, _ETH_MEMORY, np.zeros(1))[:, 0]), 4)
 
+    @property
+    def ether_closes(self) -> Vector:
+        """ETH at the end of each day of the market's life."""
+        return self._eth
+
     def _daily_level(self) -> Vector:
         """Logarithm of the day's fee relative to its median: months, weeks, days and jumps."""
         rng, days = stream(self._seed, "gas days"), (self._days, 1)

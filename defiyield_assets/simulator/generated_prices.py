@@ -5,7 +5,7 @@ rate. Not here: gas and ETH (generated_gas.py), pools (generated_pools.py) or th
 percent for the rate.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 
 import numpy as np
@@ -13,13 +13,17 @@ import numpy as np
 from defiyield_assets.domain.policy import Token
 from defiyield_assets.simulator.generated_paths import Vector, fading, heavy_tailed, stream, wander
 from defiyield_assets.simulator.pool_panel import Matrix
-from defiyield_assets.simulator.vendor_answers import Bar, CloseSeries, Coin, Observation
+from defiyield_assets.simulator.vendor_answers import Bar, CloseSeries, Coin, Observation, next_weekday
 
 DEPEG_SYMBOLS = ("USD0", "GUSD", "USDP", "LUSD")
 """The first approved one loses its peg."""
 DEPEG_DEPTHS = (0.985, 0.955, 0.935, 0.93, 0.931, 0.934, 0.94, 0.946, 0.955, 0.965, 0.975, 0.984, 0.991, 0.996)
 """Closes from `DEPEG_LEAD` days before the demo day on; afterwards the peg holds again."""
 DEPEG_LEAD = 4
+MONTHLY_RATE, MONTHLY_SPREAD = "FEDFUNDS", -0.07
+"""A series of monthly means, released on the first weekday of the next month, and what is added to the bill rate."""
+VOLATILITY = "VIXCLS"
+"""A series that is the volatility index of the generated shares."""
 RATE_SPREADS = {"DGS3MO": 0.0, "DGS10": -0.2, "T10Y3M": -4.6}
 """Generated FRED series and what is added to the bill rate, in percentage points."""
 _SMALL_CAPS = {"GUSD": 21e6, "LUSD": 27e6}
@@ -134,8 +138,10 @@ class GeneratedPrices:
 
     def observations(self, series_id: str, day: date) -> list[Observation] | None:
         """A rate of RATE_SPREADS (None: unknown series) on business days, released on the next one; no value on 1
-        January and 25 December.
+        January and 25 December. `MONTHLY_RATE`: means of the months that are over.
         """
+        if series_id == MONTHLY_RATE:
+            return self._monthly(day)
         if series_id not in RATE_SPREADS:
             return None
         rows = []
@@ -152,3 +158,24 @@ class GeneratedPrices:
                     )
                 )
         return rows
+
+    def _monthly(self, day: date) -> list[Observation]:
+        rows: list[Observation] = []
+        first = (self._first.replace(day=1) + timedelta(days=32)).replace(day=1)
+        while True:
+            following = (first + timedelta(days=32)).replace(day=1)
+            released = next_weekday(following)
+            if released > day:
+                return rows
+            mean = self._rate[self._row(first) : self._row(following)].mean() + MONTHLY_SPREAD
+            rows.append(Observation(first, f"{mean:.2f}", released))
+            first = following
+
+
+def volatility_observations(index: Mapping[date, float], day: date) -> list[Observation]:
+    """A volatility index as FRED tells it: each session's value on the next weekday."""
+    rows = [
+        Observation(session, f"{value:.2f}", next_weekday(session + timedelta(days=1)))
+        for session, value in index.items()
+    ]
+    return [row for row in rows if row.known_since <= day]

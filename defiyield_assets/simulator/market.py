@@ -67,6 +67,8 @@ class Market(MarketFacts):
     name: str
     first_day: date
     last_day: date
+    absent_vendors: frozenset[str] = frozenset()
+    """Vendors of which this market has nothing to tell; a run does not ask them, as if their key were missing."""
 
     def transport(self, day: date) -> httpx.AsyncBaseTransport:
         """Answers every vendor as of partition `day`, stamped D+1 00:30 UTC; a day outside: ConfigurationError."""

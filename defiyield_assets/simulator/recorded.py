@@ -4,6 +4,7 @@ Lives here: what is known as of a day and which chain the treasury starts with. 
 layout in docs/recorded-data.md), what both markets share (market.py) or HTTP (wire.py).
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import cached_property
@@ -14,6 +15,7 @@ import numpy as np
 
 from defiyield_assets.domain.days import utc_day
 from defiyield_assets.domain.policy import GasUnits, PoolOverride, Token, Wallet
+from defiyield_assets.domain.prices.instruments import Instrument
 from defiyield_assets.errors import ConfigurationError
 from defiyield_assets.simulator import chain_transactions as tx
 from defiyield_assets.simulator import recorded_files as files
@@ -28,12 +30,17 @@ CAPITAL_WEI = 2 * 10**18
 _VAULT_ROLES = ("vault", "staking")
 
 
+def _day_of(bar: Bar) -> date:
+    return bar.day
+
+
 class RecordedMarket(Market):
     """Answers any day of the recorded panel; the chain starts with 1,000,000 USDC and 2 ETH to invest."""
 
     name = "recorded"
     first_day = date(2024, 6, 6)
     last_day = date(2025, 6, 5)
+    absent_vendors = frozenset({"alpha_vantage"})
 
     def __init__(
         self,
@@ -43,9 +50,11 @@ class RecordedMarket(Market):
         tokens: Sequence[Token],
         protocol_aliases: Mapping[str, str] | None = None,
         *,
+        instruments: Sequence[Instrument] = (),
         gas_units: GasUnits | None = None,
     ) -> None:
-        """`folder`: recorded data; `tokens`: the approved list. Files are read when first asked for.
+        """`folder`: recorded data; `tokens`: the approved list; `instruments`: the market universe, of which the
+        recorded coins are answered for. Files are read when first asked for.
 
         `protocol_aliases` is accepted for symmetry with the policy: protocols are answered as they were recorded.
         """
@@ -58,6 +67,7 @@ class RecordedMarket(Market):
         self._by_address = ethereum_tokens(tokens)
         self._aliases = dict(protocol_aliases or {})
         self._gas_units = gas_units or GasUnits()
+        self.instruments = tuple(instruments)
 
     # --- files, each read once -------------------------------------------------------------------------------------
     @cached_property
@@ -72,6 +82,11 @@ class RecordedMarket(Market):
     @cached_property
     def _bars(self) -> dict[int, list[Bar]]:
         return files.read_cmc_bars(self._folder)
+
+    @cached_property
+    def _coin_bars(self) -> dict[str, list[Bar]]:
+        symbols = [one.symbol for one in self.instruments if one.type == "crypto"]
+        return files.read_coin_bars(self._folder, symbols)
 
     @cached_property
     def _eth_closes(self) -> dict[date, float]:
@@ -144,12 +159,22 @@ class RecordedMarket(Market):
         return CloseSeries(token.symbol, token.decimals, 0.99, first, closes)
 
     def coin(self, cmc_id: int, first: date, last: date) -> Coin | None:
-        """Bars of USDT, USDC and DAI; None for every other id."""
+        """Bars of USDT, USDC and DAI and of the recorded coins of the universe; None for every other id."""
         bars = self._bars.get(cmc_id)
         if bars is None:
-            return None
+            known = next((one for one in self.instruments if one.cmc_id == cmc_id), None)
+            return None if known is None else self.universe_coin(known, first, last)
         symbol = next(symbol for symbol, known in files.CMC_IDS.items() if known == cmc_id)
         return Coin(cmc_id, symbol, symbol, [bar for bar in bars if first <= bar.day <= last])
+
+    def universe_coin(self, instrument: Instrument, first: date, last: date) -> Coin | None:
+        """Recorded bars of a coin of the universe, holes as they are; its capitalisation is not known (0)."""
+        bars = self._coin_bars.get(instrument.symbol) if instrument.type == "crypto" else None
+        if bars is None:
+            return None
+        name = instrument.name or instrument.symbol
+        kept = bars[bisect_left(bars, first, key=_day_of) : bisect_right(bars, last, key=_day_of)]
+        return Coin(instrument.cmc_id or 0, name, instrument.symbol, kept)
 
     def gas_hours(self, hours: Sequence[datetime], day: date) -> list[GasHour]:
         """The day's average gas price for each of its hours; the hour after midnight still tells the day before."""

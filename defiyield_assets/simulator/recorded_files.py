@@ -5,7 +5,7 @@ the market that answers from them (recorded.py).
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ import pandas as pd
 from defiyield_assets.domain.policy import PoolOverride, Token
 from defiyield_assets.errors import ConfigurationError
 from defiyield_assets.simulator.pool_panel import STALE_DAYS, Matrix, PoolFacts, PoolPanel
-from defiyield_assets.simulator.vendor_answers import Bar, Observation
+from defiyield_assets.simulator.vendor_answers import Bar, Observation, next_weekday
 
 VARIABLE = "DEFIYIELD_RECORDED_DATA"
 UNDERLYINGS_FILE = "reference/lending_panel_underlyings.csv"
@@ -27,6 +27,8 @@ _CMC_FILES = "prices/cmc_daily_ohlcv_*.parquet"
 _CRYPTO_FILES = "prices/yfinance_daily_crypto_*.parquet"
 _GAS_FILES = "gas/etherscan_avg_gas_price_daily_*.csv"
 _FRED_FILES = "macro/fred_{series_id}_*.csv"
+_OTHER_SERIES = {"VIXCLS": ("macro/vix_daily_ohlc_*.csv", 4)}
+"""FRED series that were recorded elsewhere: file, and the place of the value among its columns."""
 
 POOL_NAMESPACE = UUID("6f1c3c9e-5f0d-5d5e-9b0e-3a1f6a3f2b11")
 """Namespace of the made-up pool ids of series whose recorded id is unknown."""
@@ -168,6 +170,27 @@ def read_cmc_bars(folder: Path) -> dict[int, list[Bar]]:
     return coins
 
 
+def read_coin_bars(folder: Path, symbols: Sequence[str]) -> dict[str, list[Bar]]:
+    """Bars of coins by symbol, ascending, as the `<symbol>-USD` rows of the crypto file; coins it lacks are left out.
+
+    A price of 0 is one whose digits the file does not have: an unknown open, high or low is NaN, a day without a close
+    is a hole. Nobody recorded capitalisations (0: unknown).
+    """
+    tickers = {f"{symbol}-USD": symbol for symbol in symbols}
+    columns = ["ticker", "date", "open", "high", "low", "close_adj", "volume"]
+    path = find_file(folder, _CRYPTO_FILES)
+    bars = pd.read_parquet(path, columns=columns, filters=[("ticker", "in", set(tickers))]).sort_values("date")
+    prices = columns[2:6]
+    bars[prices] = bars[prices].astype(float).where(bars[prices] > 0)
+    bars = bars[bars["close_adj"].notna()]
+    coins: dict[str, list[Bar]] = {}
+    for ticker, own in bars.groupby("ticker", sort=True):
+        figures = own[columns[2:]].assign(market_cap=0.0).to_numpy(dtype=float).tolist()
+        days = _days(own["date"])
+        coins[tickers[str(ticker)]] = [Bar(day, None, None, *told) for day, told in zip(days, figures, strict=True)]
+    return coins
+
+
 def read_eth_closes(folder: Path) -> dict[date, float]:
     """ETH in USD at the end of each UTC day."""
     path = find_file(folder, _CRYPTO_FILES)
@@ -183,14 +206,19 @@ def read_gas_prices(folder: Path) -> dict[date, int]:
 
 
 def read_observations(folder: Path, series_id: str) -> list[Observation] | None:
-    """A FRED export; None when the folder has none of that name. Release: a day after the day or month observed."""
-    if not re.fullmatch(r"[A-Z0-9]+", series_id) or not list(folder.glob(_FRED_FILES.format(series_id=series_id))):
+    """A FRED export, or the closes of the volatility index; None when the folder has none of that name.
+
+    Release: the first weekday after the day or month observed.
+    """
+    pattern, column = _OTHER_SERIES.get(series_id, (_FRED_FILES.format(series_id=series_id), 1))
+    if not re.fullmatch(r"[A-Z0-9]+", series_id) or not list(folder.glob(pattern)):
         return None
-    rows = pd.read_csv(find_file(folder, _FRED_FILES.format(series_id=series_id)), dtype=str, keep_default_na=False)
+    rows = pd.read_csv(find_file(folder, pattern), dtype=str, keep_default_na=False)
     days = _days(rows.iloc[:, 0])
     is_monthly = len(days) > 1 and (days[1] - days[0]).days > 7
     observations = []
-    for day, value in zip(days, rows.iloc[:, 1], strict=True):
-        following = (day.replace(day=1) + timedelta(days=32)).replace(day=1) if is_monthly else day
-        observations.append(Observation(day, value if value not in ("", ".") else None, following + timedelta(days=1)))
+    for day, value in zip(days, rows.iloc[:, column], strict=True):
+        following = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+        released = next_weekday(following if is_monthly else day + timedelta(days=1))
+        observations.append(Observation(day, value if value not in ("", ".") else None, released))
     return observations

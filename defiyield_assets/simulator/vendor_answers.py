@@ -1,9 +1,11 @@
 """Answers of the market-data vendors in their own wire format, from the plain facts of a market.
 
-Lives here: what a market must know (MarketFacts) and the JSON of DeFiLlama coins, CoinMarketCap, EthGasTracker and
-FRED. Not here: DeFiLlama yields (pool_panel.py), the chain's vendors (chain_answers.py), routing and HTTP (wire.py).
+Lives here: what a market must know (MarketFacts) and the JSON of DeFiLlama coins, CoinMarketCap and EthGasTracker. Not
+here: DeFiLlama yields (pool_panel.py), FRED, CoinGecko, Alpha Vantage and the chain's vendors (their own modules),
+routing and HTTP (wire.py).
 """
 
+import math
 import re
 import zlib
 from abc import ABC, abstractmethod
@@ -16,8 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from defiyield_assets.domain.days import end_of, market_stamp, utc_day
+from defiyield_assets.domain.prices.instruments import Instrument
 from defiyield_assets.simulator.chain import SimulatedChain
 from defiyield_assets.simulator.pendle_records import PendleMarket
+from defiyield_assets.simulator.share_records import Quarter, ShareHistory
 
 DAY_SECONDS = 86_400
 GAS_HOURS = 169
@@ -42,11 +46,14 @@ class CloseSeries:
 
 @dataclass(frozen=True)
 class Bar:
-    """One closed daily bar as CoinMarketCap tells it; `market_cap` 0 means unknown there."""
+    """One closed daily bar as CoinMarketCap tells it; `market_cap` 0 means unknown there.
+
+    Where only the close is known open, high and low are NaN: CoinMarketCap then has no bar, CoinGecko a chart point.
+    """
 
     day: date
-    time_high: str
-    time_low: str
+    time_high: str | None
+    time_low: str | None
     open: float
     high: float
     low: float
@@ -54,15 +61,21 @@ class Bar:
     volume: float
     market_cap: float
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether open, high and low are known."""
+        return not math.isnan(self.open + self.high + self.low)
+
 
 @dataclass(frozen=True)
 class Coin:
-    """A coin of CoinMarketCap with its bars, ascending."""
+    """A coin with its bars, ascending; `max_supply` None: unknown, or no limit."""
 
     cmc_id: int
     name: str
     symbol: str
     bars: Sequence[Bar]
+    max_supply: float | None = None
 
 
 @dataclass(frozen=True)
@@ -86,8 +99,18 @@ class Observation:
     known_since: date
 
 
+def next_weekday(day: date) -> date:
+    """The day, or the Monday after it on a week-end."""
+    return day + timedelta(days=7 - day.weekday() if day.weekday() >= 5 else 0)
+
+
 class MarketFacts(ABC):
     """What the wire asks of a market. Nothing that it gives for a day may rest on a later one."""
+
+    instruments: Sequence[Instrument] = ()
+    """Coins and shares of the market universe, beside the approved tokens."""
+    knows_all_caps = False
+    """Whether every coin's capitalisation is known, so that a rank means something."""
 
     @property
     @abstractmethod
@@ -120,7 +143,19 @@ class MarketFacts(ABC):
 
     @abstractmethod
     def coin(self, cmc_id: int, first: date, last: date) -> Coin | None:
-        """Bars of a CoinMarketCap coin of these days; None: unknown id."""
+        """Bars of a CoinMarketCap coin of these days, an approved token or one of the universe; None: unknown id."""
+
+    def universe_coin(self, instrument: Instrument, first: date, last: date) -> Coin | None:  # noqa: ARG002
+        """Bars of a coin of the universe of these days; None: this market does not know it."""
+        return None
+
+    def share(self, symbol: str, day: date) -> ShareHistory | None:  # noqa: ARG002 - a market may have none
+        """Sessions of a share up to the day, by its Alpha Vantage symbol; None: unknown symbol."""
+        return None
+
+    def quarters(self, symbol: str, day: date) -> list[Quarter] | None:  # noqa: ARG002 - a market may have none
+        """Quarters that a company reported up to the day, ascending; None: no company of that symbol."""
+        return None
 
     @abstractmethod
     def gas_hours(self, hours: Sequence[datetime], day: date) -> list[GasHour]:
@@ -244,7 +279,7 @@ def ohlcv_historical(market: MarketFacts, day: date, params: Mapping[str, str]) 
                 "id": coin.cmc_id,
                 "name": coin.name,
                 "symbol": coin.symbol,
-                "quotes": [_quote(bar) for bar in coin.bars],
+                "quotes": [_quote(bar) for bar in coin.bars if bar.is_whole],
             }
     stamp = market_stamp(day).strftime("%Y-%m-%dT%H:%M:%S.000Z")
     status = {"timestamp": stamp, "error_code": 0, "error_message": None, "elapsed": 10, "credit_count": len(data)}
@@ -293,46 +328,3 @@ def gas_average(market: MarketFacts, day: date) -> dict[str, Any]:
     ]
     updated = int(market_stamp(day).timestamp() * 1000)
     return {"data": {"network": "mainnet", "data": rows, "lastUpdate": updated}}
-
-
-# --- FRED ----------------------------------------------------------------------------------------------------------
-FIRST_REALTIME = "1776-07-04"
-LAST_REALTIME = "9999-12-31"
-
-
-def series_observations(market: MarketFacts, day: date, params: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
-    """`/fred/series/observations`: status and answer. With all vintages asked, `realtime_start` is the release day."""
-    observations = market.observations(params.get("series_id", ""), day)
-    if observations is None:
-        return 400, {"error_code": 400, "error_message": "Bad Request.  The series does not exist."}
-    first = params.get("observation_start", FIRST_REALTIME)
-    last = params.get("observation_end", LAST_REALTIME)
-    realtime_start = params.get("realtime_start", day.isoformat())
-    realtime_end = params.get("realtime_end", day.isoformat())
-    rows = [
-        {
-            "realtime_start": max(realtime_start, observation.known_since.isoformat())
-            if realtime_start == FIRST_REALTIME
-            else realtime_start,
-            "realtime_end": realtime_end,
-            "date": observation.day.isoformat(),
-            "value": "." if observation.value is None else observation.value,
-        }
-        for observation in observations
-        if first <= observation.day.isoformat() <= last
-    ]
-    return 200, {
-        "realtime_start": realtime_start,
-        "realtime_end": realtime_end,
-        "observation_start": first,
-        "observation_end": last,
-        "units": "lin",
-        "output_type": 1,
-        "file_type": "json",
-        "order_by": "observation_date",
-        "sort_order": "asc",
-        "count": len(rows),
-        "offset": 0,
-        "limit": 100_000,
-        "observations": rows,
-    }

@@ -16,8 +16,10 @@ import httpx
 
 from defiyield_assets.domain.days import end_of, market_stamp
 from defiyield_assets.simulator import (
+    alpha_vantage_answers,
     chain_answers,
     coingecko_answers,
+    fred_answers,
     node_answers,
     pendle_answers,
     vendor_answers,
@@ -108,7 +110,15 @@ def _gas_average(ask: _Question) -> _Answer:
 
 
 def _fred(ask: _Question) -> _Answer:
-    return vendor_answers.series_observations(ask.market, ask.day, ask.params)
+    return fred_answers.series_observations(ask.market, ask.day, ask.params)
+
+
+def _fred_series(ask: _Question) -> _Answer:
+    return fred_answers.series(ask.market, ask.day, ask.params)
+
+
+def _alpha_vantage(ask: _Question) -> _Answer:
+    return 200, alpha_vantage_answers.query(ask.market, ask.day, ask.params)
 
 
 def _etherscan(ask: _Question) -> _Answer:
@@ -169,7 +179,8 @@ _ROUTES: dict[str, list[tuple[str, Callable[[_Question], _Answer]]]] = {
         (r"/core/v2/markets/all", _pendle_page),
     ],
     "www.ethgastracker.com": [(r"/api/gas/average", _gas_average)],
-    "api.stlouisfed.org": [(r"/fred/series/observations", _fred)],
+    "www.alphavantage.co": [(r"/query", _alpha_vantage)],
+    "api.stlouisfed.org": [(r"/fred/series/observations", _fred), (r"/fred/series", _fred_series)],
     "api.etherscan.io": [(r"/v2/api", _etherscan)],
     "api.ethplorer.io": [
         (r"/getAddressInfo/([^/]+)", _address_info),

@@ -269,15 +269,21 @@ def refuse_error(answer: object) -> None:
 
 
 def _known_size(value: object) -> float | None:
-    """A size in USD; the vendor says 0 where it does not know."""
+    """A size in USD or units; the vendor says 0 where it does not know."""
     return fields.maybe_size(value) or None
+
+
+def _rank(value: object) -> float | None:
+    """A place by market capitalisation; some coins have none."""
+    return None if value is None else float(fields.small_integer(value)) or None
 
 
 def parse_markets(answer: object) -> pd.DataFrame:
     """Rows of `/coins/markets`, sorted by id.
 
     Columns: coingecko_id, symbol (as claimed), price_usd, market_cap_usd (0 becomes null), volume_24h_usd,
-    high_24h_usd, low_24h_usd, updated_at. Exact repeats are dropped; two versions of one coin are refused.
+    high_24h_usd, low_24h_usd, circulating_supply, total_supply, max_supply (units; 0 becomes null), market_cap_rank
+    (1 is the largest), updated_at. Exact repeats are dropped; two versions of one coin are refused.
     """
     rows = fields.distinct(fields.records(answer, "the answer"), "id")
     frame = pd.DataFrame(
@@ -289,6 +295,11 @@ def parse_markets(answer: object) -> pd.DataFrame:
             "volume_24h_usd": fields.floats(fields.column(rows, "total_volume", fields.maybe_size)),
             "high_24h_usd": fields.floats(fields.column(rows, "high_24h", fields.maybe_positive, optional=True)),
             "low_24h_usd": fields.floats(fields.column(rows, "low_24h", fields.maybe_positive, optional=True)),
+            **{
+                name: fields.floats(fields.column(rows, name, _known_size, optional=True))
+                for name in ("circulating_supply", "total_supply", "max_supply")
+            },
+            "market_cap_rank": fields.floats(fields.column(rows, "market_cap_rank", _rank, optional=True)),
             "updated_at": fields.instants(fields.column(rows, "last_updated", fields.maybe_instant, optional=True)),
         }
     )

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 
 SAMPLE = 500
 """Elements of a list that are looked at, evenly spread."""
-_STEP = re.compile(r"\[\]|\{\}|\.?[^.\[\]{}]+")
+_STEP = re.compile(r"\[\]|\{\}|\.?(?:[^.\[\]{}]|\.(?= ))+")
+"""One step of a path; a dot before a space is part of a name (`1. open`)."""
 _TYPES = {dict: "o", list: "l", str: "s", bool: "b", int: "n", float: "n", type(None): "z"}
 _WORDS = {"o": "object", "l": "list", "s": "string", "b": "boolean", "n": "number", "z": "null"}
 
@@ -73,7 +74,7 @@ def drift_of_bodies(shape: Shape, bodies: Iterable[bytes]) -> Drift:
         _collect(document, "", shape, seen)
     known = {**shape.ignored, **shape.used}
     new = [path for path in seen if path and path not in known and not _is_implied(path, known)]
-    gone = [path for path in known if path not in shape.rare and _is_gone(path, seen)]
+    gone = [path for path in known if path not in shape.rare and _is_gone(path, seen, shape.rare)]
     retyped = [
         f"{path} ({' or '.join(sorted(_WORDS[kind] for kind in seen[path] - set(types)))})"
         for path, types in known.items()
@@ -88,12 +89,15 @@ def drift_of_bodies(shape: Shape, bodies: Iterable[bytes]) -> Drift:
     )
 
 
-def _is_gone(path: str, seen: Mapping[str, set[str]]) -> bool:
-    """Whether a field is nowhere although something was there to hold it: an object, not an empty list."""
+def _is_gone(path: str, seen: Mapping[str, set[str]], rare: frozenset[str]) -> bool:
+    """Whether a field is nowhere although something was there to hold it: an object, not an empty list.
+
+    Nothing is gone below a rare field that is absent.
+    """
     at = ""
     for step in _STEP.findall(path):
         if at + step not in seen:
-            return step not in ("[]", "{}") and "o" in seen.get(at, ())
+            return step not in ("[]", "{}") and "o" in seen.get(at, ()) and at + step not in rare
         at += step
     return False
 
@@ -123,6 +127,11 @@ def _fields(prefix: str, **types: str) -> dict[str, str]:
     return {f"{prefix}{name}": kinds for name, kinds in types.items()}
 
 
+_AV_FIGURES = (
+    *("1. open", "2. high", "3. low", "4. close", "5. adjusted close"),
+    *("6. volume", "7. dividend amount", "8. split coefficient"),
+)
+_AV_QUARTER = (*("reportedDate", "reportedEPS", "estimatedEPS", "surprise", "surprisePercentage", "reportTime"),)
 SHAPES: dict[tuple[str, str], Shape] = {
     ("defillama_yields", "/pools"): Shape(
         used=_fields(
@@ -215,6 +224,10 @@ SHAPES: dict[tuple[str, str], Shape] = {
             total_volume="nz",
             high_24h="nz",
             low_24h="nz",
+            circulating_supply="nz",
+            total_supply="nz",
+            max_supply="nz",
+            market_cap_rank="nz",
             last_updated="sz",
         ),
         ignored=_fields(
@@ -225,9 +238,9 @@ SHAPES: dict[tuple[str, str], Shape] = {
             **dict.fromkeys(("ath_date", "atl_date"), "sz"),
             **dict.fromkeys(
                 (
-                    *("market_cap_rank", "fully_diluted_valuation", "price_change_24h", "price_change_percentage_24h"),
-                    *("circulating_supply", "total_supply", "max_supply", "ath", "atl", "ath_change_percentage"),
-                    *("market_cap_change_24h", "market_cap_change_percentage_24h", "atl_change_percentage"),
+                    *("fully_diluted_valuation", "price_change_24h", "price_change_percentage_24h"),
+                    *("ath", "atl", "ath_change_percentage", "atl_change_percentage"),
+                    *("market_cap_change_24h", "market_cap_change_percentage_24h"),
                 ),
                 "nz",
             ),
@@ -245,6 +258,29 @@ SHAPES: dict[tuple[str, str], Shape] = {
     ("coingecko", "/coins/{id}/market_chart"): Shape(
         used=dict.fromkeys(("prices", "market_caps", "total_volumes"), "l"),
         ignored=dict.fromkeys(("prices[]", "market_caps[]", "total_volumes[]"), "l"),
+    ),
+    ("alpha_vantage", "/query"): Shape(
+        used={
+            **_fields("", **{"Meta Data": "o", "Time Series (Daily)": "o", "quarterlyEarnings": "l", "symbol": "s"}),
+            "Meta Data.2. Symbol": "s",
+            **_fields("Time Series (Daily){}.", **dict.fromkeys(_AV_FIGURES, "s")),
+            "quarterlyEarnings[].fiscalDateEnding": "s",
+            **_fields("quarterlyEarnings[].", **dict.fromkeys(_AV_QUARTER, "sz")),
+        },
+        ignored={
+            **_fields("Meta Data.", **dict.fromkeys(("1. Information", "3. Last Refreshed"), "s")),
+            **_fields("Meta Data.", **dict.fromkeys(("4. Output Size", "5. Time Zone"), "s")),
+            "annualEarnings": "l",
+        },
+        keyed=frozenset({"Time Series (Daily)"}),
+        # Two functions share the endpoint, and each has fields that the other lacks.
+        rare=frozenset(
+            {
+                *("Meta Data", "Meta Data.2. Symbol", "Time Series (Daily)", "quarterlyEarnings", "symbol"),
+                *("annualEarnings", "Meta Data.1. Information", "Meta Data.3. Last Refreshed"),
+                *("Meta Data.4. Output Size", "Meta Data.5. Time Zone", "quarterlyEarnings[].reportTime"),
+            }
+        ),
     ),
     ("ethgastracker", "/api/gas/average"): Shape(
         used=_fields(
@@ -340,15 +376,31 @@ SHAPES: dict[tuple[str, str], Shape] = {
     ),
     ("fred", "/series/observations"): Shape(
         used={
-            **_fields("", units="s", count="n"),
+            **_fields("", count="n"),
             **_fields("observations[].", date="s", realtime_start="s", value="s"),
         },
         ignored={
+            "units": "s",
             **dict.fromkeys(("realtime_start", "realtime_end", "observation_start", "observation_end"), "s"),
             **dict.fromkeys(("file_type", "order_by", "sort_order", "output_type"), "sn"),
             **dict.fromkeys(("offset", "limit"), "n"),
             "observations[].realtime_end": "s",
         },
+    ),
+    ("fred", "/series"): Shape(
+        used=_fields("seriess[].", id="s", frequency_short="s", units="s"),
+        ignored={
+            **dict.fromkeys(("realtime_start", "realtime_end"), "s"),
+            **_fields(
+                "seriess[].",
+                **dict.fromkeys(("realtime_start", "realtime_end", "observation_start", "observation_end"), "s"),
+                **dict.fromkeys(("title", "frequency", "units_short", "seasonal_adjustment", "last_updated"), "s"),
+                **dict.fromkeys(("seasonal_adjustment_short", "notes"), "s"),
+                popularity="n",
+                group_popularity="n",
+            ),
+        },
+        rare=frozenset({"seriess[].notes", "seriess[].group_popularity", "seriess[].popularity"}),
     ),
     ("pendle", "/v1/markets/all"): Shape(
         used=_fields("markets[].", name="s", address="s", expiry="s", pt="sz", yt="sz", sy="sz", underlyingAsset="sz"),

@@ -1,6 +1,7 @@
-"""FRED: macro observations with the day on which each value became known.
+"""FRED: macro observations with the day on which each value became known, and what a series is.
 
-Lives here: requests and typed rows of `https://api.stlouisfed.org/fred`. Not here: which series we read (config).
+Lives here: requests and typed rows of `https://api.stlouisfed.org/fred`, and the lags that are assumed where a series
+has no vintages. Not here: which series we read (settings).
 """
 
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from datetime import date, timedelta
 
 import pandas as pd
 
-from defiyield_assets.errors import VendorAuthError, VendorNotFound
+from defiyield_assets.errors import VendorAuthError, VendorEmpty, VendorNotFound
 from defiyield_assets.sources import fields
 from defiyield_assets.sources.transport import Fetched, Gateway, Window
 
@@ -18,11 +19,16 @@ FIRST_VINTAGE, LAST_VINTAGE = "1776-07-04", "9999-12-31"
 """FRED's own names for "since ever" and "for ever": together they ask for all vintages."""
 DAYS_PER_PART = 4 * 365
 """Real-time days asked for at once where FRED refuses the whole: it gives at most 2,000 vintages in one answer."""
+LAG_DAYS_BY_FREQUENCY = {"D": 1, "W": 7, "BW": 14, "M": 45, "Q": 120, "SA": 240, "A": 400}
+"""Days from the date of an observation (the first of its period) to its release, by FRED's letter; on the late side."""
+LAG_DAYS = {"FEDFUNDS": 35, "DFF": 2}
+"""The same of single series that are released earlier or later than others of their frequency."""
+_LONGEST_LAG = max(LAG_DAYS_BY_FREQUENCY.values())
 
 
 @dataclass(frozen=True)
 class Page:
-    """One answer: observations (date, vintage, value, unit, is_vintage_assumed) and how many there are on all pages."""
+    """One answer: observations (date, vintage, value, is_vintage_assumed) and how many there are on all pages."""
 
     observations: pd.DataFrame
     total: int
@@ -37,22 +43,36 @@ class Fred:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
+    async def about(self, series_id: str, reuse: Window | None = None) -> Fetched[pd.DataFrame]:
+        """What `/series` says of one series: a row with series_id, unit and frequency (D, W, M, Q, A, …)."""
+        return await self._gateway.get(
+            VENDOR,
+            "/series",
+            {},
+            {"series_id": series_id, "file_type": "json"},
+            lambda answer: parse_series(answer, series_id),
+            reuse=reuse,
+            refuse=refuse_error,
+        )
+
     async def observations(
         self,
         series_id: str,
         start: date,
         end: date,
         *,
-        frequency: str = "unknown",
-        publication_lag_days: int = 1,
+        publication_lag_days: int | None = None,
         reuse: Window | None = None,
     ) -> Fetched[pd.DataFrame]:
         """Every vintage of the observations from `start` to `end`, sorted by (date, vintage).
 
-        Columns: series_id, date, vintage (known since), value (NaN: missing), unit (as the answer states it), frequency
-        (as given: the answer does not state it), is_vintage_assumed. Where the vendor gives no vintages, the vintage is
-        the observation date plus `publication_lag_days`, flagged. A series without observations is in `missing`.
+        Columns: series_id, date, vintage (known since), value (NaN: missing), unit and frequency (as `/series` states
+        them), is_vintage_assumed. Where the vendor gives no vintages, the vintage is the observation date plus the
+        series' publication lag (`assumed_vintage`), flagged. A series without observations is in `missing`.
         """
+        about = (await self.about(series_id, reuse)).rows.iloc[0]
+        frequency = str(about["frequency"])
+        lag_days = lag_of(series_id, frequency) if publication_lag_days is None else publication_lag_days
         try:
             parts = [await self._pages((series_id, start, end), FIRST_VINTAGE, LAST_VINTAGE, reuse)]
             frame = parts[0].rows
@@ -62,12 +82,14 @@ class Fred:
             spans = vintage_spans(start, self._gateway.present().date())
             parts = [await self._pages((series_id, start, end), since, until, reuse) for since, until in spans]
             frame = without_repeated_values(pd.concat([part.rows for part in parts], ignore_index=True))
-        lag = timedelta(days=publication_lag_days)
         assumed = zip(frame["date"], frame["vintage"], frame["is_vintage_assumed"], strict=True)
         frame = frame.assign(
             series_id=series_id,
+            unit=str(about["unit"]),
             frequency=frequency,
-            vintage=fields.objects([day + lag if is_assumed else vintage for day, vintage, is_assumed in assumed]),
+            vintage=fields.objects(
+                [assumed_vintage(day, lag_days) if is_assumed else vintage for day, vintage, is_assumed in assumed]
+            ),
         )
         columns = ["series_id", "date", "vintage", "value", "unit", "frequency", "is_vintage_assumed"]
         frame = frame[columns].drop_duplicates(["date", "vintage"], keep="last")
@@ -104,6 +126,17 @@ class Fred:
             if not len(fetched.rows) or read + len(fetched.rows) >= fetched.rows.total:
                 rows = pd.concat(pages, ignore_index=True)
                 return Fetched(rows, fetched.fetched_at, from_archive=fetched.from_archive)
+
+
+def lag_of(series_id: str, frequency: str) -> int:
+    """Days that are assumed from an observation's date to its release; an unknown frequency has the longest."""
+    return LAG_DAYS.get(series_id, LAG_DAYS_BY_FREQUENCY.get(frequency, _LONGEST_LAG))
+
+
+def assumed_vintage(day: date, lag_days: int) -> date:
+    """The day of an observation's release where nobody tells it: so many days later, never on a week-end."""
+    released = day + timedelta(days=lag_days)
+    return released + timedelta(days=max(0, 7 - released.weekday()) if released.weekday() >= 5 else 0)
 
 
 def vintage_spans(start: date, present: date) -> Iterator[tuple[str, str]]:
@@ -150,8 +183,24 @@ def parse_observations(answer: object) -> Page:
             "date": fields.objects(fields.column(rows, "date", fields.iso_date)),
             "vintage": fields.objects(fields.column(rows, "realtime_start", fields.iso_date)),
             "value": fields.floats(fields.column(rows, "value", _value)),
-            "unit": fields.objects([fields.single(body, "units", fields.text, "the answer")] * len(rows)),
             "is_vintage_assumed": pd.Series([is_assumed] * len(rows), dtype=bool),
         }
     )
     return Page(frame, fields.single(body, "count", fields.small_integer, "the answer"))
+
+
+def parse_series(answer: object, series_id: str) -> pd.DataFrame:
+    """The one row of `/series`: series_id, unit (such as Percent), frequency (FRED's letter)."""
+    rows = fields.records(fields.record(answer, "the answer").get("seriess"), "seriess")
+    if not rows:
+        raise VendorEmpty("seriess holds no series")
+    own = [row for row in rows if row.get("id") == series_id]
+    if not own:
+        raise VendorNotFound(f"the answer does not tell of {fields.shown(series_id)}")
+    return pd.DataFrame(
+        {
+            "series_id": fields.objects([series_id]),
+            "unit": fields.objects(fields.column(own[:1], "units", fields.text)),
+            "frequency": fields.objects(fields.column(own[:1], "frequency_short", fields.text)),
+        }
+    )

@@ -39,12 +39,14 @@ ALWAYS = Window(datetime(1971, 1, 1, tzinfo=UTC), datetime(2199, 12, 31, tzinfo=
 
 @dataclass(frozen=True)
 class Fetched(Generic[T]):
-    """Typed rows with the stamp under which they were fetched and the requested ids that did not come back."""
+    """Typed rows with the stamp under which they were fetched and the requested ids that did not come back; `may_heal`:
+    some of these for a transient reason."""
 
     rows: T
     fetched_at: datetime
     missing: tuple[str, ...] = ()
     from_archive: bool = False
+    may_heal: bool = False
 
 
 @dataclass(frozen=True)

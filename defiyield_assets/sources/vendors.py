@@ -45,6 +45,8 @@ _DEFAULTS = (
         per_month=10_000,
         key_header="x-cg-demo-api-key",
     ),
+    # The free plan; `TIME_SERIES_DAILY_ADJUSTED` is not in it.
+    VendorSettings("alpha_vantage", "https://www.alphavantage.co", None, 5, _MINUTE, 1, per_day=25, key_param="apikey"),
     VendorSettings("ethgastracker", "https://www.ethgastracker.com", None, 30, _MINUTE, 1, key_param="apiKey"),
     VendorSettings("ethplorer", "https://api.ethplorer.io", None, 10, 1.0, 4, key_param="apiKey"),
     VendorSettings("etherscan", "https://api.etherscan.io/v2", None, 3, 1.0, 3, per_day=100_000, key_param="apikey"),
@@ -57,7 +59,11 @@ _DEFAULTS = (
 
 
 def default_vendors(
-    keys: Mapping[str, str], *, coingecko_plan: str = "demo", node_url: str | None = None
+    keys: Mapping[str, str],
+    *,
+    coingecko_plan: str = "demo",
+    alpha_vantage_plan: str = "free",
+    node_url: str | None = None,
 ) -> dict[str, VendorSettings]:
     """Settings of every vendor by name; `keys` maps vendor names to keys (absent or empty: asked without a key).
 
@@ -85,6 +91,8 @@ def default_vendors(
             concurrency=4,
             per_month=None,
         )
+    if alpha_vantage_plan == "premium":
+        vendors["alpha_vantage"] = replace(vendors["alpha_vantage"], max_calls=75, concurrency=4, per_day=None)
     vendors["ethereum_node"] = replace(vendors["ethereum_node"], secret_url=node_url)
     return vendors
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from defiyield_assets.config.instruments import load_instruments
 from defiyield_assets.config.loader import load_policy
 from defiyield_assets.domain.policy import Policy
 from defiyield_assets.simulator.generated import DEMO_DAY, GeneratedMarket
@@ -23,16 +24,16 @@ def policy() -> Policy:
 def generated(policy: Policy, tmp_path_factory: pytest.TempPathFactory) -> GeneratedMarket:
     """One generated market whose chain nobody changes."""
     folder = tmp_path_factory.mktemp("generated")
-    return GeneratedMarket(SEED, folder / "chain.sqlite", policy.wallets, policy.tokens, policy.protocols)
+    lists, universe = (policy.wallets, policy.tokens, policy.protocols), load_instruments().instruments
+    return GeneratedMarket(SEED, folder / "chain.sqlite", *lists, instruments=universe)
 
 
 @pytest.fixture(scope="session")
 def recorded(policy: Policy, recorded_data: Path, tmp_path_factory: pytest.TempPathFactory) -> RecordedMarket:
     """One recorded market whose chain nobody changes."""
     folder = tmp_path_factory.mktemp("recorded")
-    return RecordedMarket(
-        recorded_data, folder / "chain.sqlite", policy.wallets, policy.tokens, policy.protocol_aliases
-    )
+    lists, universe = (policy.wallets, policy.tokens, policy.protocol_aliases), load_instruments().instruments
+    return RecordedMarket(recorded_data, folder / "chain.sqlite", *lists, instruments=universe)
 
 
 @pytest.fixture(scope="session")

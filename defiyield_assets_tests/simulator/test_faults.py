@@ -121,7 +121,7 @@ def test_a_schedule_counts_on_over_several_transports() -> None:
         (FaultKind.EMPTY, 200, b""),
         (FaultKind.EMPTY_LIST, 200, b'"data":[]'),
         (FaultKind.ERROR_IN_200, 200, b'"status":"error"'),
-        (FaultKind.NEW_FIELD, 200, b"surprise"),
+        (FaultKind.NEW_FIELD, 200, b"novelty"),
         (FaultKind.RETYPED_FIELD, 200, b'"timestamp":{"value":'),
     ],
 )
@@ -223,7 +223,7 @@ def test_fields_change_in_records_only() -> None:
     assert without_field(coins, None, *at) == {"coins": {"ethereum:0x": {"symbol": "A"}}}
     assert with_other_type(coins, "symbol", *at)["coins"]["ethereum:0x"]["symbol"] == {"value": "retyped"}
     grown = with_new_field({"data": [{"a": 1}, 2], "names": ["x"]})
-    assert grown == {"data": [{"a": 1, "surprise": {"nested": [1, "two"]}}, 2], "names": ["x"], "surprise": "hello"}
+    assert grown == {"data": [{"a": 1, "novelty": {"nested": [1, "two"]}}, 2], "names": ["x"], "novelty": "hello"}
 
 
 # --- what people write ----------------------------------------------------------------------------------------------

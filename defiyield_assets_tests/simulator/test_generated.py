@@ -23,12 +23,13 @@ from defiyield_assets_tests.simulator.test_chain import replayed
 POOLS = "https://yields.llama.fi/pools"
 _DIGEST_SCRIPT = """
 import hashlib, pathlib, sys
+from defiyield_assets.config.instruments import load_instruments
 from defiyield_assets.config.loader import load_policy
 from defiyield_assets.simulator.generated import DEMO_DAY, GeneratedMarket
-from defiyield_assets_tests.simulator.asking import respond
 from defiyield_assets_tests.simulator.test_generated import digest
 policy = load_policy(DEMO_DAY).policy
-market = GeneratedMarket(7, pathlib.Path(sys.argv[1]), policy.wallets, policy.tokens, policy.protocols)
+lists, universe = (policy.wallets, policy.tokens, policy.protocols), load_instruments().instruments
+market = GeneratedMarket(7, pathlib.Path(sys.argv[1]), *lists, instruments=universe)
 sys.stdout.write(digest(market))
 """
 
@@ -38,6 +39,10 @@ def digest(market: GeneratedMarket) -> str:
     wallet = investable_wallet(market._wallets).address
     urls = (POOLS, "https://yields.llama.fi/lendBorrow", "https://www.ethgastracker.com/api/gas/average")
     parts = [respond(market, DEMO_DAY, url).content for url in urls]
+    shares = {"function": "TIME_SERIES_DAILY_ADJUSTED", "symbol": "AAPL"}
+    parts.append(respond(market, DEMO_DAY, "https://www.alphavantage.co/query", **shares).content)
+    coins = {"ids": "bitcoin,ethereum,usd-coin"}
+    parts.append(respond(market, DEMO_DAY, "https://api.coingecko.com/api/v3/coins/markets", **coins).content)
     parts.append(str(etherscan(market, DEMO_DAY, "tokentx", wallet)).encode())
     parts.append(str(market.chain.positions(DEMO_DAY)).encode())
     return hashlib.sha256(b"".join(parts)).hexdigest()
@@ -52,7 +57,8 @@ def test_the_same_seed_says_the_same_in_another_process(generated: GeneratedMark
 
 
 def test_another_seed_says_something_else(generated: GeneratedMarket, policy: Policy, tmp_path: Path) -> None:
-    other = GeneratedMarket(8, tmp_path / "chain.sqlite", policy.wallets, policy.tokens, policy.protocols)
+    lists = (policy.wallets, policy.tokens, policy.protocols)
+    other = GeneratedMarket(8, tmp_path / "chain.sqlite", *lists, instruments=generated.instruments)
     assert digest(other) != digest(generated)
     assert population(other, policy)["usable"] >= 60
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from defiyield_assets.config.instruments import load_instruments
 from defiyield_assets.domain.days import end_of, market_stamp
 from defiyield_assets.domain.policy import Policy
 from defiyield_assets.orchestration.resources import PolicyResource
@@ -52,6 +53,22 @@ def questions(market: Market, day: date) -> list[tuple[str, dict[str, object]]]:
         ("https://www.ethgastracker.com/api/gas/average", {}),
         ("https://api.stlouisfed.org/fred/series/observations", {"series_id": "DGS10"}),
         ("https://api.stlouisfed.org/fred/series/observations", {"series_id": "DGS3MO"}),
+        ("https://api.stlouisfed.org/fred/series/observations", {"series_id": "FEDFUNDS"}),
+        ("https://api.stlouisfed.org/fred/series/observations", {"series_id": "VIXCLS"}),
+        ("https://api.stlouisfed.org/fred/series", {"series_id": "VIXCLS"}),
+        ("https://api.coingecko.com/api/v3/coins/markets", {"ids": "bitcoin,shiba-inu,solana"}),
+        ("https://api.coingecko.com/api/v3/coins/bitcoin/ohlc", {"days": 30}),
+        (
+            "https://pro-api.coinmarketcap.com/v2/cryptocurrency/ohlcv/historical",
+            {"id": "1,1027,5426", "time_start": "2024-01-01", "time_end": "2025-12-31"},
+        ),
+        *(
+            ("https://www.alphavantage.co/query", {"function": function, "symbol": symbol, "outputsize": "full"})
+            for function, symbol in (
+                *(("TIME_SERIES_DAILY_ADJUSTED", "AAPL"), ("TIME_SERIES_DAILY_ADJUSTED", "SPY")),
+                ("EARNINGS", "AAPL"),
+            )
+        ),
     ]
 
 
@@ -79,11 +96,14 @@ def test_a_point_of_the_running_hour_tells_no_recorded_future(recorded: Recorded
 
 def test_answers_do_not_depend_on_what_was_asked_before(policy: Policy, tmp_path: Path) -> None:
     """A generated market that was asked about later years first says the same of the demo day, byte for byte."""
+    lists, universe = (policy.wallets, policy.tokens, policy.protocols), load_instruments().instruments
     markets = [
-        GeneratedMarket(11, tmp_path / name / "chain.sqlite", policy.wallets, policy.tokens, policy.protocols)
+        GeneratedMarket(11, tmp_path / name / "chain.sqlite", *lists, instruments=universe)
         for name in ("fresh", "seasoned")
     ]
     respond(markets[1], date(2026, 1, 5), "https://yields.llama.fi/pools")
+    for url, params in reversed(questions(markets[1], date(2026, 1, 5))[-9:]):
+        respond(markets[1], date(2026, 1, 5), url, **params)
     for url, params in questions(markets[0], DEMO_DAY):
         fresh, seasoned = (respond(market, DEMO_DAY, url, **params) for market in markets)
         assert fresh.content == seasoned.content, url
@@ -99,7 +119,8 @@ def test_noise_in_later_records_changes_no_answer(policy: Policy, recorded_data:
     bars = pd.read_parquet(next((recorded_data / "prices").glob("cmc_daily_ohlcv_*.parquet")))
     bars.loc[bars["date"].astype(str) > day.isoformat(), ["open", "high", "low", "close"]] = 0.5
     crypto = pd.read_parquet(next((recorded_data / "prices").glob("yfinance_daily_crypto_*.parquet")))
-    crypto.loc[crypto["date"].astype(str) > day.isoformat(), "close_adj"] = 1.0
+    crypto.loc[crypto["date"].astype(str) > day.isoformat(), ["open", "high", "low", "close_adj", "volume"]] = 1
+    macro = ("fred_FEDFUNDS_monthly.csv", "vix_daily_ohlc_1990-01-02_2026-07-23.csv")
     gas = pd.read_csv(next((recorded_data / "gas").glob("etherscan_avg_gas_price_daily_*.csv")))
     gas.loc[gas["UnixTimeStamp"] >= end_of(day).timestamp(), "Value (Wei)"] = 10**12
     for name in ("yields", "prices", "gas", "reference", "macro"):
@@ -108,10 +129,15 @@ def test_noise_in_later_records_changes_no_answer(policy: Policy, recorded_data:
     bars.to_parquet(folder / "prices/cmc_daily_ohlcv_x.parquet")
     crypto.to_parquet(folder / "prices/yfinance_daily_crypto_x.parquet")
     gas.to_csv(folder / "gas/etherscan_avg_gas_price_daily_x.csv", index=False)
+    for name in macro:
+        told = pd.read_csv(recorded_data / "macro" / name, dtype=str)
+        told.loc[told["DATE"] >= day.isoformat(), told.columns[1:]] = "99"
+        told.to_csv(folder / "macro" / name, index=False)
     for name in ("reference/lending_panel_underlyings.csv", "macro/fred_DGS10_2000-01-03_2025-07-31.csv"):
         (folder / name).write_bytes((recorded_data / name).read_bytes())
+    universe = load_instruments().instruments
     truth, noisy = (
-        RecordedMarket(source, tmp_path / f"{source.name}.sqlite", policy.wallets, policy.tokens)
+        RecordedMarket(source, tmp_path / f"{source.name}.sqlite", policy.wallets, policy.tokens, instruments=universe)
         for source in (recorded_data, folder)
     )
     for url, params in questions(truth, day):

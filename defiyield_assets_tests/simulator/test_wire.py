@@ -193,6 +193,34 @@ def test_fred_looks_like_the_recorded_answer(market: Market, recorded_data: Path
     assert respond(market, DEMO_DAY, url, series_id="NOTHING").status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("name", "unit", "frequency"), [("DGS10", "Percent", "D"), ("FEDFUNDS", "Percent", "M"), ("VIXCLS", "Index", "D")]
+)
+def test_series_have_unit_and_frequency_and_come_out_on_weekdays(
+    market: Market, name: str, unit: str, frequency: str
+) -> None:
+    url = "https://api.stlouisfed.org/fred/series"
+    (about,) = answer(market, DEMO_DAY, url, series_id=name, file_type="json")["seriess"]
+    assert (about["id"], about["units"], about["frequency_short"]) == (name, unit, frequency)
+    told = market.observations(name, DEMO_DAY) or []
+    assert len(told) > 15
+    assert all(one.day < one.known_since <= DEMO_DAY for one in told)
+    assert {one.known_since.weekday() for one in told} <= set(range(5))
+    days = [one.day for one in told]
+    assert days == sorted(days)
+    assert (frequency == "M") == all(day.day == 1 for day in days)
+    assert respond(market, DEMO_DAY, url, series_id="NOTHING").status_code == 400
+
+
+@pytest.mark.recorded
+def test_recorded_volatility_is_the_close_of_its_file(recorded: RecordedMarket, recorded_data: Path) -> None:
+    file = next((recorded_data / "macro").glob("vix_daily_ohlc_*.csv")).read_text().splitlines()
+    closes = {line.split(",")[0]: line.split(",")[4] for line in file[1:]}
+    told = {one.day.isoformat(): one.value for one in recorded.observations("VIXCLS", DEMO_DAY) or []}
+    assert list(told.items())[-1] == ("2025-06-02", closes["2025-06-02"])
+    assert told.items() <= closes.items()
+
+
 @pytest.mark.recorded
 def test_etherscan_looks_like_the_recorded_answers(generated: GeneratedMarket, recorded_data: Path) -> None:
     pairs = json.loads((recorded_data / "chain/etherscan_account_0xb8553d9e_txlist_tokentx_internal.json").read_text())

@@ -20,7 +20,10 @@ SECRET = "sk-very/secret+key=1"
 # Characters that URLs and JSON spell differently.
 KEYS = {
     name: f"{SECRET}-{name}"
-    for name in ("coinmarketcap", "ethgastracker", "ethplorer", "etherscan", "fred", "defillama_yields")
+    for name in (
+        *("coinmarketcap", "alpha_vantage", "ethgastracker", "ethplorer", "etherscan", "fred"),
+        "defillama_yields",
+    )
 }
 Answer = httpx.Response | Exception
 

@@ -125,10 +125,14 @@ def test_markets_are_a_snapshot_with_unknown_caps_as_null() -> None:
     assert rows["coingecko_id"].tolist() == ["gho", "usd-coin"]
     assert rows["market_cap_usd"].isna().tolist() == [True, False]
     assert rows["volume_24h_usd"].tolist() == [0.0, 5_000_000_000.5]
+    assert rows["max_supply"].fillna(-1).tolist() == [100_000_000.0, -1.0]
+    told = rows[["circulating_supply", "total_supply", "market_cap_rank"]]
+    assert told.fillna(-1).to_numpy().tolist() == [[-1.0] * 3, [60_012_000_000.5, 60_020_000_000.0, 7.0]]
     assert rows["updated_at"].tolist()[1] == pd.Timestamp("2025-10-24T00:30:01.123Z")
 
 
-def test_markets_ask_250_ids_a_call_and_name_the_silent_ones() -> None:
+@pytest.mark.parametrize(("n_ids", "n_calls"), [(250, 1), (251, 2), (1_000, 4)])
+def test_markets_ask_250_ids_a_call_and_name_the_silent_ones(n_ids: int, n_calls: int) -> None:
     def reply(request: httpx.Request) -> httpx.Response:
         ids = request.url.params["ids"].split(",")
         assert len(ids) <= 250
@@ -136,10 +140,23 @@ def test_markets_ask_250_ids_a_call_and_name_the_silent_ones() -> None:
         return httpx.Response(200, json=rows)
 
     here = World(Vendors(reply), MemoryArchive())
-    asked = [f"coin-{n}" for n in range(300)]
-    fetched = here.run(lambda gateway: CoinGecko(gateway).markets(asked))
-    assert (len(fetched.rows), fetched.missing, len(here.vendors.requests)) == (299, ("coin-7",), 2)
-    assert dict(here.vendors.requests[0].url.params).keys() == {"vs_currency", "ids", "per_page", "page"}
+    wanted = [f"coin-{n}" for n in range(n_ids)]
+    fetched = here.run(lambda gateway: CoinGecko(gateway).markets(wanted))
+    assert (len(fetched.rows), fetched.missing, len(here.vendors.requests)) == (n_ids - 1, ("coin-7",), n_calls)
+    params = [dict(request.url.params) for request in here.vendors.requests]
+    assert params[0].keys() == {"vs_currency", "ids", "per_page", "page"}
+    assert {(told["per_page"], told["page"]) for told in params} == {("250", "1")}
+    assert sorted(name for told in params for name in told["ids"].split(",")) == sorted(wanted), "each id once"
+
+
+def test_a_coin_without_rank_or_with_a_strange_one() -> None:
+    answer = sample("coin_markets")
+    answer[0]["market_cap_rank"] = "x"
+    with pytest.raises(VendorMalformed, match="market_cap_rank"):
+        parse_markets(answer)
+    for row in answer:
+        del row["market_cap_rank"]
+    assert parse_markets(answer)["market_cap_rank"].isna().all()
 
 
 def coin_vendor(request: httpx.Request) -> httpx.Response:

@@ -12,10 +12,10 @@ import pytest
 from defiyield_assets.sources.drift import SAMPLE, SHAPES, Drift, Shape, drift_of_bodies
 
 SHAPE = Shape(
-    used={"data[].id": "s", "data[].size": "nz", "coins{}.price": "n", "data[].maybe": "n"},
+    used={"data[].id": "s", "data[].size": "nz", "coins{}.price": "n", "data[].maybe": "n", "holder.1. open": "s"},
     ignored={"status": "s", "data[].extra": "o"},
     keyed=frozenset({"coins"}),
-    rare=frozenset({"data[].maybe"}),
+    rare=frozenset({"data[].maybe", "holder"}),
 )
 WHOLE = {
     "status": "ok",
@@ -55,6 +55,12 @@ def test_an_answer_as_declared_has_not_drifted() -> None:
             id="a rare one of another type",
         ),
         pytest.param({"data": [], "coins": {}}, Drift(), id="nothing there to judge"),
+        pytest.param({"holder": {"1. open": "2"}}, Drift(), id="a name with a dot, in a holder that is rare"),
+        pytest.param(
+            {"holder": {"2. high": "2"}},
+            Drift(broken=("holder.1. open (gone)",), new=("holder.2. high",)),
+            id="not there, in a holder that is",
+        ),
         pytest.param({"coins": {"x:0x1": {}}}, Drift(broken=("coins{}.price (gone)",)), id="below ids"),
     ],
 )

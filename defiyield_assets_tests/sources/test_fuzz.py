@@ -15,6 +15,7 @@ from defiyield_assets.domain.days import DayRange
 from defiyield_assets.errors import VendorError
 from defiyield_assets.sources import (
     account_rows,
+    alpha_vantage,
     coingecko,
     coinmarketcap,
     defillama_coins,
@@ -64,6 +65,8 @@ def node_hours(answer: Any) -> pd.DataFrame:
 PARSERS: dict[str, Parser] = {
     "chart_lend_borrow": defillama_yields.parse_chart_lend_borrow,
     "coin_markets": refused(coingecko.refuse_error, coingecko.parse_markets),
+    "shares": refused(alpha_vantage.refuse_error, lambda answer: alpha_vantage.parse_daily_adjusted(answer, "MSFT")),
+    "earnings": refused(alpha_vantage.refuse_error, lambda answer: alpha_vantage.parse_earnings(answer, "MSFT")),
     "candles": refused(coingecko.refuse_error, candle_days),
     "daily_chart": refused(coingecko.refuse_error, coingecko.parse_daily_chart),
     "block": refused(ethereum_node.refuse_error, lambda answer: ethereum_node.parse_block(answer).number),
@@ -102,6 +105,7 @@ PARSERS: dict[str, Parser] = {
     ),
     "balance": refused(etherscan.refuse_error, etherscan.parse_balance),
     "block_number": refused(etherscan.refuse_error, etherscan.parse_quantity),
+    "series": refused(fred.refuse_error, lambda answer: fred.parse_series(answer, "DGS1")),
     "fred": refused(fred.refuse_error, lambda answer: fred.parse_observations(answer).observations),
 }
 SAMPLE_OF = {"token_shares": "operations"}

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from defiyield_assets.sources.account_rows import account_frame
+from defiyield_assets.sources.alpha_vantage import parse_daily_adjusted
+from defiyield_assets.sources.alpha_vantage import refuse_error as refuse_share_error
 from defiyield_assets.sources.coingecko import (
     FOUR_HOURS,
     days_of_candles,
@@ -82,6 +84,18 @@ def test_coinmarketcap_documents(recorded_data: Path) -> None:
         answer = load(recorded_data, f"fixtures/coinmarketcap/{name}")
         refuse_error_code(answer)
         assert parse_quotes(answer)[["cmc_id", "price_usd"]].to_numpy().tolist() == [[cmc_id, price]]
+
+
+def test_daily_shares_of_2018(recorded_data: Path) -> None:
+    answer = load(recorded_data, "fixtures/alpha_vantage/time_series_daily_adjusted_MSFT_3d_2018-05.json")
+    refuse_share_error(answer)
+    rows = parse_daily_adjusted(answer, "MSFT")
+    assert rows["date"].tolist() == [date(2018, 5, 23), date(2018, 5, 24), date(2018, 5, 25)]
+    assert rows.iloc[-1][["open", "high", "low", "close", "adjusted_close", "volume_units"]].tolist() == [
+        *(98.3, 98.98, 97.86, 98.36, 98.36),
+        17942632,
+    ]
+    assert rows[["dividend", "split_coefficient"]].to_numpy().tolist() == [[0.0, 1.0]] * 3
 
 
 def test_fred_observations_without_vintages(recorded_data: Path) -> None:

@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from defiyield_assets.config.instruments import load_instruments
 from defiyield_assets.config.loader import load_policy
 from defiyield_assets.domain.days import DayRange, market_stamp
 from defiyield_assets.simulator.generated import DEMO_DAY, GeneratedMarket
 from defiyield_assets.simulator.market import investable_wallet
+from defiyield_assets.sources.alpha_vantage import AlphaVantage
 from defiyield_assets.sources.coingecko import CoinGecko
 from defiyield_assets.sources.coinmarketcap import CoinMarketCap
 from defiyield_assets.sources.defillama_coins import DefiLlamaCoins
@@ -41,7 +43,9 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> MemoryArchive:
     """What the generated market answered to every client."""
     policy = load_policy(DEMO_DAY).policy
     folder = tmp_path_factory.mktemp("shapes")
-    market = GeneratedMarket(7, folder / "chain.sqlite", policy.wallets, policy.tokens, policy.protocols)
+    lists = (policy.wallets, policy.tokens, policy.protocols)
+    universe = load_instruments().instruments
+    market = GeneratedMarket(7, folder / "chain.sqlite", *lists, instruments=universe)
     archive = MemoryArchive()
     wallet = investable_wallet(policy.wallets).address
     pool = market.lend_borrow_rows(DEMO_DAY)[0]["pool"]
@@ -52,8 +56,10 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> MemoryArchive:
         lambda gateway: DefiLlamaYields(gateway).chart_lend_borrow(pool),
         lambda gateway: DefiLlamaCoins(gateway).closes([USDC], DAY),
         lambda gateway: CoinMarketCap(gateway).ohlcv([3408, 825], DAY),
-        lambda gateway: CoinGecko(gateway).markets(["usd-coin", "tether"]),
+        lambda gateway: CoinGecko(gateway).markets(["usd-coin", "tether", "bitcoin"]),
         lambda gateway: CoinGecko(gateway).daily_bars(["usd-coin"], DAY),
+        lambda gateway: AlphaVantage(gateway).daily_adjusted(["SPY"], DAY),
+        lambda gateway: AlphaVantage(gateway).earnings("AAPL"),
         lambda gateway: EthGasTracker(gateway).hourly(),
         lambda gateway: EthereumNode(gateway).hourly(DAY),
         lambda gateway: Ethplorer(gateway).address_info(wallet),
@@ -106,6 +112,7 @@ def recorded_documents(folder: Path) -> dict[tuple[str, str], list[Any]]:
         ("coingecko", "/coins/markets"): [pair["response"] for pair in gecko if "/coins/markets" in pair["url"]],
         ("coingecko", "/coins/{id}/ohlc"): [pair["response"] for pair in gecko if "/ohlc" in pair["url"]],
         ("coingecko", "/coins/{id}/market_chart"): [p["response"] for p in gecko if "/market_chart" in p["url"]],
+        ("alpha_vantage", "/query"): [load(f"fixtures/alpha_vantage/{SHARES}")],
         ("etherscan", "/api"): [pair["response"] for pair in scans],
         ("ethplorer", "/getAddressInfo/{address}"): [load(f"chain/ethplorer_getAddressInfo_{n}.json") for n in infos],
         ("fred", "/series/observations"): [load("fixtures/fred/series_observations_HQMCB10YR.json")],
@@ -113,6 +120,7 @@ def recorded_documents(folder: Path) -> dict[tuple[str, str], list[Any]]:
     }
 
 
+SHARES = "time_series_daily_adjusted_MSFT_3d_2018-05.json"
 # The second route of Pendle tells more than the first.
 PENDLE_V2 = (
     *("accountingAsset", "categoryIds", "chainId", "details", "icon", "inputTokens", "isNew", "isPrime"),

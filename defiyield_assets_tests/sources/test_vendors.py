@@ -28,6 +28,7 @@ def test_published_limits() -> None:
         "defillama_coins": (300, 60.0),
         "coinmarketcap": (30, 60.0),
         "coingecko": (30, 60.0),
+        "alpha_vantage": (5, 60.0),
         "ethgastracker": (30, 60.0),
         "ethplorer": (10, 1.0),
         "etherscan": (3, 1.0),
@@ -42,6 +43,7 @@ def test_published_limits() -> None:
     assert {name: found for name, found in longer.items() if found != (None, None, None)} == {
         "coinmarketcap": (None, None, 15_000),
         "coingecko": (None, None, 10_000),
+        "alpha_vantage": (None, 25, None),
         "etherscan": (None, 100_000, None),
     }
     assert [name for name, settings in vendors.items() if settings.has_credits] == ["coinmarketcap"]
@@ -60,6 +62,14 @@ def test_coingecko_goes_where_its_plan_is() -> None:
     pro = default_vendors({"coingecko": "k"}, coingecko_plan="pro")["coingecko"]
     assert (pro.base_url, pro.key_header) == ("https://pro-api.coingecko.com/api/v3", "x-cg-pro-api-key")
     assert (pro.api_key, pro.per_month) == ("k", None)
+
+
+def test_alpha_vantage_is_asked_at_the_pace_of_its_plan() -> None:
+    free = default_vendors({"alpha_vantage": "k"})["alpha_vantage"]
+    assert (free.key_param, account_of(free).limits) == ("apikey", (Limit("minute", 5), Limit("day", 25)))
+    premium = default_vendors({"alpha_vantage": "k"}, alpha_vantage_plan="premium")["alpha_vantage"]
+    assert account_of(premium).limits == (Limit("minute", 75),)
+    assert (premium.api_key, premium.base_url) == ("k", "https://www.alphavantage.co")
 
 
 def test_an_account_tells_neither_the_key_nor_the_address() -> None:
@@ -108,7 +118,7 @@ def test_every_override_is_a_setting_that_the_vendor_has() -> None:
 
 def test_an_unknown_vendor_is_named_with_those_that_there_are() -> None:
     with pytest.raises(
-        ConfigurationError, match=r"DEFIYIELD_VENDORS names defilama; the vendors are coingecko, .*slack"
+        ConfigurationError, match=r"DEFIYIELD_VENDORS names defilama; the vendors are alpha_vantage, coingecko, .*slack"
     ):
         adjusted(default_vendors({}), {"defilama": VendorOverride(per_minute=1)})
 
