@@ -1,7 +1,8 @@
 """The shape of the configuration files: which keys there are, their types and their bounds.
 
-Lives here: pydantic models of policy.yaml, tokens.yaml, protocols.yaml and accounts.yaml. Not here: reading and cross
-checks (loader.py) or the types that rules read (domain/policy.py).
+Lives here: pydantic models of policy.yaml, tokens.yaml, protocols.yaml, accounts.yaml, instruments.yaml and
+csv_sources.yaml. Not here: reading (reading.py), cross checks (loader.py, instruments.py, csv_sources.py) or the types
+that rules read (domain).
 """
 
 import re
@@ -22,6 +23,8 @@ from pydantic import (
 )
 
 from defiyield_assets.domain.policy import GasUnits, Parameters
+from defiyield_assets.domain.prices.csv_sources import VolumeUnit
+from defiyield_assets.domain.prices.instruments import InstrumentType
 
 ADDRESS = re.compile(r"0x[0-9a-f]{40}")
 TRANSACTION = re.compile(r"0x[0-9a-f]{64}")
@@ -62,6 +65,7 @@ ZeroUp = Annotated[float, Field(ge=0)]
 Days = Annotated[int, Field(ge=1)]
 WindowDays = Annotated[int, Field(ge=1, le=30)]
 Access = Literal["open", "permissioned"]
+BarSource = Literal["coinmarketcap", "coingecko", "defillama_coins", "alpha_vantage", "csv", "observations"]
 
 
 class Strict(BaseModel):
@@ -314,11 +318,64 @@ class AccountsFile(Strict):
     lot_choices: tuple[LotChoiceEntry, ...] = ()
 
 
+class InstrumentEntry(Strict):
+    """One instrument of the market part."""
+
+    symbol: Annotated[str, Field(pattern=r"^[A-Z0-9][A-Z0-9.^/-]{0,19}$")]
+    name: str = ""
+    type: InstrumentType
+    universe: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    calendar: Annotated[str, Field(pattern=r"^(24x7|[A-Z0-9]{4}|[A-Za-z0-9_]+)$")]
+    cmc_id: Annotated[int, Field(ge=1)] | None = None
+    coingecko_id: Name | None = None
+    alpha_vantage_symbol: Name | None = None
+    price_scale: Positive = 1.0
+    benchmark: Name | None = None
+    listed_at: date | None = None
+    delisted_at: date | None = None
+
+    @model_validator(mode="after")
+    def _ends_after_start(self) -> "InstrumentEntry":
+        if self.listed_at and self.delisted_at and self.delisted_at <= self.listed_at:
+            raise ValueError(f"delisted_at {self.delisted_at} must be after listed_at {self.listed_at}")
+        return self
+
+
+class InstrumentsFile(Strict):
+    """instruments.yaml."""
+
+    source_priority: dict[InstrumentType, tuple[BarSource, ...]]
+    instruments: tuple[InstrumentEntry, ...] = ()
+
+
+class CsvSourceEntry(Strict):
+    """One kind of CSV file of bars (domain/prices/csv_sources.py)."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+    files: tuple[Name, ...] = ()
+    timezone: Name | None = None
+    stamp: Literal["open", "close"] = "open"
+    price_scale: Positive = 1.0
+    interval: Name | None = None
+    is_adjusted: bool | None = None
+    volume_unit: VolumeUnit | None = None
+    instruments: dict[Name, Name] = Field(default_factory=dict)
+    left_out: tuple[Name, ...] = ()
+
+
+class CsvSourcesFile(Strict):
+    """csv_sources.yaml."""
+
+    sources: tuple[CsvSourceEntry, ...] = ()
+
+
 MODELS: dict[str, type[BaseModel]] = {
     "policy.yaml": PolicyFile,
     "tokens.yaml": TokensFile,
     "protocols.yaml": ProtocolsFile,
     "accounts.yaml": AccountsFile,
+    "instruments.yaml": InstrumentsFile,
+    "csv_sources.yaml": CsvSourcesFile,
 }
 
 

@@ -4,9 +4,8 @@ Lives here: files, schema, cross checks, dated soft deletes, the words of a conf
 (domain/policy.py), environment variables (settings.py) or rules.
 """
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, date
@@ -14,9 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import TypeAdapter
 
 from defiyield_assets.config.files import (
     MODELS,
@@ -29,9 +26,8 @@ from defiyield_assets.config.files import (
     TokenAmountEntry,
     TokensFile,
     WalletEntry,
-    in_full,
-    known_keys,
 )
+from defiyield_assets.config.reading import Path_, Source, dotted, listed, read_file, validate
 from defiyield_assets.domain.chains import name_or_none
 from defiyield_assets.domain.policy import (
     BarredToken,
@@ -51,11 +47,8 @@ from defiyield_assets.domain.policy import (
 )
 from defiyield_assets.errors import ConfigurationError
 
-SHIPPED = Path(__file__).parent
-FILES: dict[str, TypeAdapter[Any]] = {name: TypeAdapter(model) for name, model in MODELS.items()}
-MOST_ERRORS = 10
-"""Errors that one message names; the rest is counted."""
-Path_ = tuple[str | int, ...]
+POLICY_FILES = ("policy.yaml", "tokens.yaml", "protocols.yaml", "accounts.yaml")
+FILES: dict[str, TypeAdapter[Any]] = {name: TypeAdapter(MODELS[name]) for name in POLICY_FILES}
 
 
 @dataclass(frozen=True)
@@ -64,22 +57,6 @@ class LoadedPolicy:
 
     policy: Policy
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Source:
-    """One file as read: its content, and on which line each key stands."""
-
-    path: Path
-    data: Any
-    lines: Mapping[Path_, int]
-
-    def at(self, location: Path_) -> str:
-        """File and line of a key, or of the nearest key above it."""
-        for end in range(len(location), -1, -1):
-            if location[:end] in self.lines:
-                return f"{self.path}:{self.lines[location[:end]]}"
-        return str(self.path)
 
 
 def load_policy(day: date, folder: Path | None = None, extra_overrides: Iterable[PoolOverride] = ()) -> LoadedPolicy:
@@ -91,8 +68,8 @@ def load_policy(day: date, folder: Path | None = None, extra_overrides: Iterable
 
     Raises ConfigurationError naming file, line, key, what is wrong, what would be right and the nearest known name.
     """
-    sources = {name: _read(name, folder) for name in FILES}
-    parsed = {name: _validate(source, FILES[name]) for name, source in sources.items()}
+    sources = {name: read_file(name, folder) for name in FILES}
+    parsed = {name: validate(source, FILES[name]) for name, source in sources.items()}
     rules: PolicyFile = parsed["policy.yaml"]
     lists: TokensFile = parsed["tokens.yaml"]
     protocols: ProtocolsFile = parsed["protocols.yaml"]
@@ -106,7 +83,7 @@ def load_policy(day: date, folder: Path | None = None, extra_overrides: Iterable
         *_range_problems(rules, sources["policy.yaml"]),
     ]
     if problems:
-        raise ConfigurationError(_listed(problems))
+        raise ConfigurationError(listed(problems))
     tokens = tuple(Token(**_fields(row)) for row in lists.approved if row.is_in_force(day))
     blacklist = tuple(BarredToken(**_fields(row)) for row in lists.blacklist if row.is_in_force(day))
     slugs = dict.fromkeys(row.slug for row in protocols.approved if row.is_in_force(day))
@@ -168,101 +145,6 @@ def _is_in_force(override: PoolOverride, day: date) -> bool:
     return (override.since is None or override.since <= day) and (override.until is None or day <= override.until)
 
 
-def _read(name: str, folder: Path | None) -> Source:
-    """The user's file of that name, or the shipped one."""
-    if folder is not None and not folder.is_dir():
-        raise ConfigurationError(f"configuration folder {folder} does not exist; create it or leave the setting out")
-    path = folder / name if folder is not None and (folder / name).is_file() else SHIPPED / name
-    try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise ConfigurationError(f"{path}: cannot be read as YAML: {error}") from error
-    lines: dict[Path_, int] = {}
-    if node is not None:
-        _locate(node, (), lines, path)
-    return Source(path, {} if data is None else data, lines)
-
-
-def _locate(node: yaml.Node, location: Path_, lines: dict[Path_, int], path: Path) -> None:
-    """Remember the line of every key; a key that is there twice is refused, because YAML silently keeps the last."""
-    lines.setdefault(location, node.start_mark.line + 1)
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            inner = (*location, str(key.value))
-            if inner in lines:
-                raise ConfigurationError(
-                    f"{path}:{key.start_mark.line + 1}: {_dotted(inner)} is there twice "
-                    f"(first on line {lines[inner]}); keep one"
-                )
-            lines[inner] = key.start_mark.line + 1
-            _locate(value, inner, lines, path)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            _locate(item, (*location, index), lines, path)
-
-
-def _validate(source: Source, adapter: TypeAdapter[Any]) -> Any:
-    """The typed content of a file; strict, because 'yes' is no number."""
-    content = in_full(source.path.name, source.data)
-    try:
-        text = json.dumps(content, default=_written)
-    except TypeError as error:
-        raise ConfigurationError(
-            f"{source.path}: holds a value of another kind than text, number or date: {error}"
-        ) from error
-    try:
-        return adapter.validate_json(text, strict=True)
-    except ValidationError as error:
-        found = error.errors(include_url=False)
-        problems = [_words(source, item) for item in found if not _is_emptied(item, found)]
-        raise ConfigurationError(_listed(problems)) from error
-
-
-def _is_emptied(error: ErrorDetails, others: Sequence[ErrorDetails]) -> bool:
-    """Whether a list is called too short only because its items are wrong, which is said already."""
-    at = error["loc"]
-    is_within = (len(item["loc"]) > len(at) and item["loc"][: len(at)] == at for item in others)
-    return error["type"] == "too_short" and any(is_within)
-
-
-def _written(value: object) -> str:
-    """Dates of YAML as JSON; nothing else has a spelling there."""
-    if isinstance(value, date):
-        return value.isoformat()
-    raise TypeError(f"{type(value).__name__} {value!r:.40}")
-
-
-def _words(source: Source, error: ErrorDetails) -> str:
-    """One validation error as file, line, key, what is wrong and what would be right."""
-    location = error["loc"]
-    where = f"{source.at(location)}: {_dotted(location) or 'the file'}"
-    if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        names = known_keys(source.path.name, location[:-1])
-        near = get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(names))}"
-        return f"{where} is not a known key; {hint}"
-    if error["type"] == "missing":
-        return f"{where} is missing and has to be given"
-    message = error["msg"].removeprefix("Value error, ")
-    shown = repr(error.get("input"))
-    return f"{where} is {shown if len(shown) <= 80 else shown[:77] + '…'}: {message[0].lower()}{message[1:]}"
-
-
-def _dotted(location: Sequence[str | int]) -> str:
-    """policy.pool_overrides[2].role for ('policy', 'pool_overrides', 2, 'role')."""
-    text = ""
-    for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text
-
-
-def _listed(problems: Sequence[str]) -> str:
-    more = [f"… and {len(problems) - MOST_ERRORS} more"] if len(problems) > MOST_ERRORS else []
-    return "\n".join([*problems[:MOST_ERRORS], *more])
-
-
 def _duplicate_tokens(lists: TokensFile, day: date, source: Source) -> list[str]:
     """An address may be in force once; several dated entries of it may follow each other."""
     found = []
@@ -317,7 +199,7 @@ def _opening_problems(accounts: AccountsFile, lists: TokensFile, rules: PolicyFi
             found += _amount_problems(balance.underlying, known, inner, source)
             if not balance.underlying and (wallet.chain_id, balance.token) in shares:
                 found.append(
-                    f"{source.at(inner)}: {_dotted(inner)} is missing and has to be given: {balance.token} is the "
+                    f"{source.at(inner)}: {dotted(inner)} is missing and has to be given: {balance.token} is the "
                     f"share token of a listed pool; say what these shares stood for at that block"
                 )
     return found
@@ -328,7 +210,7 @@ def _amount_problems(
 ) -> list[str]:
     found = []
     for place, item in enumerate(amounts):
-        where = f"{source.at((*at, place))}: {_dotted((*at, place))}"
+        where = f"{source.at((*at, place))}: {dotted((*at, place))}"
         if item.token in {other.token for other in amounts[:place]}:
             found.append(f"{where}.token {item.token} is there twice; keep one")
         if item.token not in known and item.decimals is None:

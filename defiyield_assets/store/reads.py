@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import sqlalchemy as sa
 
@@ -15,9 +17,9 @@ from defiyield_assets.domain.days import DayRange
 from defiyield_assets.errors import TransientError
 from defiyield_assets.store import schema
 from defiyield_assets.store.engine import read_transaction
-from defiyield_assets.store.rows import columns_to_frame, from_stored, to_frame
+from defiyield_assets.store.rows import cells_from_stored, columns_to_frame, from_stored, to_frame, without_collector
 from defiyield_assets.store.types import UtcDateTime
-from defiyield_assets.store.validation import day_column
+from defiyield_assets.store.validation import column_type, day_column
 
 Where = Mapping[str, Any] | None
 STREAMED = 20_000
@@ -69,6 +71,43 @@ def read_due(
         for horizon in sorted(set(horizons))
     ]
     return _read(engine, table, sa.or_(sa.false(), *ends), columns=columns)
+
+
+def read_columns(
+    engine: sa.Engine, table: sa.Table, days: DayRange, where: Where = None, columns: Sequence[str] | None = None
+) -> dict[str, npt.NDArray[Any]]:
+    """The rows of `read_days` as arrays by column, in no order: for millions of rows, where a frame is too much.
+
+    float64 (null NaN), datetime64[D], int64 where never null; everything else object (null None).
+    """
+    wanted = list(table.columns) if columns is None else [table.c[name] for name in columns]
+    query = sa.select(*wanted).where(day_column(table).between(days.start, days.end), *conditions(table, where))
+    pieces: list[list[npt.NDArray[Any]]] = [[_array(column, ()) for column in wanted]]
+    with without_collector(), read_transaction(engine, table.name) as connection:
+        is_postgres = engine.dialect.name == "postgresql"
+        answer = connection.execute(query, execution_options={"yield_per": STREAMED} if is_postgres else {})
+        parts = answer.partitions() if is_postgres else iter(lambda: _stored(answer, STREAMED), [])
+        pieces.extend(
+            [_array(column, cells) for column, cells in zip(wanted, zip(*rows, strict=True), strict=True)]
+            for rows in parts
+        )
+    joined = [np.concatenate(of_column) for of_column in zip(*pieces, strict=True)]
+    return {column.name: cells for column, cells in zip(wanted, joined, strict=True)}
+
+
+def _array(column: sa.Column[Any], cells: Sequence[Any]) -> npt.NDArray[Any]:
+    """Cells as the driver returns them as one array."""
+    kind = column_type(column)
+    if kind == "float":
+        return np.array(cells, dtype=np.float64)
+    if kind == "int" and not column.nullable:
+        return np.array(cells, dtype=np.int64)
+    if kind == "date" and not column.nullable:
+        known = {cell: int(np.datetime64(cell, "D").astype(np.int64)) for cell in set(cells)}
+        return np.fromiter(map(known.__getitem__, cells), np.int64, len(cells)).view("datetime64[D]")
+    found = np.empty(len(cells), dtype=object)
+    found[:] = cells_from_stored(kind, cells)
+    return found
 
 
 def read_latest(engine: sa.Engine, table: sa.Table, on_or_before: date, where: Where = None) -> pd.DataFrame:
@@ -185,6 +224,64 @@ def days_with_rows(engine: sa.Engine, table: sa.Table) -> DayRange | None:
     with read_transaction(engine, table.name) as connection:
         first, last = connection.execute(sa.select(sa.func.min(day), sa.func.max(day))).one()
     return None if first is None else DayRange(first, last)
+
+
+def days_since(engine: sa.Engine, table: sa.Table, first: date) -> list[date]:
+    """The different days on or after the first that have rows, ascending."""
+    day = day_column(table)
+    query = sa.select(day).where(day >= first).distinct().order_by(day)
+    with read_transaction(engine, table.name) as connection:
+        return list(connection.execute(query).scalars())
+
+
+def seen_instruments(engine: sa.Engine, table: sa.Table, told_before: datetime, on_or_before: date) -> set[str]:
+    """Instruments of which a vendor's table has a row that was told before an instant, or is of an old enough day.
+
+    `table` has instrument_id, date and fetched_at.
+    """
+    is_early = sa.or_(table.c.fetched_at < sa.literal(told_before, UtcDateTime), day_column(table) <= on_or_before)
+    with read_transaction(engine, table.name) as connection:
+        return set(connection.execute(sa.select(table.c.instrument_id).distinct().where(is_early)).scalars())
+
+
+def instrument_spans(engine: sa.Engine, table: sa.Table, through: date, where: Where = None) -> dict[str, DayRange]:
+    """First and last day of each instrument's rows up to and including `through` that match `where`."""
+    day, name = day_column(table), table.c.instrument_id
+    query = sa.select(name, sa.func.min(day), sa.func.max(day)).where(day <= through, *conditions(table, where))
+    with read_transaction(engine, table.name) as connection:
+        found = [tuple(row) for row in connection.execute(query.group_by(name))]
+    return {str(instrument_id): DayRange(first, last) for instrument_id, first, last in found}
+
+
+def newest_of_instruments(engine: sa.Engine, table: sa.Table, days: DayRange, where: Where = None) -> pd.DataFrame:
+    """Of each instrument its newest row of `days` that matches `where`; `table` has instrument_id."""
+    day = day_column(table)
+    limits = (day.between(days.start, days.end), *conditions(table, where))
+    newest = sa.select(table.c.instrument_id, sa.func.max(day).label("newest")).where(*limits)
+    of_each = newest.group_by(table.c.instrument_id).subquery()
+    is_newest = sa.exists().where(of_each.c.instrument_id == table.c.instrument_id, of_each.c.newest == day)
+    return _read(engine, table, *limits, is_newest)
+
+
+def bars_so_far(engine: sa.Engine, through: date) -> dict[str, tuple[int, float, date]]:
+    """How many bars each instrument has up to and including the day, the adjustment factor of its first one, and the
+    day of its last one."""
+    table = schema.daily_bars
+    name, day = table.c.instrument_id, table.c.date
+    edges = (sa.func.min(day).label("first"), sa.func.max(day).label("last"))
+    of_each = sa.select(name, sa.func.count().label("n"), *edges).where(day <= through).group_by(name).subquery()
+    is_first = sa.and_(name == of_each.c.instrument_id, day == of_each.c.first)
+    query = sa.select(name, of_each.c.n, table.c.adj_factor, of_each.c.last).join_from(of_each, table, is_first)
+    with read_transaction(engine, table.name) as connection:
+        found = connection.execute(query).all()
+    return {str(instrument_id): (int(n), float(factor), last) for instrument_id, n, factor, last in found}
+
+
+def bars_with_actions(engine: sa.Engine, through: date) -> pd.DataFrame:
+    """Rows of `ohlcv_alpha_vantage` up to the day that carry a dividend or a split."""
+    table = schema.ohlcv_alpha_vantage
+    has_action = sa.or_(table.c.dividend > 0, table.c.split_coefficient != 1)
+    return _read(engine, table, table.c.date <= through, has_action)
 
 
 def pool_histories(

@@ -189,10 +189,11 @@ _SPELLING: dict[str, Callable[[Any], str]] = {
 def from_stored(columns: Sequence[sa.Column[Any]], rows: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
     """Column by column, the Python values of rows as the driver returned them: much faster than cell by cell."""
     by_column = list(zip(*rows, strict=True)) or [()] * len(columns)
-    return [_from_stored(column_type(column), cells) for column, cells in zip(columns, by_column, strict=True)]
+    return [cells_from_stored(column_type(column), cells) for column, cells in zip(columns, by_column, strict=True)]
 
 
-def _from_stored(kind: str, cells: Sequence[Any]) -> Sequence[Any]:
+def cells_from_stored(kind: str, cells: Sequence[Any]) -> Sequence[Any]:
+    """The Python values of one column's cells as the driver returned them."""
     convert = _FROM_STORED.get(kind)
     if convert is None:
         return cells

@@ -8,8 +8,9 @@ import hashlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
 
 import pandas as pd
@@ -40,6 +41,59 @@ class WriteReceipt:
     sha256: str
 
 
+@dataclass(frozen=True)
+class Deletion:
+    """Rows that go in the transaction of another write: those of `days` that match every condition of `where`."""
+
+    table: sa.Table
+    where: Mapping[str, Any]
+    days: DayRange
+
+    def apply(self, connection: sa.Connection) -> None:
+        """Delete them."""
+        day = day_column(self.table).between(self.days.start, self.days.end)
+        connection.execute(sa.delete(self.table).where(day, *conditions(self.table, self.where)))
+
+
+@dataclass(frozen=True)
+class Update:
+    """Columns that are set in the transaction of another write: `values` (null: None) in the rows of `days` that match
+    every condition of `where`."""
+
+    table: sa.Table
+    where: Mapping[str, Any]
+    days: DayRange
+    values: Mapping[str, float | None]
+
+    def apply(self, connection: sa.Connection) -> None:
+        """Set them."""
+        day = day_column(self.table).between(self.days.start, self.days.end)
+        changed = sa.update(self.table).where(day, *conditions(self.table, self.where))
+        connection.execute(changed.values(dict(self.values)))
+
+
+@dataclass(frozen=True)
+class Correction:
+    """Whole rows that are inserted in the transaction of another write, or replace those with the same key."""
+
+    table: sa.Table
+    frame: pd.DataFrame
+
+    def apply(self, connection: sa.Connection) -> None:
+        """Check and write them."""
+        if len(self.frame):
+            merge(connection, self.table, _valid_rows(self.table, self.frame), is_replacing=True)
+
+
+Beside = Deletion | Update | Correction
+"""What a writer does to other tables, or beside its slice, in its own transaction and before its own rows."""
+
+
+def _names(table: sa.Table, beside: Sequence[Beside]) -> list[str]:
+    """The tables of a transaction."""
+    return sorted({table.name, *(one.table.name for one in beside)})
+
+
 def together(table: sa.Table, receipts: Sequence[WriteReceipt]) -> WriteReceipt:
     """One receipt for writes made in batches: rows in sum, days of the longest, a fingerprint of theirs in order."""
     digest = hashlib.sha256("".join(receipt.sha256 for receipt in receipts if receipt.rows).encode()).hexdigest()
@@ -54,19 +108,34 @@ def day_by_day(table: sa.Table, receipts: Sequence[WriteReceipt]) -> WriteReceip
 
 
 def replace_slice(
-    engine: sa.Engine, table: sa.Table, frame: pd.DataFrame, days: DayRange, where: Mapping[str, Any] | None = None
+    engine: sa.Engine,
+    table: sa.Table,
+    frame: pd.DataFrame,
+    days: DayRange,
+    where: Mapping[str, Any] | None = None,
+    *,
+    corrections: pd.DataFrame | None = None,
+    beside: Sequence[Beside] = (),
+    within: sa.Connection | None = None,
 ) -> WriteReceipt:
     """Make the rows of `days` (and matching `where`) exactly those of the frame, or change nothing at all.
 
-    An empty frame empties the slice. Raises SuspiciousDataError for rows that break the table's rules or lie outside
-    the slice.
+    An empty frame empties the slice. `corrections`: rows outside the slice that are inserted, or replace those with the
+    same key, in the same transaction; they are in no receipt, nor is what is done `beside` before. `within`: the
+    caller's `write_transaction` over all these tables, whose end it is that commits. Raises SuspiciousDataError for
+    rows that break the table's rules or lie outside the slice.
     """
     day = day_column(table)
     with without_collector():
         rows, receipt = _checked_rows(table, frame, days, where)
-        with write_transaction(engine, table.name) as connection:
+        corrected = _valid_rows(table, corrections) if corrections is not None and len(corrections) else []
+        opened = write_transaction(engine, *_names(table, beside)) if within is None else nullcontext(within)
+        with opened as connection:
+            for one in beside:
+                one.apply(connection)
             connection.execute(sa.delete(table).where(day.between(days.start, days.end), *conditions(table, where)))
             insert(connection, table, rows)
+            merge(connection, table, corrected, is_replacing=True)
     return receipt
 
 
@@ -77,10 +146,13 @@ class SliceWriter:
     else of the caller may write to the warehouse: SQLite has one writer.
     """
 
-    def __init__(self, connection: sa.Connection, thread: ThreadPoolExecutor, days: DayRange) -> None:
+    def __init__(
+        self, connection: sa.Connection, thread: ThreadPoolExecutor, days: DayRange, where: Mapping[str, Any] | None
+    ) -> None:
         self._connection = connection
         self._thread = thread
         self._days = days
+        self._where = where
         self._receipts: dict[str, list[WriteReceipt]] = {}
         self._under_way: Future[None] | None = None
 
@@ -92,7 +164,7 @@ class SliceWriter:
         if not len(frame):
             return
         with without_collector():
-            rows = _valid_rows(table, frame, self._days)
+            rows = _valid_rows(table, frame, self._days, self._where)
             if is_counted:
                 self._receipts.setdefault(table.name, []).append(_receipt(table, rows))
             text = json_of(self._connection, table, rows)
@@ -109,6 +181,15 @@ class SliceWriter:
             self.settle()
             self._under_way = self._thread.submit(merge, self._connection, table, rows, is_replacing=True)
 
+    def forget(self, table: sa.Table, where: Mapping[str, Any], through: date) -> None:
+        """Delete the rows up to and including the day `through`, inside the slice or not, that match every condition;
+        `where` is not empty."""
+        if not where:
+            raise ValueError(f"forget({table.name}) without a condition would empty the table")
+        self.settle()
+        forgotten = sa.delete(table).where(day_column(table) <= through, *conditions(table, where))
+        self._thread.submit(self._connection.execute, forgotten).result()
+
     def settle(self) -> None:
         """Wait until what was added is in the tables; raises what that failed with."""
         if self._under_way is not None:
@@ -122,16 +203,27 @@ class SliceWriter:
 
 
 @contextmanager
-def replacing(engine: sa.Engine, tables: Sequence[sa.Table], days: DayRange) -> Iterator[SliceWriter]:
-    """Replace the slices of `days` of several tables: all of them, or nothing when anything raises.
+def replacing(
+    engine: sa.Engine,
+    tables: Sequence[sa.Table],
+    days: DayRange,
+    where: Mapping[str, Any] | None = None,
+    *,
+    beside: Sequence[Beside] = (),
+) -> Iterator[SliceWriter]:
+    """Replace the slices of `days` (and matching `where`) of several tables: all, or nothing when anything raises; what
+    is given `beside` is done first.
 
     For slices too large for one frame, and for tables that must never be seen apart.
     """
-    with _written_beside(engine, tables) as (connection, thread):
+    with _written_beside(engine, [*tables, *(one.table for one in beside)]) as (connection, thread):
+        for one in beside:
+            thread.submit(one.apply, connection).result()
         for table in tables:
-            emptied = sa.delete(table).where(day_column(table).between(days.start, days.end))
+            is_inside = (day_column(table).between(days.start, days.end), *conditions(table, where))
+            emptied = sa.delete(table).where(*is_inside)
             thread.submit(connection.execute, emptied).result()
-        writer = SliceWriter(connection, thread, days)
+        writer = SliceWriter(connection, thread, days, where)
         yield writer
         writer.settle()
 
@@ -143,7 +235,7 @@ def _written_beside(
     """A write transaction in the hands of a thread: everything that is done with the connection is submitted to it."""
     with ThreadPoolExecutor(1, "writer") as thread:
         transaction = ExitStack()
-        opened = write_transaction(engine, *(table.name for table in tables))
+        opened = write_transaction(engine, *sorted({table.name for table in tables}))
         connection = thread.submit(transaction.enter_context, opened).result()
         try:
             yield connection, thread
@@ -162,11 +254,16 @@ def upsert(engine: sa.Engine, table: sa.Table, frame: pd.DataFrame) -> WriteRece
     return receipt
 
 
-def insert_missing(engine: sa.Engine, table: sa.Table, frame: pd.DataFrame) -> WriteReceipt:
-    """Insert the rows whose primary key is new and leave the others as they are; the receipt counts all rows given."""
+def insert_missing(
+    engine: sa.Engine, table: sa.Table, frame: pd.DataFrame, *, beside: Sequence[Beside] = ()
+) -> WriteReceipt:
+    """Insert the rows whose primary key is new and leave the others as they are; the receipt counts all rows given, and
+    nothing of what is done `beside` in the same transaction."""
     with without_collector():
         rows, receipt = _checked_rows(table, frame)
-        with write_transaction(engine, table.name) as connection:
+        with write_transaction(engine, *_names(table, beside)) as connection:
+            for one in beside:
+                one.apply(connection)
             merge(connection, table, rows, is_replacing=False)
     return receipt
 

@@ -28,7 +28,7 @@ def _cell(column: sa.Column[Any], row: int) -> Any:
     values: dict[str, Any] = {
         "text": f"{column.name} {row}",
         "int": max(int(column.info.get("ge", 0)), row % 20),
-        "float": row / 64,
+        "float": min(float(column.info.get("le", 1.0)), max(float(column.info.get("ge", 0.0)), row / 64)),
         "bool": row % 2 == 0,
         "date": FIRST + timedelta(days=row),
         "timestamp": datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC) + timedelta(hours=row),

@@ -141,6 +141,51 @@ def _insert_known(table: sa.Table, row: dict[str, Any]) -> sa.Insert:
     return sa.insert(sa.table(table.name, *[sa.column(name, table.c[name].type) for name in row])).values(row)
 
 
+def test_snapshots_of_coins_made_before_revision_0006_are_observations(empty_database: str) -> None:
+    """Each figure is one row at the vendor's stamp; a repeated stamp counts once; the way back tells the same."""
+    engine = engines.make_engine(empty_database)
+    with engine.begin() as connection:
+        command.upgrade(engines.alembic_config(connection), "0005")
+        connection.exec_driver_sql(
+            "INSERT INTO instruments (instrument_id, type, symbol, calendar, price_scale, coingecko_id) "
+            "VALUES ('ethereum:0xa', 'crypto', 'USDC', '24x7', 1.0, 'usd-coin')"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO daily_bars (instrument_id, date, close, adj_factor, source, quality) "
+            "VALUES ('ethereum:0xa', '2025-06-01', 1.0, 1.0, 'coingecko', 'close_only')"
+        )
+        for day, stamp, cap in (("01", "01 23:00:00", 5.0), ("02", "01 23:00:00", 5.0), ("03", "03 22:00:00", None)):
+            connection.execute(
+                sa.text(
+                    "INSERT INTO coin_markets (date, instrument_id, coingecko_id, price_usd, market_cap_usd, "
+                    "updated_at, fetched_at) VALUES (:day, 'ethereum:0xa', 'usd-coin', 1.0, :cap, :stamp, :fetched)"
+                ),
+                {
+                    "day": f"2025-06-{day}",
+                    "cap": cap,
+                    "stamp": f"2025-06-{stamp}.000000",
+                    "fetched": f"2025-06-{int(day) + 1:02} 00:30:00.000000",
+                },
+            )
+    assert engines.upgrade(engine) == engines.head_revision()
+    with engine.connect() as connection:
+        told = connection.execute(
+            sa.select(schema.observations).order_by(schema.observations.c.metric, schema.observations.c.observed_at)
+        ).all()
+        bar = connection.execute(sa.select(schema.daily_bars)).one()
+    assert [(row.metric, row.observed_at.day, row.date.day, row.value) for row in told] == [
+        ("market_cap_usd", 1, 1, 5.0),
+        ("price_usd", 1, 1, 1.0),
+        ("price_usd", 3, 3, 1.0),
+    ]
+    assert (bar.instrument_type, bar.split_factor) == ("crypto", 1.0)
+    with engine.begin() as connection:
+        command.downgrade(engines.alembic_config(connection), "0005")
+        back = connection.exec_driver_sql("SELECT market_cap_usd FROM coin_markets ORDER BY date").scalars().all()
+    assert back == [5.0, None]
+    engine.dispose()
+
+
 def test_a_migration_that_fails_leaves_the_database_empty(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = engines.make_engine(empty_database)
     migrate = command.upgrade

@@ -43,3 +43,5 @@ def table(name: str, comment: str, *columns: Column[Any] | Index, day: str | Non
 
 SHARE = {"ge": 0.0, "le": 1.0}
 ZERO_UP = {"ge": 0.0}
+POSITIVE = {"ge": 1e-12}
+"""Factors and divisors: zero is none."""

@@ -1,4 +1,4 @@
-"""Tests of domain/prices."""
+"""Tests of domain/prices/curation.py."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -15,7 +15,8 @@ from defiyield_assets.domain.prices.curation import (
     latest_market_caps,
     price_disagreements,
 )
-from defiyield_assets.domain.prices.instruments import INSTRUMENT_COLUMNS, build_instruments
+from defiyield_assets.domain.prices.instruments import INSTRUMENT_COLUMNS, Instrument, build_instruments
+from defiyield_assets.domain.prices.intraday import CSV_DAILY_COLUMNS
 from defiyield_assets.store import schema
 from defiyield_assets.store.validation import require_valid
 
@@ -223,3 +224,164 @@ def test_the_newest_market_cap_of_the_last_week() -> None:
     assert latest_market_caps(frame, DAY - timedelta(days=1)) == {USDC.instrument_id: 8.0}
     assert latest_market_caps(frame, DAY + timedelta(days=7)) == {USDC.instrument_id: 7.0}
     assert latest_market_caps(frame, DAY + timedelta(days=8)) == {}
+
+
+# --- more than crypto ------------------------------------------------------------------------------------------------
+ACME = Instrument("ACME", "equity", "us", "XNYS", alpha_vantage_symbol="ACME")
+PENCE = Instrument("PNC", "equity", "uk", "XLON", alpha_vantage_symbol="PNC.LON", price_scale=100.0)
+AV_COLUMNS = [column.name for column in schema.ohlcv_alpha_vantage.columns]
+OBSERVATION_COLUMNS = [column.name for column in schema.observations.columns]
+
+
+def share(instrument: Instrument = ACME, day: date = DAY, **more: Any) -> dict[str, Any]:
+    row = {
+        "instrument_id": instrument.instrument_id,
+        "interval": "1d",
+        "ts": start_of(day),
+        "date": day,
+        "open": 100.0,
+        "high": 102.0,
+        "low": 99.0,
+        "close": 101.0,
+        "adjusted_close": 50.5,
+        "volume_units": 1e6,
+        "dividend": 0.0,
+        "split_coefficient": 1.0,
+        "fetched_at": market_stamp(day),
+    }
+    return row | more
+
+
+def file_day(instrument_id: str, day: date = DAY, **more: Any) -> dict[str, Any]:
+    """A row of `intraday.csv_daily_rows`."""
+    row = {
+        "instrument_id": instrument_id,
+        "date": day,
+        "open": 7.0,
+        "high": 8.0,
+        "low": 6.0,
+        "close": 7.5,
+        "volume_units": 3.0,
+        "volume_usd": None,
+        "market_cap_usd": None,
+        "is_adjusted": False,
+        "quality": "full",
+        "source": "csv:desk",
+        "ts": start_of(day),
+    }
+    return row | more
+
+
+def observed(metric: str, value: float, token: Token = USDC, **more: Any) -> dict[str, Any]:
+    row = {
+        "source": "coingecko",
+        "instrument_id": token.instrument_id,
+        "metric": metric,
+        "observed_at": market_stamp(DAY),
+        "date": DAY,
+        "value": value,
+        "fetched_at": market_stamp(DAY),
+    }
+    return row | more
+
+
+def curate_all(
+    instruments: pd.DataFrame,
+    shares: list[dict[str, Any]] | None = None,
+    files: list[dict[str, Any]] | None = None,
+    seen: list[dict[str, Any]] | None = None,
+    **more: Any,
+) -> pd.DataFrame:
+    answers = {
+        "alpha_vantage": pd.DataFrame(shares or [], columns=AV_COLUMNS),
+        "csv": pd.DataFrame(files or [], columns=list(CSV_DAILY_COLUMNS)),
+        "observations": pd.DataFrame(seen or [], columns=OBSERVATION_COLUMNS),
+    }
+    frame = curate_daily_bars({**told([], []), **answers, **more.pop("answers", {})}, instruments, ONE, **more)
+    require_valid(schema.daily_bars, frame)
+    return frame
+
+
+def test_volume_in_units_and_in_dollars_are_never_made_into_each_other() -> None:
+    frame = curate_all(build_instruments([USDC], [ACME]), [share()], answers=told([cmc()], []))
+    by_id = frame.set_index("instrument_id")
+    stock, token = by_id.loc[ACME.instrument_id], by_id.loc[USDC.instrument_id]
+    assert (stock["volume_units"], stock["volume_source"], stock["instrument_type"]) == (1e6, "alpha_vantage", "equity")
+    assert np.isnan(stock["volume_usd"])
+    assert token["volume_usd"] == 5e6
+    assert np.isnan(token["volume_units"])
+    assert (stock["close"], stock["adj_factor"]) == (101.0, 1.0), "raw, and not as the vendor adjusts it"
+
+
+def test_quotes_in_pence_become_pounds_and_volume_stays() -> None:
+    frame = curate_all(
+        build_instruments((), [PENCE]), [share(PENCE)], [file_day(PENCE.instrument_id, volume_units=9.0)]
+    )
+    assert frame.loc[0, ["open", "high", "low", "close", "volume_units"]].tolist() == [1.0, 1.02, 0.99, 1.01, 1e6]
+
+
+def test_the_order_of_sources_is_the_configurations_and_an_unlisted_source_is_not_heard() -> None:
+    known, files = build_instruments((), [ACME]), [file_day(ACME.instrument_id)]
+    assert curate_all(known, [share()], files)["source"].tolist() == ["alpha_vantage"]
+    turned = curate_all(known, [share()], files, priority={"equity": ["csv", "alpha_vantage"]})
+    assert turned[["source", "close", "volume_source"]].values.tolist() == [["csv:desk", 7.5, "csv:desk"]]
+    assert curate_all(known, [share()], [], priority={"equity": ["csv"]}).empty
+
+
+def test_a_volume_comes_from_the_next_source_that_tells_one_and_says_so() -> None:
+    frame = curate_all(
+        build_instruments([USDC]),
+        files=[file_day(USDC.instrument_id, volume_usd=4.0, volume_units=4.0)],
+        answers=told([cmc(volume_usd=None)], [close()], [cmc(volume_usd=None)]),
+    )
+    row = frame.iloc[0]
+    assert (row["source"], row["volume_source"], row["volume_usd"], row["volume_units"]) == (
+        *("coinmarketcap", "csv:desk"),
+        *(4.0, 4.0),
+    )
+
+
+@pytest.mark.parametrize("quality", ["full", "partial", "masked_gap", "close_only"])
+def test_a_files_row_brings_its_quality(quality: str) -> None:
+    frame = curate_all(build_instruments((), [ACME]), files=[file_day(ACME.instrument_id, quality=quality)])
+    assert frame[["quality", "source"]].values.tolist() == [[quality, "csv:desk"]]
+
+
+def test_files_of_adjusted_prices_and_contradicting_ones_are_closes() -> None:
+    known = build_instruments((), [ACME])
+    for more in ({"is_adjusted": True}, {"low": 9.0, "quality": "partial"}):
+        frame = curate_all(known, files=[file_day(ACME.instrument_id, **more)])
+        assert frame["quality"].tolist() == ["close_only"]
+        assert frame[["open", "high", "low"]].isna().all(axis=None)
+
+
+def test_an_observation_is_a_bar_only_as_the_last_resort_and_flagged() -> None:
+    seen = [observed("price_usd", 0.998), observed("volume_24h_usd", 5.0), observed("market_cap_usd", 6.0)]
+    row = curate_all(build_instruments([USDC]), seen=seen).iloc[0]
+    assert (row["quality"], row["close"], row["volume_usd"], row["market_cap_usd"], row["source"]) == (
+        *("snapshot", 0.998, 5.0, 6.0),
+        "coingecko",
+    )
+    assert row[["open", "high", "low"]].isna().all()
+    rest = {"seen": [*seen, observed("high_24h_usd", 1.2), observed("low_24h_usd", 0.8)]}
+    whole = curate_all(build_instruments([USDC]), answers=told([], [close()]), **rest)
+    assert whole["quality"].tolist() == ["close_only"]
+    assert whole[["volume_usd", "volume_source"]].isna().all(axis=None), "rolling 24 hours are no day's volume"
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_an_observation_far_from_the_days_end_is_no_bar(hours: int) -> None:
+    late = market_stamp(DAY) + timedelta(hours=hours)
+    assert curate_all(build_instruments([USDC]), seen=[observed("price_usd", 1.0, observed_at=late)]).empty
+    assert curate_all(build_instruments([USDC]), seen=[observed("market_cap_usd", 1.0)]).empty, "no price, no bar"
+
+
+def test_no_bar_before_listing_nor_from_the_day_of_delisting_on() -> None:
+    for listing, n_bars in (
+        ({"listed_at": DAY + timedelta(days=1)}, 0),
+        ({"listed_at": DAY}, 1),
+        ({"delisted_at": DAY}, 0),
+        ({"delisted_at": DAY + timedelta(days=1)}, 1),
+    ):
+        known = build_instruments((), [Instrument("ACME", "equity", "us", "XNYS", **listing)])
+        assert len(curate_all(known, [share()])) == n_bars, listing
