@@ -1,0 +1,1 @@
+"""Market: features, regimes, events and learning targets made from curated bars."""
