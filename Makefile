@@ -47,6 +47,7 @@ bench: install
 	$(BIN)/python -m benchmarks.ledger
 	$(BIN)/python -m benchmarks.allocation
 	$(BIN)/python -m benchmarks.policy_backtest
+	$(BIN)/python -m benchmarks.features
 
 clean:
 	rm -rf .state

@@ -108,7 +108,8 @@ def prepare(installation: Installation, facts: Facts) -> None:
         known[schema.policy_snapshot].append(
             {"date": day, "policy_hash": content_hash(text), "policy_json": text, **counts}
         )
-        bar = {"date": day, "close": 1.0, "adj_factor": 1.0, "source": "benchmark", "quality": "full"}
+        bar = {"date": day, "close": 1.0, "source": "benchmark", "quality": "full"}
+        bar |= {"instrument_type": "crypto", "adj_factor": 1.0, "split_factor": 1.0}
         known[schema.daily_bars] += [{**bar, "instrument_id": token.instrument_id} for token in tokens()]
         gas = {"kind": "base_fee", "source": "ethgastracker", "eth_price_usd": 2_500.0, "n_hours": 24}
         known[schema.gas_fees_daily].append({"date": day, **gas})

@@ -10,14 +10,15 @@ from sqlalchemy import make_url
 
 from defiyield_assets.orchestration import assets as asset_modules
 from defiyield_assets.orchestration import checks as check_modules
-from defiyield_assets.orchestration.jobs import plan_the_day
+from defiyield_assets.orchestration.drop_folder import import_dropped_files, import_files
+from defiyield_assets.orchestration.jobs import JOBS
 from defiyield_assets.orchestration.resources import (
     MarketResource,
     NotifierResource,
     PolicyResource,
     WarehouseResource,
 )
-from defiyield_assets.orchestration.schedules import daily_plan_schedule
+from defiyield_assets.orchestration.schedules import SCHEDULES
 from defiyield_assets.orchestration.sensors import repair_recent_gaps, tell_of_failed_runs
 from defiyield_assets.settings import Settings, load_settings
 
@@ -50,9 +51,9 @@ def build_defs(settings: Settings | None = None, **overrides: Any) -> dg.Definit
     return dg.Definitions(
         assets=dg.load_assets_from_package_module(asset_modules, include_specs=True),
         asset_checks=dg.load_asset_checks_from_package_module(check_modules),
-        jobs=[plan_the_day],
-        schedules=[daily_plan_schedule],
-        sensors=[repair_recent_gaps, tell_of_failed_runs],
+        jobs=[*JOBS, import_files],
+        schedules=list(SCHEDULES),
+        sensors=[repair_recent_gaps, tell_of_failed_runs, import_dropped_files],
         resources=resources,
         executor=dg.in_process_executor,
     )

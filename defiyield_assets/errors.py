@@ -54,6 +54,10 @@ class VendorMalformed(VendorError, TransientError):  # noqa: N818
     """A body that cannot be decoded or lacks a field that we use, after all attempts."""
 
 
+class VendorPartial(VendorError, TransientError):  # noqa: N818
+    """Too much of what was asked for was not answered, some of it for a reason that may heal; nothing was written."""
+
+
 class VendorPlanLimit(VendorError, PermanentError):  # noqa: N818
     """The plan's daily or monthly budget is used up."""
 

@@ -31,8 +31,10 @@ remember_fits()
 FIRST = date(2025, 6, 3)
 """The demo day, and the first day of every closed loop here."""
 LOOP_DAYS = 5
-UNCOMPARED = {"raw_fetches"}
-"""Tables that grow with every request: how often a vendor was asked is no content."""
+UNCOMPARED = {"raw_fetches", "feature_state"}
+"""Tables whose set of rows tells of runs, no content: how often a vendor was asked, and behind which bars some run left
+a state (a changed bar deletes those behind it, a run leaves one behind its own last bar). Features are the same from
+any state and from none, and are compared; that states of one bar are equal is tested in test_invalidation.py."""
 MEASURED = {"allocation_runs": "solver_seconds"}
 """The one measurement that a table holds: how long the solver took is no content either."""
 SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -106,15 +108,23 @@ class Installation:
             reads.read_all(self.engine, table) if day is None else reads.read_days(self.engine, table, DayRange.of(day))
         )
 
-    def fingerprints(self, day: date | None = None) -> dict[str, str]:
-        """Content hash of every table; with a day, of that day's slice of every dated table."""
+    def restated_since(self, day: date) -> frozenset[str]:
+        """Instruments with a split or dividend after the day: by design that restates what is stored of it."""
+        actions = self.rows(schema.corporate_actions)
+        return frozenset(actions.loc[actions["ex_date"] > day, "instrument_id"])
+
+    def fingerprints(self, day: date | None = None, without: frozenset[str] = frozenset()) -> dict[str, str]:
+        """Content hash of every table; with a day, of that day's slice of every dated table; some instruments left
+        out."""
         tables = [table for table in schema.metadata.sorted_tables if table.name not in UNCOMPARED]
         dated = [table for table in tables if day is None or table.info["day"] is not None]
-        return {table.name: self.fingerprint(table, day) for table in dated}
+        return {table.name: self.fingerprint(table, day, without) for table in dated}
 
-    def fingerprint(self, table: sa.Table, day: date | None = None) -> str:
-        """Content hash of one table, or of its slice of the day."""
+    def fingerprint(self, table: sa.Table, day: date | None = None, without: frozenset[str] = frozenset()) -> str:
+        """Content hash of one table, or of its slice of the day, some instruments left out."""
         rows = self.rows(table, day)
+        if without and "instrument_id" in rows:
+            rows = rows[~rows["instrument_id"].isin(without)].reset_index(drop=True)
         if table.name in MEASURED:
             rows[MEASURED[table.name]] = 0.0
         return rows_hash(table, to_rows(table, rows))

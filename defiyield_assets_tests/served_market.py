@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from defiyield_assets.config.instruments import load_instruments
 from defiyield_assets.config.loader import load_policy
 from defiyield_assets.orchestration import served_clock
 from defiyield_assets.settings import KEY_VARIABLES
@@ -62,6 +63,7 @@ class ServedMarket:
             **dict.fromkeys((variable for variable, _ in KEY_VARIABLES.values()), ""),
             **own,
             "DEFIYIELD_MARKET": "live",
+            "DEFIYIELD_ALPHA_VANTAGE_PLAN": "premium",
             "DEFIYIELD_VENDOR_SERVER": self.address,
             "DEFIYIELD_VENDORS": json.dumps(limits),
             "DEFIYIELD_SIMULATED_FAULTS": "",
@@ -73,7 +75,8 @@ class ServedMarket:
 def generated_market(folder: Path, n_pools: int | None = None) -> GeneratedMarket:
     """The simulated market, or one with so few pools, with the shipped lists and a chain of its own in the folder."""
     policy, chain = load_policy(FIRST).policy, folder / "served-chain.sqlite"
-    return GeneratedMarket(SEED, chain, policy.wallets, policy.tokens, policy.protocols, n_pools=n_pools)
+    lists, universe = (policy.wallets, policy.tokens, policy.protocols), load_instruments().instruments
+    return GeneratedMarket(SEED, chain, *lists, instruments=universe, n_pools=n_pools)
 
 
 @contextmanager

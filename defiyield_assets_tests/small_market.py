@@ -7,6 +7,7 @@ from datetime import date
 from functools import lru_cache
 from pathlib import Path
 
+from defiyield_assets.config.instruments import load_instruments
 from defiyield_assets.config.loader import load_policy
 from defiyield_assets.orchestration.resources import MarketResource, Simulation
 from defiyield_assets.simulator.generated import GeneratedMarket
@@ -18,7 +19,13 @@ N_POOLS = 48
 def _small_market(seed: int, chain_path: str, pools: int) -> GeneratedMarket:
     policy = load_policy(date.max).policy
     return GeneratedMarket(
-        seed, Path(chain_path), policy.wallets, policy.tokens, policy.protocols, n_pools=pools or None
+        seed,
+        Path(chain_path),
+        policy.wallets,
+        policy.tokens,
+        policy.protocols,
+        instruments=load_instruments().instruments,
+        n_pools=pools or None,
     )
 
 

@@ -244,7 +244,9 @@ def test_the_sensor_heals_the_partition_that_failed(backfilled: Backfilled) -> N
     made = broken.instance.all_logs(run["runId"], of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
     events = [entry.dagster_event for entry in made if entry.dagster_event is not None]
     again = {event.asset_key.to_user_string() for event in events if event.asset_key is not None}
-    assert again == missing, "what was there is not made again"
+    assert again == missing | {"daily_bars"}, (
+        "what was there is not made again, but for slices of missing shares' parts"
+    )
     checks = broken.instance.all_logs(run["runId"], of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
     verdicts = [entry.dagster_event.asset_check_evaluation_data for entry in checks if entry.dagster_event is not None]
     assert "plan_replay" in {verdict.check_name for verdict in verdicts}

@@ -71,6 +71,13 @@ def build_parser() -> argparse.ArgumentParser:
     commands.add_parser("budget", parents=[market], help="what is left of every vendor's limits, and which keys help")
     commands.add_parser("migrate", parents=[market], help="bring the warehouse's schema to its newest revision")
 
+    files = commands.add_parser("import-csv", parents=[market], help="import CSV files of bars or events")
+    files.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="files, or folders of files")
+    files.add_argument("--source", metavar="NAME", help="source in csv_sources.yaml; default: by the file's name")
+    files.add_argument(
+        "--replace", action="store_true", help="take the files' bars in place of what is stored of their instruments"
+    )
+
     rebuild = commands.add_parser(
         "rebuild", parents=[market], help="derive past days again from the archive alone, and say what that changed"
     )
@@ -142,6 +149,10 @@ def dispatch(arguments: argparse.Namespace, console: Console) -> int:
         from defiyield_assets.cli.rebuild import rebuild
 
         return rebuild(_days(arguments), console)
+    if arguments.command == "import-csv":
+        from defiyield_assets.cli import imports
+
+        return imports.import_csv(arguments.paths, arguments.source, console, is_replacing=arguments.replace)
     if arguments.command == "backtest-policy":
         from defiyield_assets.cli import backtest
 

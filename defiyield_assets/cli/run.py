@@ -30,6 +30,7 @@ from defiyield_assets.store import reads, schema
 
 OWN_TABLES = {
     "allocation": ("allocation_runs", "allocations", "allocation_steps", "allocation_limits"),
+    "daily_features": ("feature_state",),
     "icebox": ("icebox_events",),
     "ledger_postings": ("trial_balance", "ledger_closings"),
     "lots": ("open_lots", "realised_gains"),

@@ -18,17 +18,18 @@ FIRST_DAY: Mapping[str, int] = {
     "defillama_yields": 802,
     "defillama_coins": 20,
     "coinmarketcap": 20,
-    "coingecko": 80,
+    "coingecko": 120,
+    "alpha_vantage": 60,
     "ethgastracker": 1,
     "ethereum_node": 120,
     "ethplorer": 20,
     "etherscan": 40,
     "pendle": 10,
-    "fred": 4,
+    "fred": 8,
 }
 """Calls of a first day, generously: two snapshots, a chart and a lending chart of 400 pools, a month of prices of every
-listed token, eight spans of blocks with the times of their ends, two calls of every share token held, every wallet's
-history and the newest block of its chain."""
+listed token and a year of every coin, the whole life and the earnings of every share, eight spans of blocks with the
+times of their ends, two calls of every share token held, every wallet's history and the newest block of its chain."""
 SERVES_WITHOUT_KEY = frozenset(FIRST_DAY) - set(KEY_VARIABLES) | {"ethplorer"}
 """Vendors that answer without a key of ours; Ethplorer has a public one."""
 

@@ -7,7 +7,7 @@ policies by name (policies.py), what is recorded on failure (failures.py), what 
 import functools
 import inspect
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import date
 from typing import Any
@@ -17,7 +17,14 @@ from sqlalchemy import Engine, Table
 
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.outcomes import DEGRADED, DEGRADED_UPSTREAM, rests_on
-from defiyield_assets.errors import DefiYieldError, NotRecoverable, SuspiciousDataError, TransientError, VendorError
+from defiyield_assets.errors import (
+    DefiYieldError,
+    NotRecoverable,
+    SuspiciousDataError,
+    TransientError,
+    VendorAuthError,
+    VendorError,
+)
 from defiyield_assets.orchestration.degradation import declare_step
 from defiyield_assets.orchestration.failures import (
     Outcome,
@@ -26,6 +33,7 @@ from defiyield_assets.orchestration.failures import (
     outcomes,
     record_outcomes,
 )
+from defiyield_assets.orchestration.instrument_types import parts_of_run
 from defiyield_assets.orchestration.partitions import DAILY, day_range
 from defiyield_assets.orchestration.reporting import table_schema
 
@@ -79,12 +87,13 @@ def is_last_attempt(context: dg.AssetExecutionContext, retry: dg.RetryPolicy | N
 
 
 def watched(
-    asset: str, *, retry: dg.RetryPolicy | None = None, substitute: str | None = None
+    asset: str, *, retry: dg.RetryPolicy | None = None, substitute: str | None = None, required_by: str | None = None
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Wrap a step's function: progress, outcomes, typed failures, degradation.
 
     `substitute` says what stands in for a source when it fails for good: then the step ends degraded, with nothing
-    written, and what stands on it goes on.
+    written, and what stands on it goes on. In the job `required_by`, which is there for this source, nothing stands in
+    for it: the step fails, so that somebody is told.
     """
 
     def wrap(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -92,18 +101,22 @@ def watched(
         def run(context: dg.AssetExecutionContext, **resources: Any) -> Any:
             started = time.perf_counter()
             days, is_last = day_range(context), is_last_attempt(context, retry)
+            parts = parts_of_run(asset, resources.get("config"))
             _tell(asset, "started", 0.0)
             try:
-                with outcomes(_engine(resources), asset, days, context.log, is_last_attempt=is_last):
-                    result = _ask(fn, context, resources, substitute, is_last=is_last)
+                with outcomes(_engine(resources), asset, days, context.log, parts=parts, is_last_attempt=is_last):
+                    is_required = required_by is not None and context.job_name == required_by
+                    result = _ask(fn, context, resources, substitute, is_last=is_last, is_required=is_required)
             except BaseException:
                 _tell(asset, "failed", time.perf_counter() - started)
                 raise
             engine = _engine(resources)
-            resting = degraded_sources_of(engine, asset, days) if engine is not None else {}
+            resting = degraded_sources_of(engine, parts[0], days) if engine is not None else {}
             own = _degradation(result)
             if engine is not None:
-                record_outcomes(engine, asset, days, _outcomes(days, own, resting))
+                record_outcomes(engine, parts[0], days, _outcomes(days, own, resting))
+                for other in parts[1:]:  # made by the same run: what it rests on is told once
+                    record_outcomes(engine, other, days, {})
             if own is not None:
                 context.log.warning("%s is degraded: %s", asset, own[1])
             _tell(asset, "degraded" if own or resting else "done", time.perf_counter() - started)
@@ -121,12 +134,18 @@ def _ask(
     substitute: str | None,
     *,
     is_last: bool,
+    is_required: bool,
 ) -> Any:
-    """The function's result; for a source with a substitute, its failure for good as a degraded result."""
+    """The function's result; for a source with a substitute, its failure for good as a degraded result.
+
+    Where the source is required, only a plan that has no such answers is degraded: it is as it was yesterday.
+    """
     try:
         return fn(context, **resources)
     except (VendorError, NotRecoverable, SuspiciousDataError) as error:
         if substitute is None or (isinstance(error, TransientError) and not is_last):
+            raise
+        if is_required and not isinstance(error, VendorAuthError):
             raise
         lost = LOST_BEFORE.get()
         if isinstance(error, NotRecoverable) and lost is not None and context.op_def.name not in lost:
@@ -184,16 +203,20 @@ def daily_asset(
     retry: dg.RetryPolicy | None = None,
     pool: str | None = None,
     substitute: str | None = None,
+    required_by: str | None = None,
     freshness: dg.FreshnessPolicy | None = None,
+    tag: str | None = None,
+    apart: Collection[str] = (),
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Declare the asset that is the one writer of `table`, named as the table and described by its function's
-    docstring; `substitute` as for `watched`.
+    docstring; `substitute` and `required_by` as for `watched`, `tag` as in instrument_types.py. `apart`: names among
+    `deps` that rows of their own rest on: their trouble is theirs, and degrades nothing behind this asset.
     """
-    declare_step(table.name, [table.name], deps)
+    declare_step(table.name, [table.name], [dep for dep in deps if dep not in apart])
 
     def declare(fn: Callable[..., Any]) -> dg.AssetsDefinition:
         return dg.asset(
-            watched(table.name, retry=retry, substitute=substitute)(fn),
+            watched(table.name, retry=retry, substitute=substitute, required_by=required_by)(fn),
             name=table.name,
             description=inspect.getdoc(fn),
             partitions_def=DAILY,
@@ -202,7 +225,7 @@ def daily_asset(
             group_name=group,
             kinds=set(kinds),
             owners=OWNERS,
-            tags={"daily": "", "phase": str(phase)},
+            tags={"daily": "", "phase": str(phase)} | ({} if tag is None else {tag: ""}),
             retry_policy=retry,
             pool=pool,
             freshness_policy=freshness,
@@ -223,10 +246,11 @@ def daily_tables(
     deps: Sequence[str | dg.AssetDep],
     own_past: Mapping[Table, dg.PartitionMapping] | None = None,
     kinds: Sequence[str] = ("pandas", "sql"),
+    tag: str | None = None,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Declare the step that is the one writer of several tables, given with their descriptions; all or none are made.
 
-    `own_past`: which earlier partitions of themselves tables rest on.
+    `own_past`: which earlier partitions of themselves tables rest on; `tag` as in instrument_types.py.
     """
     declare_step(step, [table.name for table in tables], deps)
 
@@ -239,7 +263,7 @@ def daily_tables(
             group_name=group,
             kinds=set(kinds),
             owners=OWNERS,
-            tags={"daily": "", "phase": str(phase)},
+            tags={"daily": "", "phase": str(phase)} | ({} if tag is None else {tag: ""}),
             metadata={"dagster/column_schema": table_schema(table), "spec": spec, "dagster/table_name": table.name},
         )
 

@@ -5,7 +5,7 @@ retries (policies.py).
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -19,6 +19,7 @@ from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.outcomes import LEDGER_NOT_READ, UPSTREAM_NOT_RECOVERABLE, dependants, rests_on, roots
 from defiyield_assets.errors import DefiYieldError, NotRecoverable, TransientError, VendorError
 from defiyield_assets.orchestration.degradation import parents_of_steps
+from defiyield_assets.orchestration.instrument_types import OF_EXCHANGES, outcomes_of_part
 from defiyield_assets.store import reads, schema, writes
 
 
@@ -69,9 +70,16 @@ def innermost_error(event: dg.DagsterEvent) -> str:
 
 @contextmanager
 def outcomes(
-    engine: Engine | None, asset: str, days: DayRange, log: logging.Logger, *, is_last_attempt: bool = False
+    engine: Engine | None,
+    asset: str,
+    days: DayRange,
+    log: logging.Logger,
+    *,
+    parts: Sequence[str] = (),
+    is_last_attempt: bool = False,
 ) -> Iterator[None]:
-    """Record a failure of the block as the asset's outcome and raise it as Dagster understands it.
+    """Record a failure of the block as the outcome of the asset, or of these parts of it (instrument_types.py), and
+    raise it as Dagster understands it.
 
     Transient errors are raised as they are, so that the asset's retry policy applies; permanent ones, and transient
     ones of the last attempt, become `Failure(allow_retries=False)` with the request that failed beside it. A clean end
@@ -80,12 +88,14 @@ def outcomes(
     try:
         yield
     except DefiYieldError as error:
-        _record(engine, asset, days, error, log)
+        for part in parts or [asset]:
+            _record(engine, part, days, error, log)
         if isinstance(error, TransientError) and not is_last_attempt:
             raise
         raise dg.Failure(str(error), metadata=failure_metadata(error), allow_retries=False) from error
     except Exception as error:
-        _record(engine, asset, days, error, log)
+        for part in parts or [asset]:
+            _record(engine, part, days, error, log)
         raise
 
 
@@ -118,9 +128,9 @@ def why_ledger_is_unknown(engine: Engine, day: date) -> str | None:
     return str(told.iloc[0]["reason"]) if len(told) else None
 
 
-def degraded_sources_of(engine: Engine, asset: str, days: DayRange) -> dict[date, list[str]]:
-    """The degraded or failed assets that this one rests on, by day; days without any are left out."""
-    told = reads.read_days(engine, schema.asset_outcomes, days)
-    parents = parents_of_steps()
-    found = {day: roots(told[told["date"] == day], parents, asset) for day in sorted(set(told["date"]))}
+def degraded_sources_of(engine: Engine, part: str, days: DayRange) -> dict[date, list[str]]:
+    """The degraded or failed assets that this one, or part of one, rests on, by day; days without any are left out."""
+    told = outcomes_of_part(reads.read_days(engine, schema.asset_outcomes, days), part)
+    parents, step = parents_of_steps(), part.removesuffix(OF_EXCHANGES)
+    found = {day: roots(told[told["date"] == day], parents, step) for day in sorted(set(told["date"]))}
     return {day: names for day, names in found.items() if names}

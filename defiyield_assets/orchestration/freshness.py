@@ -18,6 +18,9 @@ from defiyield_assets.store import schema
 DAILY_BY_0300 = dg.FreshnessPolicy.cron(deadline_cron="0 3 * * *", lower_bound_delta=timedelta(hours=3))
 """The schedule runs at 00:45 UTC; by 03:00, with all retries and the first repair, a day's sources have been asked."""
 
+SESSIONS_BY_0300 = dg.FreshnessPolicy.cron(deadline_cron="0 3 * * 2-6", lower_bound_delta=timedelta(hours=3))
+"""The same for exchanges: their sessions are asked for at 00:50 UTC from Tuesday to Saturday."""
+
 
 @dataclass(frozen=True)
 class Age:
@@ -37,7 +40,8 @@ AGES = {
         Age(schema.ohlcv_coinmarketcap, 0, "a bar of every day"),
         Age(schema.ohlcv_coingecko, 0, "a bar of every day"),
         Age(schema.closes_defillama, 0, "a close of every day"),
-        Age(schema.coin_markets, 0, "a snapshot of every day"),
+        Age(schema.observations, 0, "a snapshot of every day"),
+        Age(schema.ohlcv_alpha_vantage, 4, "a bar of every session: a weekend and a holiday", may_be_empty=True),
         Age(schema.gas_fees_hourly, 0, "hours of every day"),
         Age(schema.pendle_markets, 0, "a snapshot of every day", may_be_empty=True),
         Age(schema.macro_series, 5, "released on working days: a weekend, a holiday, a day's lag", may_be_empty=True),

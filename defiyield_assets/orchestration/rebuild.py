@@ -19,6 +19,7 @@ from defiyield_assets.domain.days import DayRange
 from defiyield_assets.errors import NotRecoverable
 from defiyield_assets.orchestration.declarations import LOST_BEFORE
 from defiyield_assets.orchestration.failures import innermost_error
+from defiyield_assets.orchestration.instrument_types import OF_EXCHANGES
 from defiyield_assets.store import reads, schema, writes
 from defiyield_assets.store.rows import row_digests, to_rows
 
@@ -36,7 +37,11 @@ BEYOND_THE_DAY = frozenset(
         "account_cursors",
         "account_transactions",
         "closes_defillama",
+        "corporate_actions",
         "daily_bars",
+        "daily_features",
+        "feature_state",
+        "feature_targets",
         "gas_fees_daily",
         "gas_fees_hourly",
         "instruments",
@@ -44,6 +49,9 @@ BEYOND_THE_DAY = frozenset(
         "ledger_postings",
         "lending_histories",
         "macro_series",
+        "market_events",
+        "market_regimes",
+        "ohlcv_alpha_vantage",
         "ohlcv_coingecko",
         "ohlcv_coinmarketcap",
         "pool_aliases",
@@ -131,7 +139,8 @@ def rebuild_days(
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             )
         LOST_BEFORE.reset(lost_before)
-        told_before = set(outcomes.loc[outcomes["status"] == "failed", "asset"]) | set(_lost_of(outcomes))
+        failed_before = outcomes.loc[outcomes["status"] == "failed", "asset"].str.removesuffix(OF_EXCHANGES)
+        told_before = set(failed_before) | set(_lost_of(outcomes))
         found = {**_lost_of(reads.read_days(engine, schema.asset_outcomes, DayRange.of(day))), **_failures(result)}
         news = {step: reason for step, reason in found.items() if step not in told_before}
         if news:

@@ -12,6 +12,7 @@ MAX_ATTEMPTS = 3
 FIRST_DELAY = timedelta(minutes=5)
 """Default of the setting `repair_first_delay_seconds`."""
 DELAY_FACTOR = 3
+SATURDAY = 5
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,49 @@ def with_degraded_sources(
         again |= {name for source in again for name in resting.get(source, ())}
         wanted[day] = sorted({*names, *again})
     return wanted
+
+
+@dataclass(frozen=True)
+class ExchangeParts:
+    """What exchanges bring: assets of their own, and those that each run makes for the instrument types it is told.
+
+    `awaited_from`: their part of a day has a schedule of its own; it is missing only when that is over (UTC, by day).
+    """
+
+    own: frozenset[str]
+    by_type: frozenset[str]
+    awaited_from: Mapping[date, datetime]
+
+    def is_awaited(self, day: date, now: datetime) -> bool:
+        """Whether their part of the day should be there: never of Saturdays and Sundays, of which nobody asks."""
+        return day.weekday() < SATURDAY and now >= self.awaited_from[day]
+
+
+def with_exchange_parts(
+    missing: Mapping[date, Sequence[str]],
+    lost: Mapping[date, AbstractSet[str]],
+    parts: ExchangeParts,
+    now: datetime,
+) -> tuple[dict[date, list[str]], frozenset[date]]:
+    """What is missing, with what exchanges bring where it is awaited and left out where it is not; and the days of
+    which nothing but their part is asked of the assets by type.
+
+    `lost`: by day, assets that failed, and sources of exchanges that a substitute stands in for and that may heal. An
+    asset by type has been made by the run of the other types, so that Dagster does not miss it: its failure is known
+    from there.
+    """
+    wanted, exchanges_only = {}, set()
+    for day in sorted({*missing, *lost}):
+        names = set(missing.get(day, ()))
+        troubled = set(lost.get(day, ())) & (parts.own | parts.by_type)
+        if not parts.is_awaited(day, now):
+            names -= parts.own
+        elif names & parts.own or troubled:
+            exchanges_only |= {day} if not names & parts.by_type else set()
+            names |= parts.by_type | (troubled & parts.own)
+        if names:
+            wanted[day] = sorted(names)
+    return wanted, frozenset(exchanges_only)
 
 
 def plan_repairs(

@@ -19,15 +19,19 @@ import pandas as pd
 from dagster_slack import SlackResource
 from sqlalchemy import Engine
 
+from defiyield_assets.config.csv_sources import load_csv_sources
+from defiyield_assets.config.instruments import load_instruments
 from defiyield_assets.config.loader import LoadedPolicy, load_policy
 from defiyield_assets.domain.budgets import Account, Need, Standing, Statement, VendorPlan, standing
 from defiyield_assets.domain.days import DayRange, cutoff, end_of, market_stamp, start_of
 from defiyield_assets.domain.policy import Policy
 from defiyield_assets.domain.policy_codec import policy_from_json
 from defiyield_assets.domain.pools.snapshot import aliases_in_force
+from defiyield_assets.domain.prices.csv_sources import CsvSource
+from defiyield_assets.domain.prices.instruments import MarketUniverse
 from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
 from defiyield_assets.orchestration.served_clock import served_present
-from defiyield_assets.settings import Settings, load_settings
+from defiyield_assets.settings import KEY_VARIABLES, Settings, load_settings
 from defiyield_assets.simulator.generated import GeneratedMarket
 from defiyield_assets.simulator.recorded import RecordedMarket
 from defiyield_assets.sources.pacing import account_of
@@ -134,12 +138,15 @@ def _aliases(policy: Policy, day: date) -> dict[str, str]:
 def _simulation(
     market: str, recorded_data: str | None, chain_path: str, seed: int, config_dir: str | None
 ) -> Simulation:
-    loaded = load_policy(date.max, Path(config_dir) if config_dir else None).policy
+    folder = Path(config_dir) if config_dir else None
+    loaded, universe = load_policy(date.max, folder).policy, load_instruments(folder).instruments
     Path(chain_path).parent.mkdir(parents=True, exist_ok=True)
     if market == "recorded":
-        folder = Path(recorded_data) if recorded_data else load_settings().require_recorded_data()
-        return RecordedMarket(folder, Path(chain_path), loaded.wallets, loaded.tokens, loaded.protocol_aliases)
-    return GeneratedMarket(seed, Path(chain_path), loaded.wallets, loaded.tokens, loaded.protocols)
+        records = Path(recorded_data) if recorded_data else load_settings().require_recorded_data()
+        lists = (loaded.wallets, loaded.tokens, loaded.protocol_aliases)
+        return RecordedMarket(records, Path(chain_path), *lists, instruments=universe)
+    lists_of_demo = (loaded.wallets, loaded.tokens, loaded.protocols)
+    return GeneratedMarket(seed, Path(chain_path), *lists_of_demo, instruments=universe)
 
 
 def window_of(day: date) -> Window:
@@ -170,6 +177,7 @@ def live_vendors(settings: Settings) -> dict[str, VendorSettings]:
     vendors = default_vendors(
         settings.configured_keys(),
         coingecko_plan=settings.coingecko_plan,
+        alpha_vantage_plan=settings.alpha_vantage_plan,
         node_url=node.get_secret_value() if node is not None else None,
     )
     if settings.vendor_server is not None:
@@ -244,8 +252,24 @@ class MarketResource(dg.ConfigurableResource[Any]):
         return live_vendors(load_settings())
 
     def has_key(self, vendor: str) -> bool:
-        """Whether the vendor may be asked: always in a closed loop, with a key (or a node's address) when live."""
-        return self.market != "live" or vendor in configured_vendors(load_settings())
+        """Whether the vendor may be asked: with a key (or a node's address) when live, in a closed loop unless the
+        market has nothing of that vendor.
+        """
+        if self.market != "live":
+            return vendor not in self._absent_vendors()
+        return vendor in configured_vendors(load_settings())
+
+    def why_not_asked(self, vendor: str) -> str:
+        """Of a vendor that may not be asked: what its key would add, or that this market has nothing of it."""
+        if vendor in self._absent_vendors():
+            return f"the {self.market} market has nothing of {vendor}, with or without a key"
+        variable, adds = KEY_VARIABLES[vendor]
+        return f"no {variable}, which would add {adds}"
+
+    def _absent_vendors(self) -> frozenset[str]:
+        if self.market == "live":
+            return frozenset()
+        return RecordedMarket.absent_vendors if self.market == "recorded" else GeneratedMarket.absent_vendors
 
     def ask(
         self,
@@ -331,7 +355,7 @@ class ArchivedMarket(MarketResource):
     def has_key(self, vendor: str) -> bool:
         """Whether the rebuilt day could ask the vendor: it did, or it found the vendor's answer when it ran."""
         if self.market != "live":
-            return True
+            return super().has_key(vendor)
         day, archive = date.fromisoformat(self.day), self._archive
         last = archive.newest_stamp(day)
         return archive.asked(vendor, day) or (last is not None and archive.answered(vendor, end_of(day), last))
@@ -365,6 +389,14 @@ class PolicyResource(dg.ConfigurableResource[Any]):
         known = tuple(alias for alias in simulation.pool_aliases() if alias.since <= day)
         aliases = (*loaded.policy.pool_aliases, *known)
         return LoadedPolicy(replace(loaded.policy, pool_contracts=contracts, pool_aliases=aliases), loaded.warnings)
+
+    def universe(self) -> MarketUniverse:
+        """The instruments of the market part and the priority of their sources, as the files say now."""
+        return load_instruments(Path(self.config_dir) if self.config_dir else None)
+
+    def csv_sources(self) -> tuple[CsvSource, ...]:
+        """What is known of files of bars, as the file says now."""
+        return load_csv_sources(Path(self.config_dir) if self.config_dir else None)
 
 
 class NotifierResource(dg.ConfigurableResource[Any]):

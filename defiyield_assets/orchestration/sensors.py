@@ -4,6 +4,8 @@ Lives here: reading Dagster's records and requesting runs. Not here: which days 
 """
 
 from collections import defaultdict
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, timedelta
 from itertools import chain
 
@@ -11,12 +13,28 @@ import dagster as dg
 import pandas as pd
 
 from defiyield_assets import errors
-from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.days import DayRange, cutoff
 from defiyield_assets.domain.outcomes import DERIVED
 from defiyield_assets.errors import TransientError
 from defiyield_assets.orchestration.degradation import tables_of, whole_steps
+from defiyield_assets.orchestration.instrument_types import (
+    BY_TYPE,
+    EQUITIES,
+    EXCHANGE_TYPES,
+    OF_EXCHANGES,
+    STEPS_BY_TYPE,
+    assets_with_tag,
+    config_of_types,
+)
 from defiyield_assets.orchestration.jobs import plan_the_day
-from defiyield_assets.orchestration.repair import Attempts, plan_repairs, with_degraded_sources
+from defiyield_assets.orchestration.repair import (
+    Attempts,
+    ExchangeParts,
+    Repair,
+    plan_repairs,
+    with_degraded_sources,
+    with_exchange_parts,
+)
 from defiyield_assets.orchestration.resources import MarketResource, NotifierResource, WarehouseResource
 from defiyield_assets.settings import load_settings
 from defiyield_assets.store import reads, schema
@@ -42,8 +60,15 @@ def _daily_keys(repository: dg.RepositoryDefinition) -> dict[str, dg.AssetKey]:
     return {key.to_user_string(): key for key in graph.materializable_asset_keys if "daily" in graph.get(key).tags}
 
 
-def _missing(instance: dg.DagsterInstance, keys: dict[str, dg.AssetKey], days: list[date]) -> dict[date, list[str]]:
+def _missing(
+    instance: dg.DagsterInstance,
+    keys: dict[str, dg.AssetKey],
+    days: list[date],
+    failed: Mapping[date, AbstractSet[str]],
+) -> dict[date, list[str]]:
     """Assets without a materialisation, by day; only from the first of these days on that was materialised in part.
+    `failed`: what failed by day, and what rests on it, although Dagster may have a materialisation, which the run of
+    other types made. A day that has a plan keeps what it was made from, but for what is made by type.
 
     With an asset, all that its step writes: after an upgrade a step may lack but its new tables. Days before the first
     were never asked for: a demo of some old day does not make last week a gap.
@@ -55,7 +80,9 @@ def _missing(instance: dg.DagsterInstance, keys: dict[str, dg.AssetKey], days: l
     for day in days:
         if not begun or day < min(begun):
             continue
-        absent = [name for name, partitions in done.items() if day.isoformat() not in partitions]
+        absent = {name for name, partitions in done.items() if day.isoformat() not in partitions}
+        again = failed.get(day, frozenset())
+        absent |= again if PLAN in absent or PLAN not in again else again & tables_of(STEPS_BY_TYPE)
         if absent:
             missing[day] = sorted(whole_steps(absent))
     return missing
@@ -83,6 +110,15 @@ def _attempts(instance: dg.DagsterInstance, days: list[date]) -> dict[date, Atte
     return attempts
 
 
+def _failed_by_type(told: pd.DataFrame, repository: dg.RepositoryDefinition) -> dict[date, AbstractSet[str]]:
+    """Steps by type whose part of coins and tokens failed, with everything that depends on them, by day."""
+    failed = told[(told["status"] == "failed") & told["asset"].isin(STEPS_BY_TYPE)]
+    found: dict[date, set[str]] = defaultdict(set)
+    for day, step in zip(failed["date"], failed["asset"], strict=True):
+        found[day] |= _with_downstream(repository, step)
+    return {day: frozenset(names) for day, names in found.items()}
+
+
 def _with_downstream(repository: dg.RepositoryDefinition, step: str) -> frozenset[str]:
     """What the step writes and everything that depends on it."""
     hit = dg.AssetSelection.assets(*sorted(tables_of([step]))).downstream().resolve(repository.asset_graph)
@@ -93,6 +129,7 @@ def _beyond_repair(outcomes: pd.DataFrame, repository: dg.RepositoryDefinition) 
     """Assets that cannot be recovered, with everything that depends on them, by day."""
     lost: dict[date, set[str]] = defaultdict(set)
     roots = outcomes[~outcomes["is_recoverable"].astype(bool) & ~outcomes["error_class"].isin(DERIVED)]
+    roots = roots[~roots["asset"].str.endswith(OF_EXCHANGES).astype(bool)]
     for day, asset in zip(roots["date"], roots["asset"], strict=True):
         lost[day] |= _with_downstream(repository, asset)
     return {day: frozenset(names) for day, names in lost.items()}
@@ -106,6 +143,39 @@ def _degraded_sources(outcomes: pd.DataFrame, sources: set[str]) -> dict[date, l
     for day, asset in zip(healing["date"], healing["asset"], strict=True):
         found[day] += [asset] if asset in sources else []
     return found
+
+
+def _with_exchanges(
+    context: dg.SensorEvaluationContext,
+    repository: dg.RepositoryDefinition,
+    missing: dict[date, list[str]],
+    told: pd.DataFrame,
+    now: datetime,
+) -> tuple[dict[date, list[str]], frozenset[date]]:
+    """`with_exchange_parts` of days on which exchanges' assets were ever made, or are missing with the whole day."""
+    own = assets_with_tag(repository, EQUITIES)
+    days = sorted({*missing, *told["date"]})
+    parts = ExchangeParts(own, assets_with_tag(repository, BY_TYPE), {day: cutoff(day) for day in days})
+    failed = told[(told["status"] == "failed") & ~told["asset"].isin(STEPS_BY_TYPE)]
+    lost: dict[date, set[str]] = defaultdict(set)
+    for day, names in _degraded_sources(told, set(own)).items():
+        lost[day] |= set(names)
+    made = {name: context.instance.get_materialized_partitions(dg.AssetKey(name)) for name in own}
+    for day, asset in zip(failed["date"], failed["asset"], strict=True):
+        if any(day.isoformat() in partitions for partitions in made.values()):
+            lost[day] |= tables_of([asset.removesuffix(OF_EXCHANGES)])
+    return with_exchange_parts(missing, lost, parts, now)
+
+
+def _request(repair: Repair, *, is_of_exchanges: bool) -> dg.RunRequest:
+    steps = [name for name in STEPS_BY_TYPE if tables_of([name]) & set(repair.assets)]
+    return dg.RunRequest(
+        run_key=f"repair-{repair.day}-{repair.attempt}",
+        partition_key=repair.day.isoformat(),
+        asset_selection=[dg.AssetKey.from_user_string(name) for name in repair.assets],
+        run_config=config_of_types(steps, EXCHANGE_TYPES) if is_of_exchanges and steps else None,
+        tags={REPAIR_TAG: repair.day.isoformat(), ATTEMPT_TAG: str(repair.attempt)},
+    )
 
 
 @dg.sensor(
@@ -127,10 +197,11 @@ def repair_recent_gaps(context: dg.SensorEvaluationContext, warehouse: Warehouse
     repository, last = context.repository_def, now.date() - timedelta(days=1)
     days = [last - timedelta(days=offset) for offset in range(settings.repair_lookback_days)]
     keys = _daily_keys(repository)
-    missing = _missing(context.instance, keys, days)
+    told = reads.read_days(warehouse.engine, schema.asset_outcomes, DayRange(min(days), max(days)))
+    begun = _missing(context.instance, keys, days, _failed_by_type(told, repository))
+    missing, exchanges_only = _with_exchanges(context, repository, begun, told, now)
     if not missing:
         return dg.SensorResult(skip_reason=f"nothing is missing from {days[-1]} to {last}")
-    told = reads.read_days(warehouse.engine, schema.asset_outcomes, DayRange(min(days), max(days)))
     degraded = _degraded_sources(told, set(keys))
     resting = {name: _with_downstream(repository, name) for name in {*chain.from_iterable(degraded.values())}}
     repairs = plan_repairs(
@@ -142,15 +213,7 @@ def repair_recent_gaps(context: dg.SensorEvaluationContext, warehouse: Warehouse
         max_requests=settings.repair_max_requests,
         first_delay=timedelta(seconds=settings.repair_first_delay_seconds),
     )
-    requests = [
-        dg.RunRequest(
-            run_key=f"repair-{repair.day}-{repair.attempt}",
-            partition_key=repair.day.isoformat(),
-            asset_selection=[dg.AssetKey.from_user_string(name) for name in repair.assets],
-            tags={REPAIR_TAG: repair.day.isoformat(), ATTEMPT_TAG: str(repair.attempt)},
-        )
-        for repair in repairs
-    ]
+    requests = [_request(repair, is_of_exchanges=repair.day in exchanges_only) for repair in repairs]
     waiting = ", ".join(day.isoformat() for day in sorted(missing))
     return dg.SensorResult(
         run_requests=requests, skip_reason=None if requests else f"missing, but not to be asked for now: {waiting}"

@@ -24,7 +24,7 @@ def steps_of(installation: Installation) -> dict[str, list[str]]:
     graph = installation.definitions.resolve_asset_graph()
     steps: dict[str, list[str]] = {}
     for key in graph.toposorted_asset_keys:
-        if graph.get(key).is_materializable:
+        if graph.get(key).is_materializable and "daily" in graph.get(key).tags:
             name = graph.get(key).assets_def.op.name
             steps.setdefault(name, []).append(key.to_user_string())
     return steps

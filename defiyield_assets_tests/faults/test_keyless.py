@@ -41,6 +41,7 @@ FILLED = (
 NEEDED_BY = {
     "coinmarketcap": "ohlcv_coinmarketcap",
     "coingecko": "ohlcv_coingecko",
+    "alpha_vantage": "ohlcv_alpha_vantage",
     "etherscan": "account_transactions",
     "fred": "macro_series",
 }

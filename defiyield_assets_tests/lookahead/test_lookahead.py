@@ -58,12 +58,20 @@ def noise(table: sa.Table, rows: pd.DataFrame, random: np.random.Generator) -> p
 
 
 def spoil_the_future(installation: Installation) -> set[str]:
-    """Replace everything dated after NOW by noise; names of the tables where there was something to spoil."""
+    """Replace everything dated after NOW by noise; names of the tables where there was something to spoil.
+
+    Splits and dividends restate the bars before them, and what is made of those, by design: they and what is known of
+    their instruments stay as they are.
+    """
     random, spoilt = np.random.default_rng(SEED), set()
+    restated = installation.restated_since(NOW)
     for table in dated_tables():
         rows = reads.read_days(installation.engine, table, LATER)
         if len(rows):
-            writes.replace_slice(installation.engine, table, noise(table, rows, random), LATER)
+            is_kept = rows["instrument_id"].isin(restated) if "instrument_id" in rows else rows.index < 0
+            spoilt_rows = noise(table, rows[~is_kept].reset_index(drop=True), random)
+            parts = [part for part in (rows[is_kept], spoilt_rows) if len(part)]
+            writes.replace_slice(installation.engine, table, pd.concat(parts, ignore_index=True), LATER)
             spoilt.add(table.name)
     return spoilt
 
@@ -88,6 +96,7 @@ def spoilt(closed_loop: Loop, tmp_path: Path) -> Installation:
     installation = closed_loop.installation.copy_to(tmp_path / "state")
     missed = {table.name for table in dated_tables()} - spoil_the_future(installation)
     may_be_empty = {"icebox", "macro_series", "resolved_underlyings", "history_revisions", "unexplained_transactions"}
+    may_be_empty |= {"ohlcv_csv", "intraday_bars", "intraday_features", "market_events"}
     assert missed <= may_be_empty, "hardly anything later was there to be spoilt"
     assert rewrite_history_later(installation) > 1_000
     return installation
@@ -114,8 +123,8 @@ def test_no_later_answer_in_the_archive_stands_for_the_days_own(
 ) -> None:
     """Closed days are answered by the archive, which by now holds later answers to the very same questions."""
     installation = closed_loop.installation.copy_to(tmp_path / "state")
-    names = ["gas_fees_hourly", "ohlcv_coinmarketcap", "ohlcv_coingecko", "closes_defillama", "coin_markets"]
-    names.append("share_rates")
+    names = ["gas_fees_hourly", "ohlcv_coinmarketcap", "ohlcv_coingecko", "closes_defillama", "observations"]
+    names += ["share_rates", "ohlcv_alpha_vantage"]
     before = installation.fingerprints()
     meddle(monkeypatch, lambda _day, _request, response: instead_of(response, 401, b"who are you"))
     assert installation.run(NOW, [*names, "pendle_markets", "resolved_underlyings", "macro_series"]).success
@@ -150,7 +159,7 @@ def test_a_vendor_that_rewrites_its_history_tomorrow_leaves_today_alone(
     meddle(monkeypatch, tomorrow_differs)
     ingestion = ["policy_snapshot", "account_transactions", "chain_balances", "gas_fees_hourly", "instruments", "pools"]
     bars = ["pool_contracts", "pool_aliases", "ohlcv_coinmarketcap", "closes_defillama", "token_registry", "daily_bars"]
-    bars += ["ohlcv_coingecko", "coin_markets", "pendle_markets", "resolved_underlyings"]
+    bars += ["ohlcv_coingecko", "observations", "pendle_markets", "resolved_underlyings"]
     tomorrow = day_after(FIRST)
     installation.run(tomorrow, [*ingestion, *bars, "prefiltered_pools", "pool_histories"])
     assert len(installation.rows(schema.pools, tomorrow)) >= 2_000

@@ -81,7 +81,8 @@ class KeptBooks:
         text = policy_to_json(policy)
         snapshot = {"date": day, "policy_hash": content_hash(text), "policy_json": text}
         counts = {column.name: 0 for column in schema.policy_snapshot.columns if column_type(column) == "int"}
-        bar = {"date": day, "close": 1.0, "adj_factor": 1.0, "source": "test", "quality": "full"}
+        bar = {"date": day, "close": 1.0, "source": "test", "quality": "full"}
+        bar |= {"instrument_type": "crypto", "adj_factor": 1.0, "split_factor": 1.0}
         gas = {"date": day, "kind": "base_fee", "source": "test", "eth_price_usd": 2000.0, "n_hours": 24}
         told: dict[sa.Table, list[dict[str, Any]]] = {
             schema.policy_snapshot: [{**counts, **snapshot}],

@@ -282,7 +282,7 @@ def test_a_closed_day_is_answered_by_the_archive_when_it_is_asked_again(after_fi
     def fail(day: date, request: httpx.Request, response: httpx.Response) -> httpx.Response:
         return httpx.Response(401, headers={"date": response.headers["date"]})
 
-    assets = ["gas_fees_hourly", "ohlcv_coinmarketcap", "ohlcv_coingecko", "closes_defillama", "coin_markets"]
+    assets = ["gas_fees_hourly", "ohlcv_coinmarketcap", "ohlcv_coingecko", "closes_defillama", "observations"]
     before, asked = after_first.fingerprints(FIRST), len(after_first.rows(schema.raw_fetches))
     with pytest.MonkeyPatch.context() as patch:
         meddle(patch, fail)

@@ -21,4 +21,4 @@ def test_a_full_bar_is_never_replaced_by_a_poorer_one_or_by_none(first_day: Loop
     _keep(installation.warehouse, table, corrected, days, asked)
     assert installation.rows(table, FIRST).equals(corrected), "of two full bars the new one counts"
     _keep(installation.warehouse, table, full.iloc[:0], days, asked[1:])
-    assert list(installation.rows(table, FIRST)["instrument_id"]) == asked[1:], "what is not asked for any more goes"
+    assert list(installation.rows(table, FIRST)["instrument_id"]) == asked, "what is not asked for any more stays"

@@ -155,13 +155,16 @@ def install(sqlite_template: Path, tmp_path: Path, chain: Reorganising) -> Calla
     return make
 
 
+BAR_FACTS = ("instrument_id", "date", "instrument_type", "close", "adj_factor", "split_factor")
+
+
 def know_closes(made: Installation) -> None:
     """A dollar for USDC and 2,000 for ETH, every day."""
     days = DayRange(FIRST, THIRD)
-    bars = [(USDC.instrument_id, day, 1.0, 1.0, "test", "full") for day in days]
+    bars = [(USDC.instrument_id, day, "crypto", 1.0, 1.0, 1.0, "test", "full") for day in days]
     fees = [(day, "base_fee", "test", 2_000.0, 24) for day in days]
     for table, names, rows in (
-        (schema.daily_bars, ["instrument_id", "date", "close", "adj_factor", "source", "quality"], bars),
+        (schema.daily_bars, [*BAR_FACTS, "source", "quality"], bars),
         (schema.gas_fees_daily, ["date", "kind", "source", "eth_price_usd", "n_hours"], fees),
     ):
         frame = pd.DataFrame(rows, columns=names).reindex(columns=[column.name for column in table.columns])

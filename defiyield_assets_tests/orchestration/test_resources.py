@@ -77,6 +77,13 @@ def test_a_live_market_asks_whoever_it_has_a_key_for(monkeypatch: pytest.MonkeyP
     assert MarketResource(market="simulated", chain_path="unused", seed=7).has_key("fred")
 
 
+def test_a_market_without_a_vendor_promises_nothing_of_its_key() -> None:
+    recorded = MarketResource(market="recorded", chain_path="unused", seed=7)
+    assert not recorded.has_key("alpha_vantage")
+    assert recorded.why_not_asked("alpha_vantage").startswith("the recorded market has nothing of alpha_vantage")
+    assert live().why_not_asked("alpha_vantage").startswith("no DEFIYIELD_ALPHA_VANTAGE_API_KEY, which would add")
+
+
 def test_a_server_or_an_address_of_its_own_makes_a_node() -> None:
     assert configured_vendors(Settings(vendor_server="http://127.0.0.1:8000")) == {"ethereum_node"}
     own = Settings(vendors={"ethereum_node": {"base_url": "http://127.0.0.1:8545"}})
@@ -188,7 +195,7 @@ def test_what_a_call_costs_counts_where_the_plan_counts_credits(
 
 
 def test_a_statement_about_nobody_is_a_mistake(sqlite_warehouse: sa.Engine) -> None:
-    with pytest.raises(ConfigurationError, match="no vendor defilama; there are coingecko"):
+    with pytest.raises(ConfigurationError, match="no vendor defilama; there are alpha_vantage, coingecko"):
         live().state(sqlite_warehouse, {"defilama": 1})
 
 

@@ -93,7 +93,7 @@ def prefilter_pools(
     the first.
 
     `registry`: the day's `token_registry`. `bars`: `daily_bars` of the last week, for market capitalisations;
-    `markets`: `coin_markets` of the same days, which stand in where bars tell none.
+    `markets`: capitalisations among `observations` of the same days, which stand in where bars tell none.
     `resolved`: `resolved_underlyings` of the day, for pools whose vendor names no token, and for maturities that no
     override states; where neither does, the day named in the pool's remark or symbol counts. A Pendle pool without
     any maturity is out, since it may mature tomorrow.

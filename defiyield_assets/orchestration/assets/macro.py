@@ -6,6 +6,7 @@ import pandas as pd
 from defiyield_assets.domain.outcomes import NOT_CONFIGURED
 from defiyield_assets.orchestration.declarations import daily_asset
 from defiyield_assets.orchestration.freshness import DAILY_BY_0300
+from defiyield_assets.orchestration.invalidation import resting_on_macro
 from defiyield_assets.orchestration.partitions import day_range
 from defiyield_assets.orchestration.policies import ONE_RUN, RETRY_INGESTION
 from defiyield_assets.orchestration.reporting import report
@@ -15,7 +16,8 @@ from defiyield_assets.sources.fred import Fred
 from defiyield_assets.sources.transport import Gateway
 from defiyield_assets.store import schema, writes
 
-LOOKBACK_DAYS = 30
+LOOKBACK_DAYS = 400
+"""How far back every day asks: the year that features look at, and late vintages of monthly series."""
 
 
 @daily_asset(
@@ -54,4 +56,8 @@ def macro_series(
     answers = [answer for answer in market.ask(engine, days.end, question) if len(answer)]
     frame = pd.concat(answers, ignore_index=True)[list(empty.columns)] if answers else empty
     frame = frame[frame["vintage"] <= days.end].reset_index(drop=True)
-    return report(writes.insert_missing(engine, schema.macro_series, frame), frame, series=series)
+    return report(
+        writes.insert_missing(engine, schema.macro_series, frame, beside=resting_on_macro(engine, frame)),
+        frame,
+        series=series,
+    )

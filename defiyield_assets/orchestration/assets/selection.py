@@ -7,8 +7,11 @@ from datetime import date
 
 import dagster as dg
 import pandas as pd
+from sqlalchemy import Engine
 
 from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.policy import Policy
+from defiyield_assets.domain.prices.instruments import build_instruments
 from defiyield_assets.domain.selection.final import select_eligible
 from defiyield_assets.domain.selection.icebox import advance_icebox, bootstrap_icebox, is_checked, mark_checked
 from defiyield_assets.domain.selection.lists import build_allocation_snapshot
@@ -59,7 +62,7 @@ def token_registry(context: dg.AssetExecutionContext, warehouse: WarehouseResour
         "pools",
         "token_registry",
         dg.AssetDep("daily_bars", partition_mapping=rolling(MARKET_CAP_DAYS)),
-        dg.AssetDep("coin_markets", partition_mapping=rolling(MARKET_CAP_DAYS)),
+        dg.AssetDep("observations", partition_mapping=rolling(MARKET_CAP_DAYS)),
         "resolved_underlyings",
         "policy_snapshot",
         "pool_aliases",
@@ -81,7 +84,7 @@ def prefiltered_pools(context: dg.AssetExecutionContext, warehouse: WarehouseRes
                 warehouse.policy(day),
                 day,
                 aliases=warehouse.aliases(day),
-                markets=reads.read_days(engine, schema.coin_markets, only.back(MARKET_CAP_DAYS)),
+                markets=_observed_caps(engine, only.back(MARKET_CAP_DAYS)),
                 resolved=reads.read_days(engine, schema.resolved_underlyings, only),
             )
         )
@@ -94,6 +97,12 @@ def prefiltered_pools(context: dg.AssetExecutionContext, warehouse: WarehouseRes
         passed=len(passed),
         rejected_by={str(code): int(n) for code, n in reasons.items() if code},
     )
+
+
+def _observed_caps(engine: Engine, days: DayRange) -> pd.DataFrame:
+    """[instrument_id, date, market_cap_usd] of the days' observations."""
+    rows = reads.read_days(engine, schema.observations, days, {"metric": "market_cap_usd"})
+    return rows.rename(columns={"value": "market_cap_usd"})[["instrument_id", "date", "market_cap_usd"]]
 
 
 @daily_tables(
@@ -121,6 +130,7 @@ def icebox_assets(
     for day in days:
         policy = warehouse.policy(day)
         bars = reads.read_days(engine, schema.daily_bars, DayRange.of(day).back(ICEBOX_HISTORY_DAYS))
+        _require_token_bars(bars, policy, day)
         if previous is None:
             events, current = bootstrap_icebox(bars, policy, day)
         else:
@@ -133,6 +143,13 @@ def icebox_assets(
     event_receipt = writes.replace_slice(engine, schema.icebox_events, events, days)
     receipt = writes.replace_slice(engine, schema.icebox, barred, days)
     return report(event_receipt, events, asset="icebox_events"), report(receipt, barred, asset="icebox")
+
+
+def _require_token_bars(bars: pd.DataFrame, policy: Policy, day: date) -> None:
+    """Refuse a day of which no token has a bar: nobody would see that one lost its peg."""
+    tokens = set(build_instruments(policy.tokens)["instrument_id"])
+    if tokens and not (bars["date"].eq(day) & bars["instrument_id"].isin(tokens)).any():
+        raise SuspiciousDataError(f"daily_bars of {day} hold no token of the policy: materialise them for crypto first")
 
 
 def _previous_icebox(warehouse: WarehouseResource, days: DayRange) -> pd.DataFrame | None:

@@ -10,14 +10,14 @@ import pandas as pd
 from defiyield_assets.domain.canonical import content_hash
 from defiyield_assets.domain.outcomes import NOT_CONFIGURED
 from defiyield_assets.domain.policy_codec import policy_to_json
-from defiyield_assets.domain.prices.instruments import build_instruments
+from defiyield_assets.domain.prices.instruments import build_instruments, with_dropped
 from defiyield_assets.orchestration.declarations import OWNERS, daily_asset, watched
 from defiyield_assets.orchestration.degradation import declare_step
 from defiyield_assets.orchestration.partitions import DAILY, day_range
 from defiyield_assets.orchestration.policies import ONE_RUN
 from defiyield_assets.orchestration.reporting import report
 from defiyield_assets.orchestration.resources import MarketResource, PolicyResource, WarehouseResource
-from defiyield_assets.store import schema, writes
+from defiyield_assets.store import reads, schema, writes
 
 declare_step("migrations", ["migrations"], ())
 
@@ -114,7 +114,14 @@ def pool_contracts(context: dg.AssetExecutionContext, warehouse: WarehouseResour
 @daily_asset(
     schema.instruments, group="prices", phase=1, spec="market.md#tables", backfill=ONE_RUN, deps=["policy_snapshot"]
 )
-def instruments(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
-    """Everything that has a price: the approved tokens with their vendors' ids."""
-    frame = build_instruments(warehouse.policy(day_range(context).end).tokens)
-    return report(writes.upsert(warehouse.engine, schema.instruments, frame), frame)
+def instruments(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, policy: PolicyResource
+) -> dg.MaterializeResult:
+    """Everything that has a price: the policy's tokens and the instruments of instruments.yaml, with their vendors'
+    ids. What is no longer in the file stays, marked as not configured.
+    """
+    engine, others = warehouse.engine, policy.universe().instruments
+    listed = build_instruments(warehouse.policy(day_range(context).end).tokens, others)
+    frame = with_dropped(listed, reads.read_all(engine, schema.instruments))
+    kinds = {f"type_{name}": int(n) for name, n in listed["type"].value_counts().items()}
+    return report(writes.upsert(engine, schema.instruments, frame), frame, counts=kinds)

@@ -26,12 +26,13 @@ ENDPOINTS = {
     "ohlcv_coinmarketcap": [("coinmarketcap", "/v2/cryptocurrency/ohlcv/historical")],
     "ohlcv_coingecko": [("coingecko", "/coins/{id}/ohlc"), ("coingecko", "/coins/{id}/market_chart")],
     "closes_defillama": [("defillama_coins", "/chart/{coins}")],
-    "coin_markets": [("coingecko", "/coins/markets")],
+    "observations": [("coingecko", "/coins/markets")],
+    "ohlcv_alpha_vantage": [("alpha_vantage", "/query")],
     "gas_fees_hourly": [("ethgastracker", "/api/gas/average"), ("ethereum_node", "/eth_feeHistory")],
     "account_transactions": [("etherscan", "/api")],
     "chain_balances": [("ethplorer", "/getAddressInfo/{address}")],
     "pendle_markets": [("pendle", "/v1/markets/all")],
-    "macro_series": [("fred", "/series/observations")],
+    "macro_series": [("fred", "/series/observations"), ("fred", "/series")],
 }
 """Asset of a source -> the endpoints that it asks."""
 
@@ -125,7 +126,8 @@ lending_histories_is_sound = source_checks("lending_histories")
 ohlcv_coinmarketcap_is_sound = source_checks("ohlcv_coinmarketcap")
 ohlcv_coingecko_is_sound = source_checks("ohlcv_coingecko")
 closes_defillama_is_sound = source_checks("closes_defillama")
-coin_markets_is_sound = source_checks("coin_markets")
+observations_is_sound = source_checks("observations")
+ohlcv_alpha_vantage_is_sound = source_checks("ohlcv_alpha_vantage")
 gas_fees_hourly_is_sound = source_checks("gas_fees_hourly")
 account_transactions_is_sound = source_checks("account_transactions")
 chain_balances_is_sound = source_checks("chain_balances")

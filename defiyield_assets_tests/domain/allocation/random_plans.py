@@ -4,6 +4,7 @@ Lives here: one plan and its replay on the same tables. Not here: the markets (i
 and test_random_second_half.py: two files, so that two workers share them).
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterable
 
@@ -15,6 +16,14 @@ from defiyield_assets_tests.domain.allocation.instances import (
     random_market,
     with_slippage_and_reserves,
 )
+
+BLOCKS = int(os.environ.get("DEFIYIELD_RANDOM_PLAN_BLOCKS", "6"))
+"""Blocks of 500 random plans that the slow suite replays; 20 make the ten thousand of benchmarks/RESULTS.md."""
+
+
+def block_outcomes(block: int) -> Counter[str]:
+    """Outcomes of one block of 500 random plans."""
+    return outcomes(range(10_000 + 500 * block, 10_500 + 500 * block))
 
 
 def replayed_status(seed: int) -> str:
