@@ -17,7 +17,7 @@ from defiyield_assets_tests.domain.allocation.instances import (
     with_slippage_and_reserves,
 )
 
-BLOCKS = int(os.environ.get("DEFIYIELD_RANDOM_PLAN_BLOCKS", "6"))
+BLOCKS = int(os.environ.get("DEFIYIELD_RANDOM_PLAN_BLOCKS", "2"))
 """Blocks of 500 random plans that the slow suite replays; 20 make the ten thousand of benchmarks/RESULTS.md."""
 
 
