@@ -244,10 +244,17 @@ def _history(
     return bars[is_wanted].reset_index(drop=True)
 
 
-def stored_factors(engine: Engine, names: Sequence[str], types: Sequence[str] = INSTRUMENT_TYPES) -> pd.DataFrame:
-    """All stored bars of instruments that have actions, as `adjustment_factors` takes them, with their own factors."""
+def stored_factors(
+    engine: Engine, names: Collection[str] | None = None, types: Sequence[str] = INSTRUMENT_TYPES
+) -> pd.DataFrame:
+    """All stored bars of instruments that have actions, or had some (their factors are not 1), as `adjustment_factors`
+    takes them, with their own factors. `names`: those that may be meant; None: everybody.
+    """
     columns = ["instrument_id", "date", "close", "source", *FACTORS]
-    where = {"instrument_id": list(names), "instrument_type": list(types)}
+    acting = {name for (name,) in reads.distinct(engine, schema.corporate_actions, ["instrument_id"], EVER.end)}
+    moved = acting | set(reads.restated_instruments(engine))
+    wanted = sorted(moved if names is None else moved & set(names))
+    where = {"instrument_id": wanted, "instrument_type": list(types)}
     return reads.read_days(engine, schema.daily_bars, EVER, where, columns)
 
 
@@ -274,8 +281,7 @@ def with_factors(
     before have the factors that they had, and the others go on (`every_action_is_possible` names it).
     """
     actions = reads.read_all(engine, schema.corporate_actions, {"instrument_id": list(names)})
-    moved = sorted(set(actions["instrument_id"]))
-    stored = stored_factors(engine, moved)
+    stored = stored_factors(engine, names)
     new = pd.concat([part for part in (bars, history) if len(part)] or [bars], ignore_index=True)
     written = set(zip(new["instrument_id"], new["date"], strict=True))
     is_kept = [

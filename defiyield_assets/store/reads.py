@@ -277,6 +277,14 @@ def bars_so_far(engine: sa.Engine, through: date) -> dict[str, tuple[int, float,
     return {str(instrument_id): (int(n), float(factor), last) for instrument_id, n, factor, last in found}
 
 
+def restated_instruments(engine: sa.Engine) -> list[str]:
+    """Instruments with a stored bar whose factors are not 1, in order."""
+    table = schema.daily_bars
+    is_restated = sa.or_(table.c.adj_factor != 1, table.c.split_factor != 1)
+    with read_transaction(engine, table.name) as connection:
+        return sorted(connection.execute(sa.select(table.c.instrument_id).distinct().where(is_restated)).scalars())
+
+
 def bars_with_actions(engine: sa.Engine, through: date) -> pd.DataFrame:
     """Rows of `ohlcv_alpha_vantage` up to the day that carry a dividend or a split."""
     table = schema.ohlcv_alpha_vantage

@@ -114,6 +114,19 @@ def test_an_impossible_dividend_ends_the_bars_of_its_share_only_and_is_named(eng
     assert all(verdict.passed for verdict in verdicts(engine).values())
 
 
+def test_the_only_action_of_a_share_that_is_taken_back_leaves_no_factor_behind(engine: sa.Engine) -> None:
+    tell(engine, A, {0: 10.0, 1: 10.0, 2: 10.0, 3: 10.0})
+    act(engine, (A, 2, "split", 2.0))
+    make(engine, DayRange(day(0), day(2)))
+    assert bars(engine, A)["adj_factor"].tolist() == [0.5, 0.5, 1.0]
+    act(engine)
+    assert not verdicts(engine)["every_factor_knows_every_action"].passed, "the check sees factors without an action"
+    make(engine, DayRange.of(day(3)))
+    assert bars(engine, A)["adj_factor"].tolist() == [1.0] * 4
+    assert bars(engine, A)["split_factor"].tolist() == [1.0] * 4
+    assert verdicts(engine)["every_factor_knows_every_action"].passed
+
+
 def test_a_split_behind_an_adjusted_file_restates_the_bars_of_the_file(engine: sa.Engine) -> None:
     """The file reaches to Wednesday, the vendor tells from Tuesday on, and its bars win."""
     tell_file(engine, A, {str(day(number)): 50.0 for number in range(3)}, interval="1d", is_adjusted=True)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from defiyield_assets.domain.days import DayRange
-from defiyield_assets.orchestration.assets.prices import _keep
+from defiyield_assets.orchestration.price_questions import keep
 from defiyield_assets.store import schema
 from defiyield_assets_tests.installations import FIRST, Loop
 
@@ -15,10 +15,10 @@ def test_a_full_bar_is_never_replaced_by_a_poorer_one_or_by_none(first_day: Loop
     assert len(full) > 1
     assert full["open"].notna().all()
     for poorer in (full.assign(open=float("nan"), high=float("nan"), low=float("nan")), full.iloc[:0]):
-        _keep(installation.warehouse, table, poorer, days, asked)
+        keep(installation.warehouse, table, poorer, days, asked)
         assert installation.rows(table, FIRST).equals(full)
     corrected = full.assign(volume_usd=7.0)
-    _keep(installation.warehouse, table, corrected, days, asked)
+    keep(installation.warehouse, table, corrected, days, asked)
     assert installation.rows(table, FIRST).equals(corrected), "of two full bars the new one counts"
-    _keep(installation.warehouse, table, full.iloc[:0], days, asked[1:])
+    keep(installation.warehouse, table, full.iloc[:0], days, asked[1:])
     assert list(installation.rows(table, FIRST)["instrument_id"]) == asked, "what is not asked for any more stays"

@@ -3,15 +3,15 @@
 import dagster as dg
 import pandas as pd
 
-from defiyield_assets.domain.outcomes import NOT_CONFIGURED
 from defiyield_assets.orchestration.declarations import daily_asset
 from defiyield_assets.orchestration.freshness import DAILY_BY_0300
 from defiyield_assets.orchestration.invalidation import resting_on_macro
+from defiyield_assets.orchestration.not_configured import without_key
 from defiyield_assets.orchestration.partitions import day_range
 from defiyield_assets.orchestration.policies import ONE_RUN, RETRY_INGESTION
 from defiyield_assets.orchestration.reporting import report
 from defiyield_assets.orchestration.resources import MarketResource, WarehouseResource, settled_window
-from defiyield_assets.settings import KEY_VARIABLES, load_settings
+from defiyield_assets.settings import load_settings
 from defiyield_assets.sources.fred import Fred
 from defiyield_assets.sources.transport import Gateway
 from defiyield_assets.store import schema, writes
@@ -39,12 +39,7 @@ def macro_series(
     days, engine = day_range(context), warehouse.engine
     empty = pd.DataFrame(columns=[column.name for column in schema.macro_series.columns])
     if not market.has_key("fred"):
-        variable, adds = KEY_VARIABLES["fred"]
-        return report(
-            writes.upsert(engine, schema.macro_series, empty),
-            degraded=f"no {variable}: without it no {adds}",
-            degraded_by=NOT_CONFIGURED,
-        )
+        return without_key(warehouse, market, schema.macro_series, "fred", "without it there are none")
     series = [name.strip() for name in load_settings().fred_series.split(",") if name.strip()]
     span = days.back(LOOKBACK_DAYS)
 

@@ -24,12 +24,12 @@ from defiyield_assets.domain.market.regimes import (
     quarter_start,
     regimes_of,
 )
-from defiyield_assets.domain.outcomes import NOT_CONFIGURED
 from defiyield_assets.domain.prices.adjustments import with_payout_growth
 from defiyield_assets.domain.prices.instruments import listed_on
 from defiyield_assets.orchestration.declarations import daily_asset
 from defiyield_assets.orchestration.instrument_types import BY_TYPE, EQUITIES, InstrumentTypes
 from defiyield_assets.orchestration.invalidation import resting_on_events, resting_on_regimes
+from defiyield_assets.orchestration.not_configured import without_key
 from defiyield_assets.orchestration.partitions import day_range, rolling
 from defiyield_assets.orchestration.policies import ONE_RUN, RETRY_INGESTION
 from defiyield_assets.orchestration.reporting import picture, report
@@ -68,13 +68,9 @@ def market_events(
     come from imported files. A row is never changed: what was known stays known.
     """
     days, engine = day_range(context), warehouse.engine
-    empty = pd.DataFrame(columns=[column.name for column in schema.market_events.columns])
     if not market.has_key("alpha_vantage"):
-        return report(
-            writes.insert_missing(engine, schema.market_events, empty),
-            degraded=f"{market.why_not_asked('alpha_vantage')}; events come from imported files only",
-            degraded_by=NOT_CONFIGURED,
-        )
+        instead = "events come from imported files only"
+        return without_key(warehouse, market, schema.market_events, "alpha_vantage", instead)
     symbols = _due_symbols(engine, days)
 
     async def question(gateway: Gateway) -> list[Fetched[pd.DataFrame]]:

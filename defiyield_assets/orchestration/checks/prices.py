@@ -146,7 +146,7 @@ def _equals_vendor(warehouse: WarehouseResource, days: DayRange) -> dg.AssetChec
 def factors_are_those_of_the_actions(engine: Engine, types: list[str]) -> Iterator[dg.AssetCheckResult]:
     """RESTATED and POSSIBLE over all stored bars of the types: whether actions can be, and factors know them."""
     actions = reads.read_all(engine, schema.corporate_actions)
-    stored = stored_factors(engine, sorted(set(actions["instrument_id"])), types)
+    stored = stored_factors(engine, types=types)
     marked = mark_adjusted(engine, stored)
     factors = adjustment_factors(marked, actions)
     differs = (stored[FACTORS].to_numpy() != factors[FACTORS].to_numpy()).any(axis=1)
@@ -156,7 +156,7 @@ def factors_are_those_of_the_actions(engine: Engine, types: list[str]) -> Iterat
         asset_key="daily_bars",
         passed=rows.empty,
         severity=dg.AssetCheckSeverity.ERROR,
-        description=f"{len(rows)} of {len(stored)} bars of instruments with actions are not restated: "
+        description=f"{len(rows)} of {len(stored)} bars of instruments with actions, now or before, are not restated: "
         f"{', '.join(sorted(set(rows['instrument_id']))[:5]) or 'none'}",
         metadata={"actions": len(actions), "listed": preview(rows, SHOWN)},
     )
