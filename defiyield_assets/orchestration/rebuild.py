@@ -27,11 +27,13 @@ NOT_REBUILT = frozenset({"migrations", "policy_snapshot", "plan_executions", "sl
 """Not derived from vendors' answers: the schema, the policy as it stood, what was sent to the chain and to Slack."""
 KEPT = frozenset(
     {
-        *("raw_fetches", "raw_bodies", "vendor_usage", "vendor_paces", "warehouse_identity", "forecast_cache"),
+        *("raw_fetches", "raw_bodies", "vendor_usage", "vendor_paces", "warehouse_identity"),
+        *("forecast_cache", "feature_state"),
         *NOT_REBUILT,
     }
 )
-"""Tables that a rebuild never touches, or whose content is none: a forecast is the same with and without the cache."""
+"""Tables that a rebuild never touches, or whose content is none: forecasts and features are the same with and without
+what is kept to make them faster."""
 BEYOND_THE_DAY = frozenset(
     {
         "account_cursors",
@@ -40,7 +42,6 @@ BEYOND_THE_DAY = frozenset(
         "corporate_actions",
         "daily_bars",
         "daily_features",
-        "feature_state",
         "feature_targets",
         "gas_fees_daily",
         "gas_fees_hourly",
