@@ -48,6 +48,7 @@ bench: install
 	$(BIN)/python -m benchmarks.allocation
 	$(BIN)/python -m benchmarks.policy_backtest
 	$(BIN)/python -m benchmarks.features
+	$(BIN)/python -m benchmarks.backtesting
 
 clean:
 	rm -rf .state

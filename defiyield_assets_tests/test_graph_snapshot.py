@@ -13,7 +13,7 @@ import pytest
 
 from defiyield_assets.definitions import build_defs
 from defiyield_assets.orchestration.declarations import OWNERS, PHASES
-from defiyield_assets.orchestration.partitions import DAILY
+from defiyield_assets.orchestration.partitions import DAILY, SCENARIOS
 from defiyield_assets.settings import Settings
 from defiyield_assets.store import schema
 
@@ -28,6 +28,15 @@ CHUNKED = {
 """Forecasts: thirty days a run."""
 OF_FILES = {"ohlcv_csv", "csv_imports", "intraday_bars", "intraday_features"}
 """Made when a file comes, of whatever days it tells; they have no partitions."""
+BY_SCENARIO = {
+    *("scenario_paths", "scenario_metrics", "backtest_results", "backtest_trades", "equity_curves"),
+}
+"""Of the strategy lab: a partition is a scenario."""
+OF_THE_LAB = {
+    *BY_SCENARIO,
+    *("scenarios", "strategies", "strategy_rankings", "regime_performance", "assessment_report"),
+}
+UNDATED = OF_FILES | OF_THE_LAB
 COLUMN_SCHEMA = "dagster/column_schema"
 NAMED_IN_THE_SPEC = {
     *("pools", "token_registry", "pool_aliases", "pool_histories", "ohlcv_coinmarketcap", "closes_defillama"),
@@ -100,8 +109,8 @@ def test_every_asset_is_documented_and_daily(name: str) -> None:
     assert list(node.owners) == OWNERS
     assert node.kinds
     assert node.metadata["spec"]
-    if name in OF_FILES:
-        assert node.partitions_def is None
+    if name in UNDATED:
+        assert node.partitions_def == (SCENARIOS if name in BY_SCENARIO else None)
         assert "daily" not in node.tags
     else:
         assert node.tags["daily"] == ""
@@ -148,8 +157,8 @@ def test_a_phase_never_needs_a_later_one() -> None:
         (name, parent.to_user_string())
         for name, node in NODES.items()
         for parent in node.parent_keys
-        if parent.to_user_string() in set(NODES) - OF_FILES
-        and name not in OF_FILES
+        if parent.to_user_string() in set(NODES) - UNDATED
+        and name not in UNDATED
         and int(node.tags["phase"]) < int(GRAPH.get(parent).tags["phase"])
     }
     assert backwards == set()
@@ -175,7 +184,7 @@ def test_nothing_leaves_the_house_before_the_replay() -> None:
 
 def test_from_the_ledger_on_a_day_is_a_run_and_before_it_a_range_is() -> None:
     for name, node in NODES.items():
-        if name in OF_FILES:
+        if name in UNDATED:
             continue
         by_day = node.group_name in ("ledger", "allocation", "reporting") or name in (
             "allocation_snapshot",
@@ -204,6 +213,7 @@ def test_the_schedule_runs_at_0045_utc_and_the_sensors_are_on() -> None:
         "repair_recent_gaps",
         "tell_of_failed_runs",
         "import_dropped_files",
+        "assess_new_scenarios",
     }
     assert all(sensor.default_status == dg.DefaultSensorStatus.RUNNING for sensor in repository.sensor_defs)
 

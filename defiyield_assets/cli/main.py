@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from defiyield_assets.cli import ledger_arguments
+from defiyield_assets.cli import lab_arguments, ledger_arguments
 from defiyield_assets.cli.serve import add_arguments, serve
 from defiyield_assets.errors import DefiYieldError
 
@@ -96,6 +96,8 @@ def build_parser() -> argparse.ArgumentParser:
     group = commands.add_parser("ledger", help="what the ledger holds, and what it makes of a transaction")
     ledger_arguments.add_arguments(group, market, _day)
 
+    lab_arguments.add_arguments(commands, market, _day)
+
     simulator = commands.add_parser("simulator", help="the simulated market").add_subparsers(
         dest="action", required=True
     )
@@ -166,6 +168,10 @@ def dispatch(arguments: argparse.Namespace, console: Console) -> int:
         from defiyield_assets.cli import ledger
 
         return ledger.show(arguments, console)
+    if arguments.command in lab_arguments.COMMANDS:
+        from defiyield_assets.cli import lab
+
+        return lab.run_command(arguments, console)
     if arguments.command == "budget":
         return budget.show_budgets(console)
     if arguments.action == "serve":

@@ -44,5 +44,24 @@ equity_bars_are_fresh = dg.define_asset_job(
     selection=dg.AssetSelection.checks(dg.AssetCheckKey(BARS, EQUITY_FRESH)),
     description="Fails, and so is told of, when shares, funds and indices lack the bar of the last session.",
 )
+generate_scenarios = dg.define_asset_job(
+    "generate_scenarios",
+    selection=dg.AssetSelection.assets("scenarios"),
+    description="A new set of scenarios from the bars that there are; their assessment follows by itself.",
+    tags={"defiyield/job": "generate_scenarios"},
+)
+assess_strategies = dg.define_asset_job(
+    "assess_strategies",
+    selection=dg.AssetSelection.groups("lab") - dg.AssetSelection.assets("scenarios"),
+    description="Paths, features and backtests of every scenario, then rankings and the report.",
+    tags={"defiyield/job": "assess_strategies"},
+)
 ALARM_JOBS = (CRYPTO_FRESH, EQUITY_FRESH)
-JOBS = (plan_the_day, update_equities, crypto_bars_are_fresh, equity_bars_are_fresh)
+JOBS = (
+    plan_the_day,
+    update_equities,
+    crypto_bars_are_fresh,
+    equity_bars_are_fresh,
+    generate_scenarios,
+    assess_strategies,
+)

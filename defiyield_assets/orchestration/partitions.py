@@ -1,7 +1,7 @@
 """Daily partitions and the step from a Dagster context to plain days.
 
-Lives here: the one `DAILY` and how assets read their days from a context. Not here: what a day means in time
-(domain/days.py).
+Lives here: the one `DAILY`, the partitions of the strategy lab, and how assets read their days from a context. Not
+here: what a day means in time (domain/days.py).
 """
 
 from datetime import date, timedelta
@@ -15,6 +15,8 @@ from defiyield_assets.settings import load_settings
 FIRST_DAY = load_settings().first_day
 DAILY = dg.DailyPartitionsDefinition(start_date=FIRST_DAY.isoformat(), timezone="UTC")
 """All daily assets share it; the newest partition is the last complete UTC day."""
+SCENARIOS = dg.DynamicPartitionsDefinition(name="scenarios")
+"""Scenarios of the current set, by name and the first digits of their id; `scenarios` keeps them."""
 
 
 def rolling(days: int) -> dg.TimeWindowPartitionMapping:

@@ -65,8 +65,26 @@ def _daily(job_name: str, cron: str, name: str, description: str) -> dg.Schedule
     return ask
 
 
+@dg.schedule(
+    name="scenarios_on_sundays_at_0400_utc",
+    job=jobs.generate_scenarios,
+    cron_schedule="0 4 * * 0",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="A new set every week, of whatever bars there are; the assessment follows its materialisation.",
+)
+def weekly_scenario_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """A new set; its seed is the week's, so that no two weeks share a path."""
+    week = context.scheduled_execution_time.date()
+    return dg.RunRequest(
+        run_key=f"scenarios-{week}",
+        run_config={"ops": {"scenarios": {"config": {"seed": week.toordinal()}}}},
+    )
+
+
 SCHEDULES = (
     daily_plan_schedule,
+    weekly_scenario_schedule,
     _daily(
         jobs.update_equities.name,
         f"50 0 * * {TUESDAY_TO_SATURDAY}",

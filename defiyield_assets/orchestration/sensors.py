@@ -120,9 +120,10 @@ def _failed_by_type(told: pd.DataFrame, repository: dg.RepositoryDefinition) -> 
 
 
 def _with_downstream(repository: dg.RepositoryDefinition, step: str) -> frozenset[str]:
-    """What the step writes and everything that depends on it."""
-    hit = dg.AssetSelection.assets(*sorted(tables_of([step]))).downstream().resolve(repository.asset_graph)
-    return frozenset(key.to_user_string() for key in hit)
+    """What the step writes and everything of its day that depends on it: the strategy lab has no days to repair."""
+    graph = repository.asset_graph
+    hit = dg.AssetSelection.assets(*sorted(tables_of([step]))).downstream().resolve(graph)
+    return frozenset(key.to_user_string() for key in hit if "daily" in graph.get(key).tags)
 
 
 def _beyond_repair(outcomes: pd.DataFrame, repository: dg.RepositoryDefinition) -> dict[date, frozenset[str]]:

@@ -121,10 +121,18 @@ def _unchanged(value: Any) -> Any:
     return value
 
 
-_PLAIN: dict[str, type[Any]] = {"text": str, "date": date, "int": int, "base units": int, "decimal": Decimal}
+_PLAIN: dict[str, type[Any]] = {
+    "text": str,
+    "date": date,
+    "int": int,
+    "long": int,
+    "base units": int,
+    "decimal": Decimal,
+}
 """Kinds whose cells are taken as they are when they have exactly this type (or are None), as they usually do."""
 _TO_PYTHON: dict[str, Callable[[Any], Any]] = {
     "int": int,
+    "long": int,
     "base units": int,
     "float": lambda value: float(value) + 0.0,  # -0.0 becomes 0.0, as SQLite stores it
     "bool": bool,

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 MAX_BASE_UNITS = 2**256 - 1
 MAX_INTEGER = 2**31 - 1
 """PostgreSQL's INTEGER; SQLite would take more, and then the two would differ."""
+MAX_LONG = 2**63 - 1
+"""BIGINT of both."""
 EARLIEST, LATEST = datetime(1700, 1, 1, tzinfo=UTC), datetime(2250, 1, 1, tzinfo=UTC)
 """Timestamps that pandas can hold; outside there are only mistakes (seconds taken for milliseconds, for one)."""
 SPELLED_NULLS = frozenset({"", "nan", "NaN", "None", "NaT", "<NA>"})
@@ -37,13 +39,16 @@ LONGEST_EXAMPLE = 80
 
 
 def column_type(column: sa.Column[Any]) -> str:
-    """Short name of what a cell of the column is in Python: text, int, float, bool, date, timestamp, decimal, bytes."""
+    """Short name of what a cell of the column is in Python: text, int, long, float, bool, date, timestamp,
+    decimal, bytes.
+    """
     names: tuple[tuple[type[Any], str], ...] = (
         (BaseUnits, "base units"),
         (ExactDecimal, "decimal"),
         (UtcDateTime, "timestamp"),
         (sa.Boolean, "bool"),
         (sa.Date, "date"),
+        (sa.BigInteger, "long"),
         (sa.Integer, "int"),
         (sa.Float, "float"),
         (sa.LargeBinary, "bytes"),
@@ -71,6 +76,10 @@ def _is_int(value: object) -> bool:
     return math.isfinite(value) and value == int(value) and abs(int(value)) <= MAX_INTEGER
 
 
+def _is_long(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and abs(int(value)) <= MAX_LONG
+
+
 def _is_base_units(value: object) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool) and abs(int(value)) <= MAX_BASE_UNITS
 
@@ -84,6 +93,7 @@ CELL_RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "bytes": ("must be bytes", lambda value: isinstance(value, bytes)),
     "bool": ("must be True or False", lambda value: isinstance(value, bool | np.bool_)),
     "int": ("must be a whole number of at most 31 bits", _is_int),
+    "long": ("must be a whole number of at most 63 bits", _is_long),
     "float": ("must be a finite number", lambda value: _is_number(value) and math.isfinite(value)),
     "date": ("must be a datetime.date", lambda value: isinstance(value, date) and not isinstance(value, datetime)),
     "timestamp": ("must be a timestamp with time zone, years 1700 to 2249", _is_timestamp),

@@ -295,6 +295,25 @@ def add_history(engine: sa.Engine, table: sa.Table, frame: pd.DataFrame) -> int:
     return len(frame)
 
 
+def replace_where(
+    engine: sa.Engine, frames: Mapping[sa.Table, pd.DataFrame], where: Mapping[str, Any]
+) -> dict[str, WriteReceipt]:
+    """Make the rows of several tables that match every condition exactly those of their frames, or change nothing.
+
+    For tables that are not written by day; `where` names columns of all of them and is not empty. Receipts by table.
+    Raises SuspiciousDataError for rows that break a table's rules or do not match.
+    """
+    if not where:
+        raise ValueError("replace_where without a condition would empty the tables")
+    with without_collector():
+        made = {table: _checked_rows(table, frame, None, where) for table, frame in frames.items()}
+        with write_transaction(engine, *(table.name for table in frames)) as connection:
+            for table, (rows, _) in made.items():
+                connection.execute(sa.delete(table).where(*conditions(table, where)))
+                insert(connection, table, rows)
+    return {table.name: receipt for table, (_, receipt) in made.items()}
+
+
 def delete_where(engine: sa.Engine, table: sa.Table, where: Mapping[str, Any]) -> int:
     """Delete the rows that match every condition (a list means any of it) and return how many; `where` is not empty."""
     if not where:

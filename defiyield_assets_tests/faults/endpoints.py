@@ -277,7 +277,7 @@ def downstream(installation: Installation, asset: str) -> set[str]:
     """The asset and everything of the day that depends on it."""
     graph = installation.definitions.resolve_asset_graph()
     hit = dg.AssetSelection.assets(asset).downstream().resolve(graph)
-    return {key.to_user_string() for key in hit}
+    return {key.to_user_string() for key in hit if "daily" in graph.get(key).tags}
 
 
 @dataclass(frozen=True)

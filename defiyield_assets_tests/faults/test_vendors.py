@@ -14,6 +14,7 @@ import pytest
 
 from defiyield_assets.cli.main import main
 from defiyield_assets.store import schema
+from defiyield_assets_tests.faults.endpoints import downstream
 from defiyield_assets_tests.installations import (
     FIRST,
     Installation,
@@ -43,13 +44,6 @@ def halved_pools(day: date, request: httpx.Request, response: httpx.Response) ->
         return response
     rows = json.loads(response.read())["data"]
     return instead_of(response, 200, json.dumps({"status": "success", "data": rows[: len(rows) // 3]}).encode())
-
-
-def downstream(installation: Installation, asset: str) -> set[str]:
-    """The asset and everything that depends on it on the same day."""
-    definitions = installation.definitions
-    hit = dg.AssetSelection.assets(asset).downstream().resolve(definitions.resolve_asset_graph())
-    return {key.to_user_string() for key in hit}
 
 
 @pytest.fixture

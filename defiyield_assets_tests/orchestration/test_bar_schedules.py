@@ -35,13 +35,14 @@ REPOSITORY = DEFINITIONS.get_repository_def()
 TUESDAY, SATURDAY = date(2025, 6, 3), date(2025, 6, 7)
 
 
-def test_both_markets_and_their_freshness_are_scheduled_and_shipped_running() -> None:
+def test_both_markets_their_freshness_and_scenarios_are_scheduled_and_shipped_running() -> None:
     found = {
         name: (schedule.cron_schedule, schedule.execution_timezone, schedule.default_status)
         for name, schedule in ((one.name, one) for one in REPOSITORY.schedule_defs)
     }
     running = dg.DefaultScheduleStatus.RUNNING
     assert found == {
+        "scenarios_on_sundays_at_0400_utc": ("0 4 * * 0", "UTC", running),
         "plan_the_day_at_0045_utc": ("45 0 * * *", "UTC", running),
         "update_equities_at_0050_utc": ("50 0 * * 2-6", "UTC", running),
         "crypto_bars_at_0130_utc": ("30 1 * * *", "UTC", running),

@@ -127,7 +127,7 @@ def test_a_warehouse_of_which_only_the_archive_is_left_comes_back_day_by_day(
         of_day, original = installation.fingerprints(day), closed_loop.installation.fingerprints(day)
         later = dict.fromkeys(RESTATED)
         assert {**of_day, **later} == {**original, **later}
-    assert not verdicts(rebuild(installation, closed_loop.days[3:]))[Verdict.CHANGED]
+    assert verdicts(rebuild(installation, closed_loop.days[3:]))[Verdict.CHANGED] <= set(RESTATED)
     assert installation.fingerprints() == before
 
 

@@ -28,6 +28,7 @@ def _cell(column: sa.Column[Any], row: int) -> Any:
     values: dict[str, Any] = {
         "text": f"{column.name} {row}",
         "int": max(int(column.info.get("ge", 0)), row % 20),
+        "long": 2**62 + row,
         "float": min(float(column.info.get("le", 1.0)), max(float(column.info.get("ge", 0.0)), row / 64)),
         "bool": row % 2 == 0,
         "date": FIRST + timedelta(days=row),

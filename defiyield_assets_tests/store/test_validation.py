@@ -208,7 +208,7 @@ def test_every_bound_lies_on_a_number_and_every_choice_on_its_type() -> None:
     for table in schema.metadata.sorted_tables:
         for column in table.columns:
             if {"ge", "le"} & set(column.info):
-                assert column_type(column) in ("int", "float"), column
+                assert column_type(column) in ("int", "long", "float"), column
             assert set(column.info) <= {"ge", "le", "isin", "is_blank"}, column
 
 

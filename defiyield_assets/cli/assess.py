@@ -1,0 +1,272 @@
+"""`defiyield data`, `scenarios`, `metrics` and `assess`: the stages of an assessment, alone or one after another.
+
+Lives here: which assets a stage makes, in which job, and what is printed of the ranking. Not here: one run with its
+progress (lab_runs.py), the assets (orchestration/assets), single scenarios (scenarios.py).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import Engine
+
+from defiyield_assets.cli import show
+from defiyield_assets.cli.lab_runs import Ran, Stage, print_ran, run_stage
+from defiyield_assets.cli.strategies import print_json
+from defiyield_assets.definitions import build_defs
+from defiyield_assets.domain.reporting.formats import is_missing
+from defiyield_assets.domain.strategies.cells import written
+from defiyield_assets.errors import ConfigurationError
+from defiyield_assets.orchestration.lab.pages import Pages, write_pages
+from defiyield_assets.orchestration.partitions import FIRST_DAY, SCENARIOS
+from defiyield_assets.orchestration.resources import WarehouseResource
+from defiyield_assets.settings import Settings, load_settings
+from defiyield_assets.store import reads, schema
+
+DATA = (
+    *("migrations", "policy_snapshot", "instruments", "ohlcv_coinmarketcap", "ohlcv_coingecko", "ohlcv_alpha_vantage"),
+    *("closes_defillama", "corporate_actions", "macro_series", "market_events", "daily_bars", "market_regimes"),
+    *("daily_features", "feature_state"),
+)
+"""Assets of the day that an assessment rests on."""
+DAILY_JOB, SCENARIO_JOB, ASSESSMENT_JOB = "plan_the_day", "generate_scenarios", "assess_strategies"
+METRICS = ("scenario_paths", "scenario_metrics")
+BACKTESTS = ("backtest_results", "backtest_trades", "equity_curves")
+RANKING = ("strategy_rankings", "regime_performance")
+RANK_COLUMNS = (
+    ("rank", "count"),
+    ("strategy_id", "text"),
+    ("score", "ratio"),
+    ("dispersion", "ratio"),
+    ("consistency", "percent"),
+    ("worst_return", "signed"),
+    ("n_scenarios", "count"),
+    ("n_trades", "count"),
+    ("full_history_sharpe", "ratio"),
+    ("deflated_sharpe", "percent"),
+    ("pbo", "percent"),
+    ("walk_forward_sharpe", "ratio"),
+    ("eligibility_flags", "text"),
+)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Which scenarios are made: real windows from `first` on, as of `last`; types (none: all), count, seed."""
+
+    first: date | None = None
+    last: date | None = None
+    types: tuple[str, ...] = ()
+    count: int | None = None
+    seed: int = 7
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """As the asset `scenarios` takes it."""
+        told: dict[str, Any] = {"seed": self.seed}
+        if self.types:
+            told["types"] = list(self.types)
+        if self.count is not None:
+            told["count"] = self.count
+        if self.last is not None:
+            told["as_of"] = self.last.isoformat()
+        if self.first is not None:
+            told["first"] = self.first.isoformat()
+        return told
+
+
+class Bench:
+    """One command's definitions, Dagster instance and console, and the stages that it ran."""
+
+    def __init__(self, instance: dg.DagsterInstance, console: Console) -> None:
+        self.settings: Settings = load_settings()
+        self._defs = build_defs(self.settings)
+        self._instance = instance
+        self._console = console
+        self.ran: list[Ran] = []
+
+    @property
+    def engine(self) -> Engine:
+        """The migrated warehouse."""
+        return WarehouseResource(market=self.settings.warehouse_market).engine
+
+    @property
+    def keys(self) -> list[str]:
+        """Partitions of the current set of scenarios, in its order."""
+        return list(self._instance.get_dynamic_partitions(str(SCENARIOS.name)))
+
+    def run(self, stage: Stage) -> bool:
+        """Run a stage; whether it went well."""
+        ran = run_stage(self._defs, self._instance, stage, self._console)
+        self.ran.append(ran)
+        print_ran(ran, self._console)
+        return not ran.failed
+
+    def make_scenarios(self, drawing: Drawing) -> bool:
+        """Make the set of scenarios."""
+        config = {"scenarios": drawing.config}
+        return self.run(Stage("scenarios", SCENARIO_JOB, ("scenarios",), config=config))
+
+    def make_metrics(self, keys: Sequence[str] | None = None) -> bool:
+        """Store paths and features of scenarios: of all, or of some."""
+        for block in blocks(self.keys, set(keys) if keys is not None else None):
+            if not self.run(Stage("metrics", ASSESSMENT_JOB, METRICS, block)):
+                return False
+        return True
+
+    def make_assessment(self, workers: int) -> bool:
+        """Backtests over all scenarios, ranking and report, of scenarios that are there."""
+        keys = self.keys
+        config = {"backtests": {"workers": workers}}
+        stages = (
+            Stage("strategies", ASSESSMENT_JOB, ("strategies",)),
+            Stage("backtests", ASSESSMENT_JOB, BACKTESTS, (keys[0], keys[-1]), config),
+            Stage("ranking", ASSESSMENT_JOB, RANKING),
+            Stage("report", ASSESSMENT_JOB, ("assessment_report",)),
+        )
+        return all(self.run(stage) for stage in stages)
+
+
+def blocks(keys: Sequence[str], chosen: set[str] | None) -> list[tuple[str, str]]:
+    """First and last of every run of neighbours among the chosen keys; of all keys, where none were chosen."""
+    found: list[tuple[str, str]] = []
+    is_open = False
+    for key in keys:
+        if chosen is not None and key not in chosen:
+            is_open = False
+        elif is_open:
+            found[-1] = (found[-1][0], key)
+        else:
+            found.append((key, key))
+            is_open = True
+    return found
+
+
+def bring_data(first: date | None, last: date | None, console: Console) -> int:
+    """Bars, features and regimes of a range of days in one run; 0, or 1 when something failed."""
+    newest = datetime.now(UTC).date() - timedelta(days=1)
+    end = last or newest
+    start = first or end
+    if start < FIRST_DAY or end > newest or start > end:
+        raise ConfigurationError(f"days run from {FIRST_DAY} (DEFIYIELD_FIRST_DAY) to {newest}, the last complete one")
+    with dg.DagsterInstance.get() as instance:
+        bench = Bench(instance, console)
+        console.print(f"[bold]defiyield[/] market data {start} to {end}, {bench.settings.market} market")
+        stage = Stage("data", DAILY_JOB, DATA, (start.isoformat(), end.isoformat()))
+        return 0 if bench.run(stage) else 1
+
+
+def make_scenarios(drawing: Drawing, console: Console) -> int:
+    """The set of scenarios, with the paths that are stored of it."""
+    with dg.DagsterInstance.get() as instance:
+        bench = Bench(instance, console)
+        if not bench.make_scenarios(drawing):
+            return 1
+        print_set(bench.engine, console)
+    return 0
+
+
+def make_metrics(first: date | None, last: date | None, console: Console) -> int:
+    """Features of the scenarios that lie in a range of days."""
+    with dg.DagsterInstance.get() as instance:
+        bench = Bench(instance, console)
+        keys = _keys_between(bench.engine, first, last)
+        return 0 if bench.make_metrics(keys) else 1
+
+
+def _keys_between(engine: Engine, first: date | None, last: date | None) -> list[str]:
+    told = reads.read_all(engine, schema.scenarios, {"is_current": True, "status": "ready"})
+    if told.empty:
+        raise ConfigurationError("there is no scenario yet: run `defiyield scenarios`, or the whole `defiyield assess`")
+    inside = [
+        (first is None or start >= first) and (last is None or end <= last)
+        for start, end in zip(told["starts_on"], told["ends_on"], strict=True)
+    ]
+    if not any(inside):
+        raise ConfigurationError(f"none of {len(told)} scenarios lies between {first or 'ever'} and {last or 'ever'}")
+    return [str(key) for key in told.loc[inside, "partition_key"]]
+
+
+def assess(drawing: Drawing, workers: int, console: Console, *, is_json: bool) -> int:
+    """Scenarios, metrics, backtests, ranking and report; what is stored of an interrupted one is not run again."""
+    told = Console(stderr=True, highlight=False) if is_json else console
+    with dg.DagsterInstance.get() as instance:
+        bench = Bench(instance, told)
+        is_done = bench.make_scenarios(drawing) and bench.make_metrics() and bench.make_assessment(workers)
+        if not is_done:
+            return 1
+        pages = write_pages(bench.engine, bench.settings.reports_path)
+        ranks = ranking_of(bench.engine)
+        if is_json:
+            print_json(_as_json(ranks, bench.ran, pages), console)
+            return 0
+        print_set(bench.engine, console)
+        for scope, rows in ranks.groupby("scope", sort=True):
+            _print_ranking(str(scope), rows, console)
+        print_pages(pages, console)
+    return 0
+
+
+def ranking_of(engine: Engine) -> pd.DataFrame:
+    """Rows of `strategy_rankings` of the newest assessment, best first in each scope."""
+    newest = reads.newest_day(engine, schema.strategy_rankings)
+    if newest is None:
+        raise ConfigurationError("there is no ranking yet: run `defiyield assess`")
+    rows = reads.read_all(engine, schema.strategy_rankings, {"as_of": newest})
+    return rows.sort_values(["scope", "is_eligible", "score"], ascending=[True, False, False], ignore_index=True)
+
+
+def print_set(engine: Engine, console: Console) -> None:
+    """How many scenarios of each family and type the current set has, and why some cannot be made."""
+    rows = reads.read_all(engine, schema.scenarios, {"is_current": True})
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("family", "type"):
+        table.add_column(name)
+    for name in ("ready", "unavailable"):
+        table.add_column(name, justify="right")
+    for (family, kind), own in rows.groupby(["family", "type"], sort=True):
+        n_ready = int((own["status"] == "ready").sum())
+        table.add_row(str(family), str(kind), f"{n_ready}", f"{len(own) - n_ready}")
+    console.print(table)
+
+
+def _print_ranking(scope: str, rows: pd.DataFrame, console: Console) -> None:
+    table = Table(title=f"Ranking: {show.plain(scope)}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name, kind in RANK_COLUMNS:
+        table.add_column(name.replace("_", " "), justify="left" if kind == "text" else "right", overflow="fold")
+    for row in rows.to_dict("records"):
+        table.add_row(*(_cell(row[name], kind) for name, kind in RANK_COLUMNS))
+    console.print(table)
+
+
+def _cell(value: Any, kind: str) -> str:
+    return show.plain("" if is_missing(value) else str(value)) if kind == "text" else written(value, kind)
+
+
+def print_pages(pages: Pages, console: Console) -> None:
+    """Where to look next."""
+    console.print(show.plain(f"matrix: {pages.index}"), soft_wrap=True)
+    for path in sorted(set(pages.scopes.values()) - {pages.index}):
+        console.print(show.plain(f"matrix: {path}"), soft_wrap=True)
+    if pages.sheets:
+        folder: Path = next(iter(pages.sheets.values())).parent
+        console.print(show.plain(f"{len(pages.sheets)} tear sheets: {folder}"), soft_wrap=True)
+
+
+def _as_json(ranks: pd.DataFrame, ran: Sequence[Ran], pages: Pages) -> dict[str, Any]:
+    rows = [
+        {name: None if is_missing(value) else value for name, value in row.items()} for row in ranks.to_dict("records")
+    ]
+    return {
+        "ranking": rows,
+        "seconds": {one.stage.name: round(one.seconds, 3) for one in ran},
+        "pages": {scope: str(path) for scope, path in pages.scopes.items()},
+        "tear_sheets": {name: str(path) for name, path in pages.sheets.items()},
+    }

@@ -1,0 +1,125 @@
+"""`defiyield backtest`: one strategy over stored bars, its figures, what costs do to it, and its tear sheet.
+
+Lives here: wiring and the printed tables. Not here: the engine (domain/strategies), reading bars
+(orchestration/lab/bars.py), many scenarios (assess.py), the policy's own backtest (backtest.py).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from defiyield_assets.cli import show
+from defiyield_assets.cli.strategies import chosen_strategy, print_json
+from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.reporting.formats import clean, is_missing
+from defiyield_assets.domain.strategies.bars import PriceHistory
+from defiyield_assets.domain.strategies.cells import written
+from defiyield_assets.domain.strategies.costs import Account, CostModel
+from defiyield_assets.domain.strategies.external import signal_frame
+from defiyield_assets.domain.strategies.runs import BacktestResult, run
+from defiyield_assets.domain.strategies.strategy import Strategy
+from defiyield_assets.domain.strategies.tear_sheet import FIGURES, SheetInputs, tear_sheet
+from defiyield_assets.orchestration.lab.bars import scored_bars
+from defiyield_assets.orchestration.lab.pages import write_page
+from defiyield_assets.orchestration.resources import WarehouseResource
+from defiyield_assets.settings import load_settings
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for: a strategy by id or file, first and last day, factor of all costs, the capital."""
+
+    strategy: str
+    first: date
+    last: date
+    cost_factor: float
+    capital: float
+    universe: str | None = None
+
+
+def backtest(wish: Wish, console: Console, *, is_json: bool) -> int:
+    """Run a strategy over the stored bars of its universe; everything before the first day is warm-up."""
+    strategy = chosen_strategy(wish.strategy)
+    settings = load_settings()
+    engine = WarehouseResource(market=settings.warehouse_market).engine
+    name = wish.universe or strategy.spec.universe
+    history = scored_bars(engine, strategy, DayRange(wish.first, wish.last), name)
+    costs, account = CostModel().scaled(wish.cost_factor), Account(capital=wish.capital)
+    told = f"{name}, {history.dates[history.first_scored]} to {history.dates[-1]}"
+    result = run(strategy, history, costs, account, scenario_id=told, signals=signal_frame(()))
+    page = _write_sheet(settings.reports_path / "backtests", strategy, result, _provenance(result, costs, history))
+    if is_json:
+        facts = {"strategy_id": result.strategy_id, "strategy_hash": result.strategy_hash, "run_key": result.run_key}
+        grid = [{name: _known(value) for name, value in row.items()} for row in result.cost_grid.to_dict("records")]
+        beside = {"over": told, "instruments": list(history.instruments), "refusals": result.refusals}
+        print_json({**facts, **beside, "metrics": result.metrics, "cost_grid": grid, "page": str(page)}, console)
+        return 0
+    _print(result, told, len(history.instruments), console)
+    console.print(show.plain(f"tear sheet: {page}"), soft_wrap=True)
+    return 0
+
+
+def _provenance(result: BacktestResult, costs: CostModel, history: PriceHistory) -> dict[str, str]:
+    return {
+        "Run": result.run_key,
+        "Bars": f"{result.scenario_id}, {len(history.instruments)} instruments",
+        "Costs": f"fee {costs.fee:g}, half-spread {costs.half_spread:g} a side",
+        "Bars of a year": f"{history.periods_per_year:g}",
+    }
+
+
+def _write_sheet(folder: Path, strategy: Strategy, result: BacktestResult, provenance: Mapping[str, str]) -> Path:
+    """The tear sheet of the run as a file named by its key."""
+    inputs = SheetInputs(
+        strategy_id=result.strategy_id,
+        strategy_hash=result.strategy_hash,
+        scenario=result.scenario_id,
+        equity=result.equity,
+        trades=result.trades,
+        metrics=result.metrics,
+        cost_grid=result.cost_grid,
+        periods_per_year=float(provenance["Bars of a year"]),
+        description=strategy.spec.description,
+        provenance=provenance,
+    )
+    return write_page(folder / f"{result.strategy_id}-{result.run_key[:12]}.html", tear_sheet(inputs))
+
+
+def _known(value: Any) -> Any:
+    """A number of JSON: null where it is unknown."""
+    return None if is_missing(value) else value
+
+
+def _print(result: BacktestResult, told: str, n_instruments: int, console: Console) -> None:
+    title = f"{clean(result.strategy_id)} over {told}, {n_instruments} instruments"
+    console.print(show.plain(title), style="bold", soft_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    for label, name, kind in FIGURES:
+        table.add_row(label, written(result.metrics.get(name), kind))
+    for label, name in (("Buy and hold", "buy_and_hold_return"), ("Cash", "cash_return")):
+        table.add_row(label, written(result.metrics.get(name), "signed"))
+    console.print(table)
+    grid = Table(title="Costs", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("factor", "total return", "Sharpe ratio", "round trips"):
+        grid.add_column(name, justify="right")
+    for row in result.cost_grid.to_dict("records"):
+        figures = (("total_return", "signed"), ("sharpe", "ratio"), ("n_trades", "count"))
+        grid.add_row(f"{row['cost_factor']:g}×", *(written(row[name], kind) for name, kind in figures))
+    console.print(grid)
+    _print_refusals(result.refusals, console)
+
+
+def _print_refusals(refusals: Mapping[str, int], console: Console) -> None:
+    if refusals:
+        told = ", ".join(f"{reason} {n:,}" for reason, n in sorted(refusals.items()))
+        console.print(show.plain(f"orders that were not filled: {told}"), soft_wrap=True)
+    else:
+        console.print("every order was filled")

@@ -1,0 +1,1 @@
+"""Scenarios: stretches of market, real or generated, on which strategies are tried. Strategies: domain/strategies."""

@@ -1,0 +1,1 @@
+"""Strategies: the language they are written in, the one engine that runs them, and what a run amounts to."""

@@ -1,0 +1,408 @@
+"""Assets of strategies: which there are, their backtests over every scenario, rankings and the report.
+
+Lives here: wiring of domain/strategies. Not here: scenarios (scenarios.py), the processes (lab/runs.py), tear sheets of
+single strategies (command line).
+
+A run is known by its key: strategy, scenario, costs, account and version of the engine. One that is stored over the
+same bars is not run again, so that an assessment that was interrupted goes on where it stopped.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+from pydantic import Field
+from sqlalchemy import Engine
+
+from defiyield_assets.domain.canonical import canonical_json
+from defiyield_assets.domain.strategies.assessment_page import assessment_page
+from defiyield_assets.domain.strategies.columns import known_columns
+from defiyield_assets.domain.strategies.costs import Account, CostModel
+from defiyield_assets.domain.strategies.evidence import count_trials
+from defiyield_assets.domain.strategies.ranking import Ranking, rank_strategies
+from defiyield_assets.domain.strategies.strategy import Strategy
+from defiyield_assets.domain.strategies.trials import EVIDENCE_COLUMNS, evidence_of, trials_of
+from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
+from defiyield_assets.orchestration.assets.scenarios import REGENERATED, TOLD_EVERY, bars_of_set, rows_of_partitions
+from defiyield_assets.orchestration.declarations import tell_progress
+from defiyield_assets.orchestration.lab.inputs import records, strategies_in, surroundings
+from defiyield_assets.orchestration.lab.runs import (
+    World,
+    assessed,
+    curve_rows,
+    default_workers,
+    due_task,
+    result_rows,
+    trade_rows,
+)
+from defiyield_assets.orchestration.lab.steps import lab_asset, lab_spec, lab_step, scenario_keys
+from defiyield_assets.orchestration.partitions import SCENARIOS
+from defiyield_assets.orchestration.policies import ONE_RUN
+from defiyield_assets.orchestration.reporting import report, whole_table
+from defiyield_assets.orchestration.resources import PolicyResource, WarehouseResource
+from defiyield_assets.store import reads, schema, writes
+
+STEP, RANKING_STEP = "backtests", "rankings"
+EVERYWHERE = "all"
+"""Scope of the ranking over the scenarios that every universe takes part in."""
+SPEC = "market.md#strategies"
+SHOWN_RANKS = ["scope", "rank", "strategy_id", "score", "dispersion", "worst_return", "deflated_sharpe", "pbo"]
+
+
+@lab_asset(schema.strategies, deps=["instruments"], spec=SPEC, kinds=("yaml", "sql"))
+def strategies(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, policy: PolicyResource
+) -> dg.MaterializeResult:
+    """Every strategy that was ever tried, by the hash of its content: their number is the number of trials.
+
+    A wrong file stops here, with file, line and the nearest known name.
+    """
+    engine, columns = warehouse.engine, known_columns()
+    current = strategies_in(policy)
+    frame = pd.DataFrame([_listed(one, columns) for one in current.values()], columns=schema.strategies.columns.keys())
+    keys = set(zip(frame["strategy_id"], frame["content_hash"], strict=True))
+    stored = reads.read_all(engine, schema.strategies)
+    is_old = [pair not in keys for pair in zip(stored["strategy_id"], stored["content_hash"], strict=True)]
+    whole = pd.concat([frame, stored[np.array(is_old, dtype=bool)].assign(is_current=False)], ignore_index=True)
+    receipt = writes.upsert(engine, schema.strategies, whole)
+    context.log.info("%d strategies, %d ever tried", len(frame), count_trials(whole["content_hash"]))
+    return report(
+        receipt,
+        frame[["strategy_id", "version", "type", "universe", "description"]],
+        current=len(frame),
+        trials=count_trials(whole["content_hash"]),
+    )
+
+
+def _listed(one: Strategy, columns: dict[str, int]) -> dict[str, Any]:
+    spec = one.spec.model_dump(mode="json")
+    return {
+        "strategy_id": one.strategy_id,
+        "content_hash": one.content_hash,
+        "version": one.version,
+        "type": str(spec.get("type", "signal")),
+        "universe": one.spec.universe,
+        "description": one.spec.description,
+        "spec_json": canonical_json(spec),
+        "columns_json": canonical_json(sorted(one.columns)),
+        "warm_up_bars": one.warm_up(columns),
+        "is_current": True,
+    }
+
+
+# --- backtests -----------------------------------------------------------------------------------------------------
+class Backtesting(dg.Config):
+    """How strategies are run."""
+
+    strategies: list[str] = Field(default=[], description="Ids; empty: all")
+    every_curve: bool = Field(default=False, description="Store equity curves over stochastic scenarios too")
+    again: bool = Field(default=False, description="Run also what is stored")
+    workers: int = Field(default=0, ge=0, le=64, description="Processes; 0: one for each processor")
+    capital: float = Field(default=100_000.0, gt=0.0, description="Currency")
+    fee: float = Field(default=0.0010, ge=0.0, lt=1.0, description="Of each side's value")
+    half_spread: float = Field(default=0.0005, ge=0.0, lt=0.1, description="By which orders are filled against us")
+
+    @property
+    def costs(self) -> CostModel:
+        """The cost model."""
+        return replace(CostModel(), fee=self.fee, half_spread=self.half_spread)
+
+    @property
+    def account(self) -> Account:
+        """The account."""
+        return replace(Account(), capital=self.capital)
+
+
+TABLES = {
+    schema.backtest_results: (
+        "Every strategy over every scenario that its universe takes part in, with all figures, benchmarks and a grid "
+        "of costs; runs without a trade are kept."
+    ),
+    schema.backtest_trades: "Round trips of these runs.",
+    schema.equity_curves: (
+        "Their equity beside buy and hold and cash; over stochastic scenarios only with `every_curve`, because the run "
+        "makes them again."
+    ),
+}
+DEPS = ("scenarios", "scenario_paths", "strategies")
+ThreeResults = tuple[dg.MaterializeResult, dg.MaterializeResult, dg.MaterializeResult]
+
+
+@dg.multi_asset(
+    name=STEP,
+    specs=[lab_spec(table, words, DEPS, ("numpy", "sql"), SPEC) for table, words in TABLES.items()],
+    partitions_def=SCENARIOS,
+    backfill_policy=ONE_RUN,
+)
+@lab_step(STEP)
+def backtests(
+    context: dg.AssetExecutionContext, config: Backtesting, warehouse: WarehouseResource, policy: PolicyResource
+) -> ThreeResults:
+    """Scenario by scenario, each in one transaction, as many at a time as there are processes."""
+    engine = warehouse.engine
+    chosen = rows_of_partitions(engine, scenario_keys(context))
+    done = run_backtests(engine, policy, chosen, config)
+    context.log.info("%d runs made, %d were there", done.n_made, done.n_there)
+    results, trades, curves = (
+        report(
+            writes.together(table, done.receipts[table.name]),
+            asset=table.name,
+            scenarios=len(chosen),
+            runs_made=done.n_made,
+            runs_there=done.n_there,
+        )
+        for table in TABLES
+    )
+    return results, trades, curves
+
+
+@dataclass
+class Done:
+    """What became of the runs of some scenarios."""
+
+    receipts: dict[str, list[writes.WriteReceipt]]
+    n_made: int = 0
+    n_there: int = 0
+
+
+def run_backtests(engine: Engine, policy: PolicyResource, chosen: pd.DataFrame, config: Backtesting) -> Done:
+    """Run what is due over some scenarios (rows of `scenarios`) and store it."""
+    wanted = _wanted(strategies_in(policy), config.strategies)
+    bars = bars_of_set(engine, chosen)
+    universes = {one.spec.universe for one in wanted}
+    beside = surroundings(engine, replace(bars, universes={name: bars.universes.get(name, ()) for name in universes}))
+    world = World(bars.history, beside, config.costs, config.account)
+    stored = {} if config.again else stored_runs(engine, chosen["scenario_id"].tolist())
+    there = {key: told for key, (told, has_curve) in stored.items() if has_curve or not config.every_curve}
+    rows = {row["scenario_id"]: row for row in records(chosen)}
+    tasks = [task for row in rows.values() if (task := due_task(row, wanted, bars.universes, there, world)) is not None]
+    whole = [due_task(row, wanted, bars.universes, {}, world) for row in rows.values()]
+    n_due = sum(len(task.strategies) for task in tasks)
+    done = Done({table.name: [] for table in TABLES})
+    done.n_there = sum(len(task.strategies) for task in whole if task is not None) - n_due
+    workers = config.workers or default_workers()
+    for number, (task, runs) in enumerate(assessed(tasks, world, workers), start=1):
+        row = rows[task.request.scenario_id]
+        has_curves = config.every_curve or row["family"] != REGENERATED
+        frames = {
+            schema.backtest_results: result_rows(runs, row, world, row["as_of"], has_curves=has_curves),
+            schema.backtest_trades: trade_rows(runs),
+            schema.equity_curves: curve_rows(runs if has_curves else ()),
+        }
+        if runs:
+            made = writes.replace_where(engine, frames, {"run_key": [one.result.run_key for one in runs]})
+            for name, receipt in made.items():
+                done.receipts[name].append(receipt)
+        done.n_made += len(runs)
+        if number % TOLD_EVERY == 0 or number == len(tasks):
+            tell_progress(STEP, f"{number} of {len(tasks)} scenarios, {done.n_made} of {n_due} runs")
+    return done
+
+
+def _wanted(known: dict[str, Strategy], names: list[str]) -> list[Strategy]:
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ConfigurationError(f"there is no strategy {unknown[0]!r}; known: {', '.join(sorted(known))}")
+    return [known[name] for name in sorted(names or known)]
+
+
+def stored_runs(engine: Engine, scenario_ids: list[str]) -> dict[str, tuple[str, bool]]:
+    """run_key -> the bars that it ran over, and whether its curve is stored."""
+    rows = reads.read_all(engine, schema.backtest_results, {"scenario_id": scenario_ids})
+    pairs = zip(rows["paths_hash"], rows["has_curve"].astype(bool), strict=True)
+    return dict(zip(rows["run_key"], pairs, strict=True))
+
+
+# --- rankings ------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Assessment:
+    """What an assessment rests on: `results` of the current set and current strategies, joined with the names of their
+    scenarios; `trials`: distinct strategies ever tried; `evidence` by strategy (trials.EVIDENCE_COLUMNS).
+    """
+
+    as_of: date
+    results: pd.DataFrame
+    names: dict[str, str]
+    n_trials: int
+    evidence: pd.DataFrame
+
+    def scopes(self) -> dict[str, pd.DataFrame]:
+        """Scope -> the results that are ranked together.
+
+        Each universe over its own scenarios; `all` over those in which every universe was run, so that nobody is
+        punished for a market that was not there yet.
+        """
+        ranked = self.results[self.results["is_ranked"]]
+        found = {str(name): own for name, own in ranked.groupby("universe", sort=True)}
+        if len(found) > 1:
+            counts = ranked.groupby("scenario_id")["universe"].nunique()
+            everywhere = set(counts.index[counts == len(found)])
+            found[EVERYWHERE] = ranked[ranked["scenario_id"].isin(everywhere)]
+        elif found:
+            found[EVERYWHERE] = ranked
+        return {scope: own.reset_index(drop=True) for scope, own in found.items() if len(own)}
+
+
+def read_assessment(engine: Engine) -> Assessment:
+    """What is ranked: runs of the current strategies over the current scenarios and their bars.
+
+    Of runs with several cost models or accounts the ones with the default costs count. SuspiciousDataError without any.
+    """
+    told = reads.read_all(engine, schema.scenarios, {"is_current": True, "status": "ready"})
+    listed = reads.read_all(engine, schema.strategies)
+    current = listed[listed["is_current"].astype(bool)]
+    found = reads.read_all(engine, schema.backtest_results, {"scenario_id": told["scenario_id"].tolist()})
+    found = found[found["strategy_hash"].isin(set(current["content_hash"]))]
+    found = found.merge(told[["scenario_id", "paths_hash", "name", "is_ranked"]], on=["scenario_id", "paths_hash"])
+    found = _of_one_account(found)
+    if found.empty:
+        raise SuspiciousDataError("there is no backtest of a current strategy over a current scenario: run them first")
+    n_trials = count_trials(listed["content_hash"])
+    names = dict(zip(told["scenario_id"], told["name"], strict=True))
+    evidence = _evidence(engine, found, n_trials)
+    return Assessment(max(told["as_of"]), found, names, n_trials, evidence)
+
+
+def _of_one_account(found: pd.DataFrame) -> pd.DataFrame:
+    """The runs of one cost model and account: those of the default ones, else of those with most runs."""
+    if found.empty:
+        return found
+    terms = found["costs_json"] + found["account_json"]
+    default = Backtesting()
+    wanted = canonical_json(default.costs) + canonical_json(default.account)
+    chosen = wanted if (terms == wanted).any() else terms.value_counts().index[0]
+    return found[terms == chosen].reset_index(drop=True)
+
+
+def _evidence(engine: Engine, found: pd.DataFrame, n_trials: int) -> pd.DataFrame:
+    """Evidence of every strategy by the full history of its universe."""
+    parts = []
+    whole = found[~found["is_ranked"].astype(bool) & found["has_curve"].astype(bool)]
+    for _, own in whole.groupby("universe", sort=True):
+        columns = {}
+        for run in own.to_dict("records"):
+            columns[run["strategy_id"]] = reads.read_all(engine, schema.equity_curves, {"run_key": run["run_key"]})
+        parts.append(evidence_of(trials_of(columns, float(own["periods_per_year"].iloc[0])), n_trials))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(EVIDENCE_COLUMNS))
+
+
+RANKING_TABLES = {
+    schema.strategy_rankings: (
+        "Ranks by percentiles averaged inside families and then across, with dispersion, worst scenario, number of "
+        "trials, deflated Sharpe ratio, overfitting and walk-forward."
+    ),
+    schema.regime_performance: "What each strategy did in each regime of its market.",
+}
+
+
+@dg.multi_asset(
+    name=RANKING_STEP,
+    specs=[
+        lab_spec(
+            table, words, ("backtest_results", "equity_curves"), ("numpy", "sql"), "market.md#one-execution-engine"
+        )
+        for table, words in RANKING_TABLES.items()
+    ],
+)
+@lab_step(RANKING_STEP)
+def rankings(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource
+) -> tuple[dg.MaterializeResult, dg.MaterializeResult]:
+    """Both tables of the newest set of scenarios, in one transaction."""
+    engine = warehouse.engine
+    told = read_assessment(engine)
+    ranks, regimes = [], []
+    for scope, results in told.scopes().items():
+        context.log.info("%s: %d runs in %d scenarios", scope, len(results), results["scenario_id"].nunique())
+        ranking = rank_strategies(results)
+        ranks.append(_rank_rows(ranking, told, scope, results))
+        regimes.append(ranking.regimes.assign(as_of=told.as_of, scope=scope))
+    frame = pd.concat(ranks, ignore_index=True)
+    of_regimes = pd.concat(regimes, ignore_index=True)[schema.regime_performance.columns.keys()]
+    frames = {schema.strategy_rankings: frame, schema.regime_performance: of_regimes}
+    receipts = writes.replace_where(engine, frames, {"as_of": told.as_of})
+    shown = frame[frame["scope"] == (EVERYWHERE if (frame["scope"] == EVERYWHERE).any() else frame["scope"].iloc[0])]
+    names, regime_names = (table.name for table in RANKING_TABLES)
+    return (
+        report(
+            receipts[names],
+            asset=names,
+            as_of=told.as_of.isoformat(),
+            trials=told.n_trials,
+            scenarios=int(told.results.loc[told.results["is_ranked"], "scenario_id"].nunique()),
+            ranking=whole_table(shown[SHOWN_RANKS]),
+        ),
+        report(receipts[regime_names], of_regimes, asset=regime_names),
+    )
+
+
+def _rank_rows(ranking: Ranking, told: Assessment, scope: str, results: pd.DataFrame) -> pd.DataFrame:
+    hashes = dict(zip(results["strategy_id"], results["strategy_hash"], strict=True))
+    table = ranking.table.merge(told.evidence.drop(columns="n_trials"), on="strategy_id", how="left")
+    table = table.assign(
+        as_of=told.as_of,
+        scope=scope,
+        n_trials=told.n_trials,
+        strategy_hash=table["strategy_id"].map(hashes),
+        eligibility_flags=[", ".join(flags) for flags in table["eligibility_flags"]],
+    )
+    floats = [name for name in ("full_history_sharpe", *EVIDENCE_COLUMNS[3:]) if name in table]
+    table[floats] = table[floats].astype(np.float64)
+    for name in ("rank", "worst_regime", "worst_scenario"):
+        table[name] = pd.Series([None if pd.isna(one) else one for one in table[name].tolist()], dtype=object)
+    return table[schema.strategy_rankings.columns.keys()]
+
+
+@lab_asset(
+    schema.assessment_report,
+    deps=["strategy_rankings", "regime_performance", "backtest_results", "scenarios"],
+    spec="market.md#one-execution-engine",
+    kinds=("html", "sql"),
+)
+def assessment_report(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
+    """The page of the newest assessment, one for all and one for each universe: ranking, families, matrix, regimes."""
+    engine = warehouse.engine
+    told = read_assessment(engine)
+    pages = []
+    for scope, results in told.scopes().items():
+        ranking = rank_strategies(results)
+        best = ranking.table.loc[ranking.table["rank"] == 1, "strategy_id"]
+        context.log.info("%s: best is %s", scope, "nobody" if best.empty else best.iloc[0])
+        pages.append(
+            {
+                "as_of": told.as_of,
+                "scope": scope,
+                "n_strategies": len(ranking.table),
+                "n_scenarios": int(results["scenario_id"].nunique()),
+                "n_runs": len(results),
+                "n_trials": told.n_trials,
+                "best_strategy": None if best.empty else str(best.iloc[0]),
+                "page_html": page_of(ranking, told, scope),
+            }
+        )
+    frame = pd.DataFrame(pages)
+    receipt = writes.replace_where(engine, {schema.assessment_report: frame}, {"as_of": told.as_of})
+    return report(receipt[schema.assessment_report.name], frame.drop(columns="page_html"))
+
+
+def page_of(ranking: Ranking, told: Assessment, scope: str) -> str:
+    """The page of one scope."""
+    words = "all universes" if scope == EVERYWHERE else scope
+    provenance = {
+        "As of": told.as_of.isoformat(),
+        "Scope": words,
+        "Runs": f"{len(told.results):,}",
+        "Strategies ever tried": str(told.n_trials),
+        "Engine": ", ".join(sorted(set(told.results["engine_version"]))),
+        "Costs": str(told.results["costs_json"].iloc[0]),
+    }
+    return assessment_page(
+        ranking, f"Assessment of {told.as_of}: {words}", told.names, _page_evidence(told.evidence), provenance
+    )
+
+
+def _page_evidence(evidence: pd.DataFrame) -> pd.DataFrame:
+    return evidence[["strategy_id", "n_trials", "deflated_sharpe", "pbo"]]

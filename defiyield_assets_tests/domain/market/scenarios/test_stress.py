@@ -1,0 +1,126 @@
+"""Tests of shocks, de-pegs and their profiles (stress.py)."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from defiyield_assets.config.scenarios import load_scenarios
+from defiyield_assets.domain.market.scenarios.catalogue import Setting, requests
+from defiyield_assets.domain.market.scenarios.definitions import Profile
+from defiyield_assets.domain.market.scenarios.generation import generate
+from defiyield_assets.domain.market.scenarios.source import market_of
+from defiyield_assets.domain.market.scenarios.stochastic import block_bootstrap
+from defiyield_assets.domain.market.scenarios.stress import (
+    depegged,
+    force,
+    share_of_shock,
+    shocked,
+    stressed_correlation,
+)
+from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
+from defiyield_assets_tests.domain.market.scenarios.made import CRASH, LAST, SMALL, made_history
+from defiyield_assets_tests.domain.market.scenarios.test_moments import made_source
+
+SOURCE = made_source()
+MARKET = market_of(SOURCE, None)
+BASELINE = SOURCE.returns[block_bootstrap(SOURCE, 63, np.random.default_rng(1), 20)]
+DEPEG = SMALL.depegs[0]
+
+
+def test_a_linear_shock_grows_evenly_to_the_horizon_and_stays() -> None:
+    np.testing.assert_allclose(share_of_shock("linear", 6, 4, 5.0), [0.25, 0.5, 0.75, 1.0, 1.0, 1.0])
+    np.testing.assert_allclose(force("linear", 6, 4, 1.0), [1.0, 1.0, 1.0, 1.0, 0.5, 0.25])
+
+
+def test_a_decaying_shock_is_whole_at_once_and_halves() -> None:
+    np.testing.assert_allclose(share_of_shock("decay", 5, 4, 2.0), 0.5 ** (np.arange(5) / 2.0))
+    np.testing.assert_allclose(force("decay", 3, 4, 1.0), [1.0, 0.5, 0.25])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.floats(-0.9, 0.5),
+    st.floats(0.5, 10.0),
+    st.sampled_from(["linear", "decay"]),
+    st.floats(0.0, 2.0),
+    st.integers(1, 63),
+)
+def test_the_end_is_the_baseline_times_the_shock_to_the_beta(
+    fall: float, vol: float, profile: Profile, correlation: float, horizon: int
+) -> None:
+    shock = replace(
+        CRASH, shock=fall, vol_multiplier=vol, profile=profile, correlation_multiplier=correlation, horizon=horizon
+    )
+    told = shocked(SOURCE, MARKET, BASELINE, shock)
+    share = share_of_shock(profile, 63, horizon, shock.half_life)[-1]
+    moved = told.log_returns.sum(axis=0) - BASELINE.sum(axis=0)
+    np.testing.assert_allclose(moved, MARKET.betas * np.log1p(fall * share), atol=1e-9)
+
+
+def test_without_any_force_a_shock_changes_nothing() -> None:
+    none = replace(CRASH, shock=0.0, vol_multiplier=1.0, correlation_multiplier=1.0, spread_multiplier=1.0)
+    told = shocked(SOURCE, MARKET, BASELINE, replace(none, volume_multiplier=1.0, rate_shift=0.0))
+    np.testing.assert_allclose(told.log_returns, BASELINE, atol=1e-15)
+    assert (told.spread_multiplier == 1.0).all()
+    assert (told.volume_multiplier == 1.0).all()
+    assert (told.rate_shift == 0.0).all()
+
+
+def test_deviations_grow_by_the_multiplier() -> None:
+    rough = replace(CRASH, shock=0.0, vol_multiplier=3.0, correlation_multiplier=1.0, horizon=63)
+    told = shocked(SOURCE, MARKET, BASELINE, rough).log_returns
+    np.testing.assert_allclose(told.std(axis=0), 3.0 * BASELINE.std(axis=0), rtol=1e-9)
+
+
+def test_correlations_rise_and_stay_correlations() -> None:
+    long = SOURCE.returns[block_bootstrap(SOURCE, 4_000, np.random.default_rng(1), 20)]
+    calm = np.corrcoef(long, rowvar=False)
+    closer = shocked(SOURCE, MARKET, long, replace(CRASH, shock=0.0, vol_multiplier=1.0, horizon=4_000))
+    raised = np.corrcoef(closer.log_returns, rowvar=False)
+    off = ~np.eye(4, dtype=bool)
+    np.testing.assert_allclose(raised[off], 1.25 * calm[off], atol=0.03)
+    for multiplier in (0.0, 0.5, 1.0, 1.9, 50.0):
+        matrix = stressed_correlation(np.corrcoef(SOURCE.returns, rowvar=False), multiplier)
+        assert np.linalg.eigvalsh(matrix).min() >= -1e-9
+        np.testing.assert_allclose(np.diag(matrix), 1.0)
+
+
+def test_a_liquidity_freeze_widens_spreads_and_dries_up_volume() -> None:
+    freeze = next(shock for shock in load_scenarios().shocks if shock.name == "liquidity_freeze")
+    history = made_history()
+    setting = Setting(LAST, history.instruments, 1)
+    frozen = generate(requests(replace(SMALL, shocks=(freeze,)), setting, types=("stress_shock",))[0], history)
+    first = frozen.history.first_scored
+    assert (frozen.spread_multiplier[:first] == 1.0).all()
+    assert frozen.spread_multiplier[first] == pytest.approx(5.0)
+    thawed = replace(freeze, volume_multiplier=1.0)
+    told = shocked(SOURCE, MARKET, BASELINE, freeze)
+    assert told.volume_multiplier[0] == pytest.approx(0.30)
+    assert (shocked(SOURCE, MARKET, BASELINE, thawed).volume_multiplier == 1.0).all()
+
+
+def test_a_stablecoin_stands_at_its_level_on_the_fifth_day_and_others_fall_half_as_far() -> None:
+    names = SOURCE.bars.instruments
+    told = depegged(SOURCE, BASELINE, DEPEG)
+    close = SOURCE.bars.close[-1] * np.exp(told.cumsum(axis=0))
+    calm = SOURCE.bars.close[-1] * np.exp(BASELINE.cumsum(axis=0))
+    coin, peer = names.index("crypto:C"), names.index("crypto:D")
+    assert close[4, coin] == pytest.approx(0.88)
+    loss = 0.88 / calm[4, coin] - 1.0
+    assert close[4, peer] / calm[4, peer] - 1.0 == pytest.approx(0.5 * loss)
+    np.testing.assert_allclose(close[:, names.index("crypto:A")], calm[:, names.index("crypto:A")])
+    np.testing.assert_allclose(told[5:], BASELINE[5:])
+
+
+def test_impossible_shocks_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="cannot lose more than everything"):
+        shocked(SOURCE, MARKET, BASELINE, replace(CRASH, shock=-1.0))
+    with pytest.raises(ConfigurationError, match="horizon is 64, the path has 63 steps"):
+        shocked(SOURCE, MARKET, BASELINE, replace(CRASH, horizon=64))
+    with pytest.raises(ConfigurationError, match="days is 90"):
+        depegged(SOURCE, BASELINE, replace(DEPEG, days=90))
+    with pytest.raises(SuspiciousDataError, match="crypto:Z does not take part"):
+        market_of(SOURCE, "crypto:Z")

@@ -1,0 +1,1 @@
+"""Tests of the language, the engine and the results of strategies."""

@@ -1,0 +1,929 @@
+"""Revision 0007: strategy lab.
+
+Written from defiyield_assets/store/schema.py by migrations/autogenerate.py, then read by a human.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Bring the schema forward."""
+    op.create_table(
+        "assessment_report",
+        sa.Column("as_of", sa.Date(), nullable=False, comment="As-of date of the set of scenarios"),
+        sa.Column("scope", sa.Text(), nullable=False, comment="all, or a universe"),
+        sa.Column("n_strategies", sa.Integer(), nullable=False, comment="Strategies ranked"),
+        sa.Column("n_scenarios", sa.Integer(), nullable=False, comment="Scenarios that count"),
+        sa.Column("n_runs", sa.Integer(), nullable=False, comment="Runs that it rests on"),
+        sa.Column("n_trials", sa.Integer(), nullable=False, comment="Distinct strategies ever tried"),
+        sa.Column("best_strategy", sa.Text(), nullable=True, comment="Rank 1; null: none is eligible"),
+        sa.Column("page_html", sa.Text(), nullable=False, comment="One self-contained HTML page"),
+        sa.PrimaryKeyConstraint("as_of", "scope", name=op.f("pk_assessment_report")),
+        comment="The page of an assessment: rankings, families, and the matrix of strategies and scenarios",
+    )
+    op.create_table(
+        "backtest_results",
+        sa.Column(
+            "run_key",
+            sa.Text(),
+            nullable=False,
+            comment="SHA-256 of strategy, scenario, costs, account and version of the engine",
+        ),
+        sa.Column("strategy_id", sa.Text(), nullable=False, comment="Strategy"),
+        sa.Column("strategy_hash", sa.Text(), nullable=False, comment="Its content"),
+        sa.Column("scenario_id", sa.Text(), nullable=False, comment="Scenario"),
+        sa.Column("family", sa.Text(), nullable=False, comment="Family of the scenario"),
+        sa.Column("universe", sa.Text(), nullable=False, comment="Universe of the strategy"),
+        sa.Column("as_of", sa.Date(), nullable=False, comment="As-of date of the set in which it was run"),
+        sa.Column(
+            "paths_hash", sa.Text(), nullable=False, comment="Bars that it ran over: with others it is run again"
+        ),
+        sa.Column("engine_version", sa.Text(), nullable=False, comment="Version of the engine"),
+        sa.Column("costs_json", sa.Text(), nullable=False, comment="Cost model"),
+        sa.Column("account_json", sa.Text(), nullable=False, comment="Capital and what the account allows"),
+        sa.Column("instruments_json", sa.Text(), nullable=False, comment="Instruments of the universe that took part"),
+        sa.Column(
+            "periods_per_year", sa.Float(), nullable=False, comment="Bars a year, by which figures are annualised"
+        ),
+        sa.Column(
+            "is_in_sample", sa.Boolean(), nullable=False, comment="Followed a model that was trained on that time"
+        ),
+        sa.Column(
+            "has_curve",
+            sa.Boolean(),
+            nullable=False,
+            comment="Its equity curve is stored; otherwise the run makes it again",
+        ),
+        sa.Column("refusals_json", sa.Text(), nullable=False, comment="Reason -> orders that were not filled"),
+        sa.Column("cost_grid_json", sa.Text(), nullable=False, comment="Figures at 0, 1 and 2 times the costs"),
+        sa.Column("n_bars", sa.Float(), nullable=True, comment="Scored bars"),
+        sa.Column("total_return", sa.Float(), nullable=True, comment="Equity at the end over capital, less one"),
+        sa.Column("annualised_return", sa.Float(), nullable=True, comment="The same a year; null under 63 bars"),
+        sa.Column("volatility", sa.Float(), nullable=True, comment="Standard deviation of returns, a year"),
+        sa.Column(
+            "sharpe", sa.Float(), nullable=True, comment="Mean return in excess of cash over its deviation, a year"
+        ),
+        sa.Column("sortino", sa.Float(), nullable=True, comment="The same over the downside deviation"),
+        sa.Column("calmar", sa.Float(), nullable=True, comment="Annualised return over the deepest fall"),
+        sa.Column("max_drawdown", sa.Float(), nullable=True, comment="Deepest fall from a high, at most 0"),
+        sa.Column(
+            "average_drawdown", sa.Float(), nullable=True, comment="Mean depth of falls from one high to the next"
+        ),
+        sa.Column("longest_drawdown_bars", sa.Float(), nullable=True, comment="Most bars below a high in a row"),
+        sa.Column(
+            "recovery_bars",
+            sa.Float(),
+            nullable=True,
+            comment="Bars from the deepest point back to the high; null: never",
+        ),
+        sa.Column("recovery_factor", sa.Float(), nullable=True, comment="Total return over the deepest fall"),
+        sa.Column("ulcer_index", sa.Float(), nullable=True, comment="Root of the mean squared fall"),
+        sa.Column("omega", sa.Float(), nullable=True, comment="Gains over losses against cash"),
+        sa.Column("var_95", sa.Float(), nullable=True, comment="Loss of a bar that 5 % of bars exceed"),
+        sa.Column("cvar_95", sa.Float(), nullable=True, comment="Mean loss of those bars"),
+        sa.Column("tail_ratio", sa.Float(), nullable=True, comment="Right tail (95 %) over left tail (5 %)"),
+        sa.Column("n_trades", sa.Float(), nullable=True, comment="Round trips"),
+        sa.Column("win_rate", sa.Float(), nullable=True, comment="Share of round trips that gained, net of costs"),
+        sa.Column("profit_factor", sa.Float(), nullable=True, comment="Gains over losses of round trips"),
+        sa.Column("payoff", sa.Float(), nullable=True, comment="Mean gain over mean loss"),
+        sa.Column("expectancy", sa.Float(), nullable=True, comment="Mean return of a round trip"),
+        sa.Column("best_trade", sa.Float(), nullable=True, comment="Best return of a round trip"),
+        sa.Column("worst_trade", sa.Float(), nullable=True, comment="Worst return of a round trip"),
+        sa.Column("sqn", sa.Float(), nullable=True, comment="System quality number; null under 10 round trips"),
+        sa.Column("kelly", sa.Float(), nullable=True, comment="Kelly share of the round trips"),
+        sa.Column("longest_winning_streak", sa.Float(), nullable=True, comment="Gains in a row"),
+        sa.Column("longest_losing_streak", sa.Float(), nullable=True, comment="Losses in a row"),
+        sa.Column("mean_bars_held", sa.Float(), nullable=True, comment="Mean bars of a round trip"),
+        sa.Column("beta", sa.Float(), nullable=True, comment="Beta against buy and hold of the same instruments"),
+        sa.Column("time_in_market", sa.Float(), nullable=True, comment="Share of bars with a position"),
+        sa.Column("mean_exposure", sa.Float(), nullable=True, comment="Mean exposure over equity"),
+        sa.Column("fees", sa.Float(), nullable=True, comment="Fees paid, currency"),
+        sa.Column("borrow_cost", sa.Float(), nullable=True, comment="Paid for borrowed shares, currency"),
+        sa.Column("turnover", sa.Float(), nullable=True, comment="Value traded over mean equity"),
+        sa.Column(
+            "buy_and_hold_return",
+            sa.Float(),
+            nullable=True,
+            comment="Total return of buy and hold of the same instruments by the same engine and costs",
+        ),
+        sa.Column("buy_and_hold_sharpe", sa.Float(), nullable=True, comment="Its Sharpe ratio"),
+        sa.Column("cash_return", sa.Float(), nullable=True, comment="What cash returned meanwhile"),
+        sa.Column("excess_return", sa.Float(), nullable=True, comment="Total return less that of buy and hold"),
+        sa.Column(
+            "regime_return_calm",
+            sa.Float(),
+            nullable=True,
+            comment="Compounded return over bars of calm markets; null under 20",
+        ),
+        sa.Column(
+            "regime_return_normal",
+            sa.Float(),
+            nullable=True,
+            comment="Compounded return over bars of normal markets; null under 20",
+        ),
+        sa.Column(
+            "regime_return_turbulent",
+            sa.Float(),
+            nullable=True,
+            comment="Compounded return over bars of turbulent markets; null under 20",
+        ),
+        sa.Column(
+            "regime_sharpe_calm",
+            sa.Float(),
+            nullable=True,
+            comment="Sharpe ratio over bars of calm markets; null under 20",
+        ),
+        sa.Column(
+            "regime_sharpe_normal",
+            sa.Float(),
+            nullable=True,
+            comment="Sharpe ratio over bars of normal markets; null under 20",
+        ),
+        sa.Column(
+            "regime_sharpe_turbulent",
+            sa.Float(),
+            nullable=True,
+            comment="Sharpe ratio over bars of turbulent markets; null under 20",
+        ),
+        sa.PrimaryKeyConstraint("run_key", name=op.f("pk_backtest_results")),
+        comment="Runs of strategies over scenarios with their figures; runs without a trade are kept",
+    )
+    op.create_index(op.f("ix_backtest_results_scenario_id"), "backtest_results", ["scenario_id"], unique=False)
+    op.create_index(op.f("ix_backtest_results_strategy_id"), "backtest_results", ["strategy_id"], unique=False)
+    op.create_table(
+        "backtest_trades",
+        sa.Column("run_key", sa.Text(), nullable=False, comment="Run"),
+        sa.Column("number", sa.Integer(), nullable=False, comment="Place among the trades of the run"),
+        sa.Column("instrument_id", sa.Text(), nullable=False, comment="Instrument"),
+        sa.Column("rule", sa.Integer(), nullable=False, comment="Number of the rule"),
+        sa.Column("side", sa.Text(), nullable=False, comment="Direction"),
+        sa.Column("quantity", sa.Float(), nullable=False, comment="Units"),
+        sa.Column("entry_date", sa.Date(), nullable=False, comment="Day of the fill"),
+        sa.Column("entry_price", sa.Float(), nullable=False, comment="Price, costs of the spread in it"),
+        sa.Column("exit_date", sa.Date(), nullable=False, comment="Day of the fill"),
+        sa.Column("exit_price", sa.Float(), nullable=False, comment="Price, costs of the spread in it"),
+        sa.Column("entry_fee", sa.Float(), nullable=False, comment="Currency"),
+        sa.Column("exit_fee", sa.Float(), nullable=False, comment="Currency"),
+        sa.Column("borrow_cost", sa.Float(), nullable=False, comment="Currency"),
+        sa.Column("bars_held", sa.Integer(), nullable=False, comment="Bars"),
+        sa.Column(
+            "exit_reason", sa.Text(), nullable=False, comment="signal, stop, target, reverse, rebalance, margin or end"
+        ),
+        sa.Column("pnl", sa.Float(), nullable=False, comment="Net of all costs, currency"),
+        sa.Column("return", sa.Float(), nullable=True, comment="pnl over what was put in"),
+        sa.PrimaryKeyConstraint("run_key", "number", name=op.f("pk_backtest_trades")),
+        comment="Round trips of runs, in the order in which they were closed",
+    )
+    op.create_table(
+        "equity_curves",
+        sa.Column("run_key", sa.Text(), nullable=False, comment="Run"),
+        sa.Column("step", sa.Integer(), nullable=False, comment="Number of the mark"),
+        sa.Column("date", sa.Date(), nullable=False, comment="Day of the mark"),
+        sa.Column("equity", sa.Float(), nullable=False, comment="Cash and positions, currency"),
+        sa.Column("cash", sa.Float(), nullable=False, comment="Cash, currency"),
+        sa.Column(
+            "positions_value",
+            sa.Float(),
+            nullable=False,
+            comment="Longs less shorts at their marks, currency; 0 at the end, when all is closed",
+        ),
+        sa.Column("drawdown", sa.Float(), nullable=False, comment="Against the greatest equity so far"),
+        sa.Column("buy_and_hold", sa.Float(), nullable=False, comment="Equity of buy and hold of the same instruments"),
+        sa.Column("cash_benchmark", sa.Float(), nullable=False, comment="Capital at the risk-free rate"),
+        sa.PrimaryKeyConstraint("run_key", "step", name=op.f("pk_equity_curves")),
+        comment="Equity of runs at every mark beside buy and hold and cash; step 0 is the capital before the first scored bar",
+    )
+    op.create_table(
+        "regime_performance",
+        sa.Column("as_of", sa.Date(), nullable=False, comment="As-of date of the set of scenarios"),
+        sa.Column("scope", sa.Text(), nullable=False, comment="all, or a universe"),
+        sa.Column("strategy_id", sa.Text(), nullable=False, comment="Strategy"),
+        sa.Column("regime", sa.Text(), nullable=False, comment="State of the market"),
+        sa.Column("sharpe", sa.Float(), nullable=True, comment="Median Sharpe ratio a year"),
+        sa.Column("return", sa.Float(), nullable=True, comment="Median compounded return"),
+        sa.Column("n_scenarios", sa.Integer(), nullable=False, comment="Scenarios with at least 20 bars of it"),
+        sa.Column(
+            "sharpe_percentile", sa.Float(), nullable=True, comment="Percentile, averaged inside families, then across"
+        ),
+        sa.PrimaryKeyConstraint("as_of", "scope", "strategy_id", "regime", name=op.f("pk_regime_performance")),
+        comment="What strategies did in each regime: medians over scenarios",
+    )
+    op.create_table(
+        "scenario_metrics",
+        sa.Column("scenario_id", sa.Text(), nullable=False, comment="Scenario"),
+        sa.Column("instrument_id", sa.Text(), nullable=False, comment="Instrument"),
+        sa.Column("step", sa.Integer(), nullable=False, comment="Number of the bar"),
+        sa.Column("date", sa.Date(), nullable=False, comment="Day of the bar"),
+        sa.Column(
+            "ema_12",
+            sa.Float(),
+            nullable=True,
+            comment="E + 2/13 (C − E); starts as the mean of the first 12 closes (price)",
+        ),
+        sa.Column(
+            "ema_20",
+            sa.Float(),
+            nullable=True,
+            comment="E + 2/21 (C − E); starts as the mean of the first 20 closes (price)",
+        ),
+        sa.Column(
+            "ema_26",
+            sa.Float(),
+            nullable=True,
+            comment="E + 2/27 (C − E); starts as the mean of the first 26 closes (price)",
+        ),
+        sa.Column(
+            "ema_50",
+            sa.Float(),
+            nullable=True,
+            comment="E + 2/51 (C − E); starts as the mean of the first 50 closes (price)",
+        ),
+        sa.Column(
+            "ema_200",
+            sa.Float(),
+            nullable=True,
+            comment="E + 2/201 (C − E); starts as the mean of the first 200 closes (price)",
+        ),
+        sa.Column(
+            "macd",
+            sa.Float(),
+            nullable=True,
+            comment="EMA 12 − EMA 26, the short one started with bars 15 to 26 (TA-Lib) (price)",
+        ),
+        sa.Column("macd_signal", sa.Float(), nullable=True, comment="EMA 9 of macd (price)"),
+        sa.Column("macd_histogram", sa.Float(), nullable=True, comment="macd − macd_signal (price)"),
+        sa.Column(
+            "adx_14",
+            sa.Float(),
+            nullable=True,
+            comment="Wilder average over 14 of DX = 100 |+DI − −DI| / (+DI + −DI); a bar without movement leaves it (index)",
+        ),
+        sa.Column(
+            "plus_di_14", sa.Float(), nullable=True, comment="100 × Wilder sum of +DM / of true range, 14 (index)"
+        ),
+        sa.Column(
+            "minus_di_14", sa.Float(), nullable=True, comment="100 × Wilder sum of −DM / of true range, 14 (index)"
+        ),
+        sa.Column("psar", sa.Float(), nullable=True, comment="Parabolic SAR, acceleration 0.02 to 0.2 (price)"),
+        sa.Column(
+            "rsi_14",
+            sa.Float(),
+            nullable=True,
+            comment="100 G / (G + L), Wilder averages over 14 of rises and falls; null without either (index)",
+        ),
+        sa.Column(
+            "rsi_21",
+            sa.Float(),
+            nullable=True,
+            comment="100 G / (G + L), Wilder averages over 21 of rises and falls; null without either (index)",
+        ),
+        sa.Column(
+            "atr_14",
+            sa.Float(),
+            nullable=True,
+            comment="Wilder average over 14 of max(H − L, |H − C₋₁|, |L − C₋₁|) (price)",
+        ),
+        sa.Column("atr_percent_14", sa.Float(), nullable=True, comment="atr_14 / C (fraction)"),
+        sa.Column(
+            "ewma_vol_94",
+            sa.Float(),
+            nullable=True,
+            comment="√(v × periods a year), v = 0.94 v + 0.06 r², r = ln(C / C₋₁); starts as the mean of 20 r² (fraction)",
+        ),
+        sa.Column("obv", sa.Float(), nullable=True, comment="Σ sign(C − C₋₁) V; starts as the first V (units)"),
+        sa.Column(
+            "accumulation_distribution", sa.Float(), nullable=True, comment="Σ V ((C − L) − (H − C)) / (H − L) (units)"
+        ),
+        sa.Column("sma_5", sa.Float(), nullable=True, comment="mean of the last 5 C (price)"),
+        sa.Column("sma_10", sa.Float(), nullable=True, comment="mean of the last 10 C (price)"),
+        sa.Column("sma_20", sa.Float(), nullable=True, comment="mean of the last 20 C (price)"),
+        sa.Column("sma_50", sa.Float(), nullable=True, comment="mean of the last 50 C (price)"),
+        sa.Column("sma_100", sa.Float(), nullable=True, comment="mean of the last 100 C (price)"),
+        sa.Column("sma_200", sa.Float(), nullable=True, comment="mean of the last 200 C (price)"),
+        sa.Column("ma_distance_5", sa.Float(), nullable=True, comment="C / sma_5 − 1 (fraction)"),
+        sa.Column("ma_distance_10", sa.Float(), nullable=True, comment="C / sma_10 − 1 (fraction)"),
+        sa.Column("ma_distance_20", sa.Float(), nullable=True, comment="C / sma_20 − 1 (fraction)"),
+        sa.Column("ma_distance_50", sa.Float(), nullable=True, comment="C / sma_50 − 1 (fraction)"),
+        sa.Column("ma_distance_100", sa.Float(), nullable=True, comment="C / sma_100 − 1 (fraction)"),
+        sa.Column("ma_distance_200", sa.Float(), nullable=True, comment="C / sma_200 − 1 (fraction)"),
+        sa.Column(
+            "sma_5_slope_5",
+            sa.Float(),
+            nullable=True,
+            comment="least-squares slope of the last 5 sma_5 on the bar's number, per bar, / sma_5 (fraction)",
+        ),
+        sa.Column(
+            "sma_10_slope_5",
+            sa.Float(),
+            nullable=True,
+            comment="least-squares slope of the last 5 sma_10 on the bar's number, per bar, / sma_10 (fraction)",
+        ),
+        sa.Column(
+            "sma_20_slope_5",
+            sa.Float(),
+            nullable=True,
+            comment="least-squares slope of the last 5 sma_20 on the bar's number, per bar, / sma_20 (fraction)",
+        ),
+        sa.Column(
+            "sma_50_slope_5",
+            sa.Float(),
+            nullable=True,
+            comment="least-squares slope of the last 5 sma_50 on the bar's number, per bar, / sma_50 (fraction)",
+        ),
+        sa.Column(
+            "sma_100_slope_5",
+            sa.Float(),
+            nullable=True,
+            comment="least-squares slope of the last 5 sma_100 on the bar's number, per bar, / sma_100 (fraction)",
+        ),
+        sa.Column(
+            "sma_200_slope_5",
+            sa.Float(),
+            nullable=True,
+            comment="least-squares slope of the last 5 sma_200 on the bar's number, per bar, / sma_200 (fraction)",
+        ),
+        sa.Column(
+            "aroon_up_25",
+            sa.Float(),
+            nullable=True,
+            comment="100 (25 − bars since the greatest H of the last 26, the newest of equals) / 25 (index)",
+        ),
+        sa.Column(
+            "aroon_down_25",
+            sa.Float(),
+            nullable=True,
+            comment="100 (25 − bars since the least L of the last 26, the newest of equals) / 25 (index)",
+        ),
+        sa.Column("aroon_oscillator_25", sa.Float(), nullable=True, comment="aroon_up_25 − aroon_down_25 (index)"),
+        sa.Column("donchian_high_20", sa.Float(), nullable=True, comment="greatest H of the last 20 bars (price)"),
+        sa.Column("donchian_high_55", sa.Float(), nullable=True, comment="greatest H of the last 55 bars (price)"),
+        sa.Column("donchian_low_10", sa.Float(), nullable=True, comment="least L of the last 10 bars (price)"),
+        sa.Column("donchian_low_20", sa.Float(), nullable=True, comment="least L of the last 20 bars (price)"),
+        sa.Column("high_20", sa.Float(), nullable=True, comment="greatest H of the 20 bars before this one (price)"),
+        sa.Column("high_55", sa.Float(), nullable=True, comment="greatest H of the 55 bars before this one (price)"),
+        sa.Column("low_10", sa.Float(), nullable=True, comment="least L of the 10 bars before this one (price)"),
+        sa.Column("low_20", sa.Float(), nullable=True, comment="least L of the 20 bars before this one (price)"),
+        sa.Column(
+            "stochastic_k_14",
+            sa.Float(),
+            nullable=True,
+            comment="100 (C − l) / (h − l), h greatest H and l least L of 14 bars; null where h = l (index)",
+        ),
+        sa.Column("stochastic_d_14_3", sa.Float(), nullable=True, comment="mean of the last 3 stochastic_k_14 (index)"),
+        sa.Column(
+            "williams_r_14",
+            sa.Float(),
+            nullable=True,
+            comment="−100 (h − C) / (h − l), h greatest H and l least L of 14 bars; null where h = l (index)",
+        ),
+        sa.Column(
+            "cci_20",
+            sa.Float(),
+            nullable=True,
+            comment="(P − m) / (0.015 × mean |Pᵢ − m|), P = (H + L + C) / 3, m mean of 20 P; null for equal P (to 1e-12) (index)",
+        ),
+        sa.Column("roc_5", sa.Float(), nullable=True, comment="C / C₋₅ − 1 (fraction)"),
+        sa.Column("roc_10", sa.Float(), nullable=True, comment="C / C₋₁₀ − 1 (fraction)"),
+        sa.Column("roc_20", sa.Float(), nullable=True, comment="C / C₋₂₀ − 1 (fraction)"),
+        sa.Column("roc_63", sa.Float(), nullable=True, comment="C / C₋₆₃ − 1 (fraction)"),
+        sa.Column("roc_5_change", sa.Float(), nullable=True, comment="roc_5 − roc_5 of the bar before (fraction)"),
+        sa.Column("roc_10_change", sa.Float(), nullable=True, comment="roc_10 − roc_10 of the bar before (fraction)"),
+        sa.Column("roc_20_change", sa.Float(), nullable=True, comment="roc_20 − roc_20 of the bar before (fraction)"),
+        sa.Column("roc_63_change", sa.Float(), nullable=True, comment="roc_63 − roc_63 of the bar before (fraction)"),
+        sa.Column(
+            "mfi_14",
+            sa.Float(),
+            nullable=True,
+            comment="100 Σ₁₄ rising P V / Σ₁₄ rising or falling P V, P = (H + L + C) / 3; null where P never changed (index)",
+        ),
+        sa.Column(
+            "return_z_63",
+            sa.Float(),
+            nullable=True,
+            comment="(r − mean of 63 r) / sample σ of them, r = ln(C / C₋₁); null where σ ≤ 1e-12 (sigma)",
+        ),
+        sa.Column(
+            "roc_z_63",
+            sa.Float(),
+            nullable=True,
+            comment="(roc_20 − mean of 63 roc_20) / sample σ of them; null where σ ≤ 1e-12 (sigma)",
+        ),
+        sa.Column(
+            "bollinger_lower_20",
+            sa.Float(),
+            nullable=True,
+            comment="sma_20 − 2 σ, population σ of the last 20 C (price)",
+        ),
+        sa.Column("bollinger_middle_20", sa.Float(), nullable=True, comment="sma_20 (price)"),
+        sa.Column(
+            "bollinger_upper_20",
+            sa.Float(),
+            nullable=True,
+            comment="sma_20 + 2 σ, population σ of the last 20 C (price)",
+        ),
+        sa.Column("bollinger_width_20", sa.Float(), nullable=True, comment="4 σ / sma_20 (fraction)"),
+        sa.Column(
+            "bollinger_percent_b_20",
+            sa.Float(),
+            nullable=True,
+            comment="(C − bollinger_lower_20) / (4 σ); null where all C are equal (to 1e-12) (ratio)",
+        ),
+        sa.Column(
+            "bollinger_width_rank_252",
+            sa.Float(),
+            nullable=True,
+            comment="share of the last 252 bollinger_width_20 that are not greater than this one (itself among them) (fraction)",
+        ),
+        sa.Column("keltner_lower_20_1_5", sa.Float(), nullable=True, comment="ema_20 − 1.5 atr_14 (price)"),
+        sa.Column("keltner_upper_20_1_5", sa.Float(), nullable=True, comment="ema_20 + 1.5 atr_14 (price)"),
+        sa.Column("keltner_lower_20_2", sa.Float(), nullable=True, comment="ema_20 − 2 atr_14 (price)"),
+        sa.Column("keltner_upper_20_2", sa.Float(), nullable=True, comment="ema_20 + 2 atr_14 (price)"),
+        sa.Column(
+            "is_squeeze_on",
+            sa.Float(),
+            nullable=True,
+            comment="bollinger_lower_20 > keltner_lower_20_1_5 and bollinger_upper_20 < keltner_upper_20_1_5 (flag)",
+        ),
+        sa.Column(
+            "is_squeeze_released",
+            sa.Float(),
+            nullable=True,
+            comment="is_squeeze_on at the bar before and not now (flag)",
+        ),
+        sa.Column(
+            "realised_vol_10",
+            sa.Float(),
+            nullable=True,
+            comment="sample σ of the last 10 r × √(periods a year), r = ln(C / C₋₁) (fraction)",
+        ),
+        sa.Column(
+            "realised_vol_20",
+            sa.Float(),
+            nullable=True,
+            comment="sample σ of the last 20 r × √(periods a year), r = ln(C / C₋₁) (fraction)",
+        ),
+        sa.Column(
+            "realised_vol_60",
+            sa.Float(),
+            nullable=True,
+            comment="sample σ of the last 60 r × √(periods a year), r = ln(C / C₋₁) (fraction)",
+        ),
+        sa.Column(
+            "realised_vol_252",
+            sa.Float(),
+            nullable=True,
+            comment="sample σ of the last 252 r × √(periods a year), r = ln(C / C₋₁) (fraction)",
+        ),
+        sa.Column(
+            "parkinson_20",
+            sa.Float(),
+            nullable=True,
+            comment="√(mean₂₀ ln(H / L)² / (4 ln 2) × periods a year) (fraction)",
+        ),
+        sa.Column(
+            "garman_klass_20",
+            sa.Float(),
+            nullable=True,
+            comment="√(mean₂₀(½ ln(H / L)² − (2 ln 2 − 1) ln(C / O)²) × periods a year) (fraction)",
+        ),
+        sa.Column(
+            "yang_zhang_20",
+            sa.Float(),
+            nullable=True,
+            comment="√((σ² of ln(O / C₋₁) + k σ² of ln(C / O) + (1 − k) mean₂₀(u (u − c) + d (d − c))) × periods a year), sample σ² of 20, u = ln(H / O), d = ln(L / O), c = ln(C / O), k = 0.34 / (1.34 + 21 / 19) (fraction)",
+        ),
+        sa.Column(
+            "vol_of_vol_60", sa.Float(), nullable=True, comment="sample σ of the last 60 realised_vol_20 (fraction)"
+        ),
+        sa.Column(
+            "obv_slope_20",
+            sa.Float(),
+            nullable=True,
+            comment="least-squares slope of the last 20 OBV on the bar's number: units per bar (units)",
+        ),
+        sa.Column(
+            "cmf_20",
+            sa.Float(),
+            nullable=True,
+            comment="Σ₂₀(V ((C − L) − (H − C)) / (H − L)) / Σ₂₀ V; a bar with H = L counts 0, null where Σ V = 0 (ratio)",
+        ),
+        sa.Column(
+            "vwap_20",
+            sa.Float(),
+            nullable=True,
+            comment="Σ₂₀ P V / Σ₂₀ V, P = (H + L + C) / 3; null where Σ V = 0 (price)",
+        ),
+        sa.Column("volume_sma_20", sa.Float(), nullable=True, comment="mean of the last 20 V (units)"),
+        sa.Column("volume_sma_50", sa.Float(), nullable=True, comment="mean of the last 50 V (units)"),
+        sa.Column(
+            "relative_volume_20", sa.Float(), nullable=True, comment="V / volume_sma_20; null where that is 0 (ratio)"
+        ),
+        sa.Column(
+            "volume_z_60",
+            sa.Float(),
+            nullable=True,
+            comment="(V − mean of 60 V) / sample σ of them; null where all are equal (to 1e-12) (sigma)",
+        ),
+        sa.Column(
+            "dollar_volume",
+            sa.Float(),
+            nullable=True,
+            comment="volume of the bar in USD, as the source says or V × C (usd)",
+        ),
+        sa.Column(
+            "amihud_20",
+            sa.Float(),
+            nullable=True,
+            comment="10⁶ × mean₂₀(|C / C₋₁ − 1| / dollar_volume); null with a bar of no volume (fraction per million USD)",
+        ),
+        sa.Column("log_return_1", sa.Float(), nullable=True, comment="ln(C / C₋₁) (fraction)"),
+        sa.Column("log_return_5", sa.Float(), nullable=True, comment="ln(C / C₋₅) (fraction)"),
+        sa.Column("log_return_20", sa.Float(), nullable=True, comment="ln(C / C₋₂₀) (fraction)"),
+        sa.Column("log_return_21", sa.Float(), nullable=True, comment="ln(C / C₋₂₁) (fraction)"),
+        sa.Column("log_return_60", sa.Float(), nullable=True, comment="ln(C / C₋₆₀) (fraction)"),
+        sa.Column("log_return_63", sa.Float(), nullable=True, comment="ln(C / C₋₆₃) (fraction)"),
+        sa.Column("log_return_252", sa.Float(), nullable=True, comment="ln(C / C₋₂₅₂) (fraction)"),
+        sa.Column("return_1", sa.Float(), nullable=True, comment="C / C₋₁ − 1 (fraction)"),
+        sa.Column("return_5", sa.Float(), nullable=True, comment="C / C₋₅ − 1 (fraction)"),
+        sa.Column("return_20", sa.Float(), nullable=True, comment="C / C₋₂₀ − 1 (fraction)"),
+        sa.Column("return_21", sa.Float(), nullable=True, comment="C / C₋₂₁ − 1 (fraction)"),
+        sa.Column("return_60", sa.Float(), nullable=True, comment="C / C₋₆₀ − 1 (fraction)"),
+        sa.Column("return_63", sa.Float(), nullable=True, comment="C / C₋₆₃ − 1 (fraction)"),
+        sa.Column("return_252", sa.Float(), nullable=True, comment="C / C₋₂₅₂ − 1 (fraction)"),
+        sa.Column("gap", sa.Float(), nullable=True, comment="O / C₋₁ − 1 (fraction)"),
+        sa.Column(
+            "drawdown_20", sa.Float(), nullable=True, comment="C / greatest C of the last 20 bars − 1 (fraction)"
+        ),
+        sa.Column(
+            "drawdown_63", sa.Float(), nullable=True, comment="C / greatest C of the last 63 bars − 1 (fraction)"
+        ),
+        sa.Column(
+            "drawdown_252", sa.Float(), nullable=True, comment="C / greatest C of the last 252 bars − 1 (fraction)"
+        ),
+        sa.Column(
+            "distance_52w_high",
+            sa.Float(),
+            nullable=True,
+            comment="C / greatest H of 52 weeks − 1: 364 bars of a 24x7 market, 252 bars (its warm-up) of an exchange (fraction)",
+        ),
+        sa.Column(
+            "distance_52w_low",
+            sa.Float(),
+            nullable=True,
+            comment="C / least L of 52 weeks − 1: 364 bars of a 24x7 market, 252 bars (its warm-up) of an exchange (fraction)",
+        ),
+        sa.Column(
+            "var_95_252",
+            sa.Float(),
+            nullable=True,
+            comment="−(the 13th lowest of the last 252 r), r = C / C₋₁ − 1 (fraction)",
+        ),
+        sa.Column(
+            "var_99_252",
+            sa.Float(),
+            nullable=True,
+            comment="−(the 3rd lowest of the last 252 r), r = C / C₋₁ − 1 (fraction)",
+        ),
+        sa.Column(
+            "cvar_95_252",
+            sa.Float(),
+            nullable=True,
+            comment="−(mean of the 13 lowest of the last 252 r), r = C / C₋₁ − 1 (fraction)",
+        ),
+        sa.Column(
+            "cvar_99_252",
+            sa.Float(),
+            nullable=True,
+            comment="−(mean of the 3 lowest of the last 252 r), r = C / C₋₁ − 1 (fraction)",
+        ),
+        sa.Column(
+            "downside_deviation_252",
+            sa.Float(),
+            nullable=True,
+            comment="√(mean₂₅₂ min(r, 0)² × periods a year), r = C / C₋₁ − 1 (fraction)",
+        ),
+        sa.Column(
+            "sharpe_252",
+            sa.Float(),
+            nullable=True,
+            comment="mean₂₅₂ r / sample σ of them × √(periods a year), risk-free rate 0; null where σ < 1e-12 (ratio)",
+        ),
+        sa.Column(
+            "sortino_252",
+            sa.Float(),
+            nullable=True,
+            comment="mean₂₅₂ r / √(mean₂₅₂ min(r, 0)²) × √(periods a year), target 0; null without a loss (ratio)",
+        ),
+        sa.Column(
+            "calmar_252",
+            sa.Float(),
+            nullable=True,
+            comment="((C / C₋₂₅₂)^(periods a year / 252) − 1) / deepest fall from a peak within the same 253 C; null without a fall (ratio)",
+        ),
+        sa.Column(
+            "ulcer_index_252",
+            sa.Float(),
+            nullable=True,
+            comment="√(mean₂₅₂ d²), d = 1 − C / greatest C so far of the last 252 bars (fraction)",
+        ),
+        sa.Column(
+            "is_fair_value_gap_bullish",
+            sa.Float(),
+            nullable=True,
+            comment="L > H₋₂; null where O or O₋₂ is unknown (flag)",
+        ),
+        sa.Column(
+            "is_fair_value_gap_bearish",
+            sa.Float(),
+            nullable=True,
+            comment="H < L₋₂; null where O or O₋₂ is unknown (flag)",
+        ),
+        sa.Column(
+            "is_golden_cross",
+            sa.Float(),
+            nullable=True,
+            comment="sma_50 > sma_200, and at the bar before sma_50 ≤ sma_200 (flag)",
+        ),
+        sa.Column(
+            "is_death_cross",
+            sa.Float(),
+            nullable=True,
+            comment="sma_50 < sma_200, and at the bar before sma_50 ≥ sma_200 (flag)",
+        ),
+        sa.Column(
+            "is_breakout_20",
+            sa.Float(),
+            nullable=True,
+            comment="C > high_20, the greatest H of the 20 bars before (flag)",
+        ),
+        sa.Column(
+            "is_breakout_55",
+            sa.Float(),
+            nullable=True,
+            comment="C > high_55, the greatest H of the 55 bars before (flag)",
+        ),
+        sa.Column(
+            "correlation_60",
+            sa.Float(),
+            nullable=True,
+            comment="Pearson correlation of the last 60 log returns with the benchmark's; null where either is flat (ratio)",
+        ),
+        sa.Column(
+            "correlation_252",
+            sa.Float(),
+            nullable=True,
+            comment="Pearson correlation of the last 252 log returns with the benchmark's; null where either is flat (ratio)",
+        ),
+        sa.Column(
+            "beta_60",
+            sa.Float(),
+            nullable=True,
+            comment="cov(r, b) / var(b) over the last 60 log returns r and the benchmark's b; null where b is flat (ratio)",
+        ),
+        sa.Column(
+            "beta_252",
+            sa.Float(),
+            nullable=True,
+            comment="cov(r, b) / var(b) over the last 252 log returns r and the benchmark's b; null where b is flat (ratio)",
+        ),
+        sa.Column(
+            "relative_strength_20",
+            sa.Float(),
+            nullable=True,
+            comment="(C / C₋20) / (B / B₋20) − 1, B the benchmark's close of the same days (fraction)",
+        ),
+        sa.Column(
+            "relative_strength_63",
+            sa.Float(),
+            nullable=True,
+            comment="(C / C₋63) / (B / B₋63) − 1, B the benchmark's close of the same days (fraction)",
+        ),
+        sa.Column(
+            "relative_strength_252",
+            sa.Float(),
+            nullable=True,
+            comment="(C / C₋252) / (B / B₋252) − 1, B the benchmark's close of the same days (fraction)",
+        ),
+        sa.Column(
+            "log_return_1_lag_1",
+            sa.Float(),
+            nullable=True,
+            comment="ln(C₋1 / C₋2): the log return 1 bar ago (fraction)",
+        ),
+        sa.Column(
+            "log_return_1_lag_2",
+            sa.Float(),
+            nullable=True,
+            comment="ln(C₋2 / C₋3): the log return 2 bars ago (fraction)",
+        ),
+        sa.Column(
+            "log_return_1_lag_3",
+            sa.Float(),
+            nullable=True,
+            comment="ln(C₋3 / C₋4): the log return 3 bars ago (fraction)",
+        ),
+        sa.Column(
+            "log_return_1_lag_5",
+            sa.Float(),
+            nullable=True,
+            comment="ln(C₋5 / C₋6): the log return 5 bars ago (fraction)",
+        ),
+        sa.Column(
+            "log_return_1_lag_10",
+            sa.Float(),
+            nullable=True,
+            comment="ln(C₋10 / C₋11): the log return 10 bars ago (fraction)",
+        ),
+        sa.PrimaryKeyConstraint("scenario_id", "instrument_id", "step", name=op.f("pk_scenario_metrics")),
+        comment="Features of scenarios by the calculators of daily_features: of the last scored bar, or of every stored one",
+    )
+    op.create_table(
+        "scenario_paths",
+        sa.Column("scenario_id", sa.Text(), nullable=False, comment="Scenario"),
+        sa.Column("instrument_id", sa.Text(), nullable=False, comment="Instrument"),
+        sa.Column(
+            "step",
+            sa.Integer(),
+            nullable=False,
+            comment="Number of the bar: 0 is the first scored one, below it is warm-up",
+        ),
+        sa.Column("date", sa.Date(), nullable=False, comment="Real day, or the day that a generated bar would have"),
+        sa.Column("open", sa.Float(), nullable=True, comment="Adjusted open"),
+        sa.Column("high", sa.Float(), nullable=True, comment="Adjusted high"),
+        sa.Column("low", sa.Float(), nullable=True, comment="Adjusted low"),
+        sa.Column("close", sa.Float(), nullable=False, comment="Adjusted close"),
+        sa.Column("volume", sa.Float(), nullable=True, comment="Units"),
+        sa.Column("is_gap", sa.Boolean(), nullable=False, comment="The bar hides a jump behind a false open"),
+        sa.Column("spread_multiplier", sa.Float(), nullable=False, comment="Of the bid-ask spread"),
+        sa.Column("rate_shift", sa.Float(), nullable=False, comment="Of the risk-free rate, a fraction a year"),
+        sa.PrimaryKeyConstraint("scenario_id", "instrument_id", "step", name=op.f("pk_scenario_paths")),
+        comment="Bars of scenarios: the scored ones, adjusted, to the bit; warm-up before them are the real daily bars",
+    )
+    op.create_table(
+        "scenarios",
+        sa.Column(
+            "scenario_id",
+            sa.Text(),
+            nullable=False,
+            comment="SHA-256 of type, parameters, seed and version of the generator",
+        ),
+        sa.Column(
+            "partition_key",
+            sa.Text(),
+            nullable=False,
+            comment="Name and the first ten digits of the id: the dynamic partition",
+        ),
+        sa.Column(
+            "as_of",
+            sa.Date(),
+            nullable=False,
+            comment="Newest day of bars known when the set was made that it belongs to",
+        ),
+        sa.Column("family", sa.Text(), nullable=False, comment="What a ranking averages over first"),
+        sa.Column("type", sa.Text(), nullable=False, comment="Kind of generator"),
+        sa.Column("name", sa.Text(), nullable=False, comment="What people call it"),
+        sa.Column("params_json", sa.Text(), nullable=False, comment="Parameters as canonical JSON"),
+        sa.Column("seed", sa.BigInteger(), nullable=True, comment="Seed; null: nothing is drawn"),
+        sa.Column("status", sa.Text(), nullable=False, comment="Whether it can be run"),
+        sa.Column("reason", sa.Text(), nullable=True, comment="Why it is unavailable"),
+        sa.Column("instruments_json", sa.Text(), nullable=False, comment="Instruments that take part"),
+        sa.Column(
+            "unavailable_json",
+            sa.Text(),
+            nullable=False,
+            comment="The others that were asked for, each with the reason",
+        ),
+        sa.Column("starts_on", sa.Date(), nullable=True, comment="First scored bar"),
+        sa.Column("ends_on", sa.Date(), nullable=True, comment="Last scored bar"),
+        sa.Column("warm_up_from", sa.Date(), nullable=True, comment="First bar of the warm-up"),
+        sa.Column("n_steps", sa.Integer(), nullable=False, comment="Scored bars"),
+        sa.Column("n_warm_up", sa.Integer(), nullable=False, comment="Real bars before them"),
+        sa.Column("generator_version", sa.Integer(), nullable=False, comment="Version of the generator"),
+        sa.Column(
+            "paths_hash", sa.Text(), nullable=True, comment="SHA-256 of all its bars, warm-up included, to the bit"
+        ),
+        sa.Column("bars_hash", sa.Text(), nullable=False, comment="SHA-256 of the real bars that the set was made of"),
+        sa.Column("is_current", sa.Boolean(), nullable=False, comment="Of the newest set"),
+        sa.Column(
+            "is_ranked",
+            sa.Boolean(),
+            nullable=False,
+            comment="Counts for rankings; a full history only serves as evidence",
+        ),
+        sa.Column(
+            "has_rows",
+            sa.Boolean(),
+            nullable=False,
+            comment="Its paths are stored; otherwise they are made again from type, parameters and seed",
+        ),
+        sa.PrimaryKeyConstraint("scenario_id", name=op.f("pk_scenarios")),
+        comment="Stretches of market, real or generated, on which strategies are tried; superseded ones stay listed",
+    )
+    op.create_table(
+        "strategies",
+        sa.Column("strategy_id", sa.Text(), nullable=False, comment="Id in its file"),
+        sa.Column(
+            "content_hash", sa.Text(), nullable=False, comment="SHA-256 of all that a run depends on, members included"
+        ),
+        sa.Column("version", sa.Integer(), nullable=False, comment="As its author counts"),
+        sa.Column("type", sa.Text(), nullable=False, comment="signal, allocation, composite, …"),
+        sa.Column("universe", sa.Text(), nullable=False, comment="Group of instruments that it trades"),
+        sa.Column("description", sa.Text(), nullable=False, comment="What it does, in words"),
+        sa.Column("spec_json", sa.Text(), nullable=False, comment="Its file as canonical JSON"),
+        sa.Column("columns_json", sa.Text(), nullable=False, comment="Bar columns and features that it reads"),
+        sa.Column("warm_up_bars", sa.Integer(), nullable=False, comment="Bars until all that it reads is known"),
+        sa.Column("is_current", sa.Boolean(), nullable=False, comment="In a file now"),
+        sa.PrimaryKeyConstraint("strategy_id", "content_hash", name=op.f("pk_strategies")),
+        comment="Every strategy that was ever tried, by content: how many there are is how many trials there were",
+    )
+    op.create_table(
+        "strategy_rankings",
+        sa.Column("as_of", sa.Date(), nullable=False, comment="As-of date of the set of scenarios"),
+        sa.Column("scope", sa.Text(), nullable=False, comment="all, or a universe"),
+        sa.Column("strategy_id", sa.Text(), nullable=False, comment="Strategy"),
+        sa.Column("strategy_hash", sa.Text(), nullable=False, comment="Its content"),
+        sa.Column("rank", sa.Integer(), nullable=True, comment="1 is best; null: not eligible"),
+        sa.Column("score", sa.Float(), nullable=True, comment="Weighted mean of the percentiles"),
+        sa.Column("sharpe_percentile", sa.Float(), nullable=True, comment="Averaged inside families, then across"),
+        sa.Column("return_percentile", sa.Float(), nullable=True, comment="Of total return"),
+        sa.Column(
+            "drawdown_percentile", sa.Float(), nullable=True, comment="Of the deepest fall, the smaller the better"
+        ),
+        sa.Column("consistency_percentile", sa.Float(), nullable=True, comment="Of consistency"),
+        sa.Column(
+            "regime_percentile",
+            sa.Float(),
+            nullable=True,
+            comment="Lowest of the percentiles of Sharpe ratios by regime",
+        ),
+        sa.Column(
+            "consistency",
+            sa.Float(),
+            nullable=True,
+            comment="Share of scenarios with positive excess return, by family and then across",
+        ),
+        sa.Column("worst_regime", sa.Text(), nullable=True, comment="Regime with the lowest percentile"),
+        sa.Column("dispersion", sa.Float(), nullable=True, comment="Standard deviation of scores over scenarios"),
+        sa.Column("worst_scenario", sa.Text(), nullable=True, comment="Scenario with the least total return"),
+        sa.Column("worst_return", sa.Float(), nullable=True, comment="That return"),
+        sa.Column("n_scenarios", sa.Integer(), nullable=False, comment="Scenarios with a return"),
+        sa.Column("n_families", sa.Integer(), nullable=False, comment="Their families"),
+        sa.Column("n_trades", sa.Integer(), nullable=False, comment="Round trips in all of them"),
+        sa.Column("is_eligible", sa.Boolean(), nullable=False, comment="Nothing speaks against a rank"),
+        sa.Column("eligibility_flags", sa.Text(), nullable=False, comment="What does, comma separated"),
+        sa.Column("n_trials", sa.Integer(), nullable=False, comment="Distinct strategies ever tried"),
+        sa.Column(
+            "full_history_sharpe",
+            sa.Float(),
+            nullable=True,
+            comment="Sharpe ratio a year over the whole history of the universe",
+        ),
+        sa.Column(
+            "deflated_sharpe",
+            sa.Float(),
+            nullable=True,
+            comment="Probability that it is real, given the number of trials",
+        ),
+        sa.Column(
+            "hurdle",
+            sa.Float(),
+            nullable=True,
+            comment="Sharpe ratio a year that so many trials of no worth are expected to reach",
+        ),
+        sa.Column(
+            "pbo", sa.Float(), nullable=True, comment="Probability of overfitting among the universe's strategies"
+        ),
+        sa.Column(
+            "walk_forward_sharpe",
+            sa.Float(),
+            nullable=True,
+            comment="Sharpe ratio a year over the tests of the walk-forward",
+        ),
+        sa.Column(
+            "efficiency", sa.Float(), nullable=True, comment="Mean out-of-sample over mean in-sample Sharpe ratio"
+        ),
+        sa.PrimaryKeyConstraint("as_of", "scope", "strategy_id", name=op.f("pk_strategy_rankings")),
+        comment="Ranks of strategies: over the scenarios that all universes take part in, and within each universe over its own",
+    )
+
+
+def downgrade() -> None:
+    """Take the schema back."""
+    op.drop_table("strategy_rankings")
+    op.drop_table("strategies")
+    op.drop_table("scenarios")
+    op.drop_table("scenario_paths")
+    op.drop_table("scenario_metrics")
+    op.drop_table("regime_performance")
+    op.drop_table("equity_curves")
+    op.drop_table("backtest_trades")
+    op.drop_index(op.f("ix_backtest_results_strategy_id"), table_name="backtest_results")
+    op.drop_index(op.f("ix_backtest_results_scenario_id"), table_name="backtest_results")
+    op.drop_table("backtest_results")
+    op.drop_table("assessment_report")
