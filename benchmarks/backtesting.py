@@ -3,9 +3,9 @@
 Equal rules in all: long from a crossing of a fast mean above a slow one to the crossing back, decided at the close,
 filled at the next open, 10 bp fee and 5 bp spread a side, every account all in. Ours is the screen (domain/strategies/
 screen.py); the exact engine confirms its winners. Timed: from parameters and prices to return, Sharpe, drawdown and
-trades of every variant and instrument; the ratio that is judged is the lesser of the clock's and of CPU time's. Needs
-`pip install vectorbt backtesting` (neither is a dependency of the package); without one of them its line is left out
-and nothing of it is judged.
+trades of every variant and instrument; the ratio that is judged is the lesser of the clock's and of CPU time's. Both
+libraries come with the tools of development, neither with the package; without one of them its line is left out and
+nothing of it is judged.
 """
 
 import argparse
@@ -157,18 +157,20 @@ def same_trades(own: pd.DataFrame, other: pd.DataFrame) -> tuple[int, int]:
 
 
 def compare_vectorbt(found: pd.DataFrame, peer: Peer, winners: Sequence[int], history: PriceHistory) -> list[float]:
-    """Share of accounts whose final equity and number of trades are vectorbt's, and of the winners' trades."""
+    """Share of accounts whose final equity and number of trades are vectorbt's, of those that end in cash whose deepest
+    fall is, and of the winners' trades."""
     is_open = np.zeros(len(found), dtype=bool)
     told = peer.portfolio.trades.records
     is_open[told.loc[told["status"] == 0, "col"].to_numpy()] = True
     closed = np.where(is_open, peer.final_value * (1.0 - COSTS.fee), peer.final_value)
     same = np.isclose(found["final_equity"], closed, rtol=TOLERANCE, atol=0) & (found["n_trades"] == peer.n_trades)
+    falls = np.isclose(found["max_drawdown"].abs(), np.abs(peer.max_drawdown), rtol=TOLERANCE, atol=TOLERANCE)
     k, equal, of = len(history.instruments), 0, 0
     for account in winners:
         own, _ = exact(WINDOWS[account // k], alone(history, account % k), Account(CAPITAL))
         n, most = same_trades(own, vectorbt_trades(peer, account, history))
         equal, of = equal + n, of + most
-    return [float(same.mean()), equal / of]
+    return [float(same.mean()), float(falls[~is_open].mean()), equal / of]
 
 
 def compare_backtesting_py(winners: Sequence[int], history: PriceHistory) -> float:
@@ -207,7 +209,7 @@ def main(arguments: Sequence[str]) -> int:
     print(f"{len(WINDOWS):,} variants x {history.n_bars:,} bars x {k} instruments ({what})\n")
     n_all = len(WINDOWS) * k
     found, ours = timed(
-        "screen (all variants at once)", n_all, lambda: screen(variants(WINDOWS), history, COSTS, account), 5
+        "screen (all variants at once)", n_all, lambda: screen(variants(WINDOWS), history, COSTS, account)
     )
     lines, versions, figures, shares = [ours], {}, {}, []
     winners = found["total_return"].nlargest(CONFIRMED).index.tolist()
@@ -246,7 +248,12 @@ def main(arguments: Sequence[str]) -> int:
         shares.append(compare_backtesting_py(winners, history))
     table(lines, ours, versions)
     print(f"exact engine against the screen, {CONFIRMED} winners: greatest relative difference of equity {gap:.1e}")
-    names = ("accounts equal to vectorbt's", "winners' trades, vectorbt", "winners' trades, backtesting.py")
+    names = (
+        "accounts equal to vectorbt's",
+        "deepest falls, vectorbt",
+        "winners' trades, vectorbt",
+        "winners' trades, backtesting.py",
+    )
     names = names if find_spec("vectorbt") else names[-1:]
     for name, share in zip(names, shares, strict=False):
         print(f"{name}: {share:.2%} equal")

@@ -4,7 +4,7 @@ Lives here: which assets a stage makes, in which job, and what is printed of the
 progress (lab_runs.py), the assets (orchestration/assets), single scenarios (scenarios.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -14,17 +14,20 @@ import dagster as dg
 import pandas as pd
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from sqlalchemy import Engine
 
 from defiyield_assets.cli import show
-from defiyield_assets.cli.lab_runs import Ran, Stage, print_ran, run_stage
+from defiyield_assets.cli.lab_runs import Ran, Stage, all_failed, print_ran, run_stage
 from defiyield_assets.cli.strategies import print_json
 from defiyield_assets.definitions import build_defs
 from defiyield_assets.domain.reporting.formats import is_missing
 from defiyield_assets.domain.strategies.cells import written
-from defiyield_assets.errors import ConfigurationError
-from defiyield_assets.orchestration.lab.pages import Pages, write_pages
+from defiyield_assets.domain.strategies.limits import DEFAULT_SEED
+from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
+from defiyield_assets.orchestration.lab.assessments import current_set, set_id
+from defiyield_assets.orchestration.lab.sensor import ASSESS, CHAIN
 from defiyield_assets.orchestration.partitions import FIRST_DAY, SCENARIOS
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.settings import Settings, load_settings
@@ -41,20 +44,20 @@ METRICS = ("scenario_paths", "scenario_metrics")
 BACKTESTS = ("backtest_results", "backtest_trades", "equity_curves")
 RANKING = ("strategy_rankings", "regime_performance")
 RANK_COLUMNS = (
-    ("rank", "count"),
-    ("strategy_id", "text"),
-    ("score", "ratio"),
-    ("dispersion", "ratio"),
-    ("consistency", "percent"),
-    ("worst_return", "signed"),
-    ("n_scenarios", "count"),
-    ("n_trades", "count"),
-    ("full_history_sharpe", "ratio"),
-    ("deflated_sharpe", "percent"),
-    ("pbo", "percent"),
-    ("walk_forward_sharpe", "ratio"),
-    ("eligibility_flags", "text"),
+    ("rank", "rank", "count"),
+    ("strategy_id", "strategy", "text"),
+    ("score", "score", "ratio"),
+    ("dispersion", "±", "ratio"),
+    ("worst_return", "worst", "signed"),
+    ("n_trades", "trades", "count"),
+    ("full_history_sharpe", "Sharpe", "ratio"),
+    ("deflated_sharpe", "deflated", "percent"),
+    ("pbo", "PBO", "percent"),
+    ("eligibility_flags", "not ranked because", "text"),
 )
+"""Column of `strategy_rankings`, what it is called here, and how it is written; the pages tell the others."""
+WIDEST = 1_000
+"""Characters that the ranking may take: in a narrower terminal, or none, its lines are longer than the window."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Drawing:
     last: date | None = None
     types: tuple[str, ...] = ()
     count: int | None = None
-    seed: int = 7
+    seed: int = DEFAULT_SEED
 
     @property
     def config(self) -> dict[str, Any]:
@@ -83,9 +86,14 @@ class Drawing:
 
 
 class Bench:
-    """One command's definitions, Dagster instance and console, and the stages that it ran."""
+    """One command's definitions, Dagster instance and console, and the stages that it ran.
 
-    def __init__(self, instance: dg.DagsterInstance, console: Console) -> None:
+    `tags`: of its runs. A command that made a set of scenarios goes on with that one or not at all.
+    """
+
+    def __init__(self, instance: dg.DagsterInstance, console: Console, tags: Mapping[str, str] | None = None) -> None:
+        self._tags = dict(tags or {})
+        self._set: str | None = None
         self.settings: Settings = load_settings()
         self._defs = build_defs(self.settings)
         self._instance = instance
@@ -103,8 +111,9 @@ class Bench:
         return list(self._instance.get_dynamic_partitions(str(SCENARIOS.name)))
 
     def run(self, stage: Stage) -> bool:
-        """Run a stage; whether it went well."""
-        ran = run_stage(self._defs, self._instance, stage, self._console)
+        """Run a stage; whether it went well. SuspiciousDataError where somebody made another set meanwhile."""
+        self.require_own_set()
+        ran = run_stage(self._defs, self._instance, stage, self._console, self._tags)
         self.ran.append(ran)
         print_ran(ran, self._console)
         return not ran.failed
@@ -112,7 +121,22 @@ class Bench:
     def make_scenarios(self, drawing: Drawing) -> bool:
         """Make the set of scenarios."""
         config = {"scenarios": drawing.config}
-        return self.run(Stage("scenarios", SCENARIO_JOB, ("scenarios",), config=config))
+        self._set = None
+        is_made = self.run(Stage("scenarios", SCENARIO_JOB, ("scenarios",), config=config))
+        self._set = str(self.ran[-1].metadata["scenarios"]["set"]) if is_made else None
+        return is_made
+
+    def require_own_set(self) -> None:
+        """SuspiciousDataError where the set that this command made is no longer the current one."""
+        if self._set is not None and set_id(current_set(self.engine)["scenario_id"]) != self._set:
+            raise SuspiciousDataError(
+                "another run made a new set of scenarios meanwhile, and this one's is no longer the current one: run "
+                "the command again when the other has ended"
+            )
+
+    def told(self, asset: str) -> Mapping[str, Any]:
+        """Metadata of the asset, as it was made last."""
+        return next(one.metadata[asset] for one in reversed(self.ran) if asset in one.metadata)
 
     def make_metrics(self, keys: Sequence[str] | None = None) -> bool:
         """Store paths and features of scenarios: of all, or of some."""
@@ -196,21 +220,21 @@ def _keys_between(engine: Engine, first: date | None, last: date | None) -> list
 
 def assess(drawing: Drawing, workers: int, console: Console, *, is_json: bool) -> int:
     """Scenarios, metrics, backtests, ranking and report; what is stored of an interrupted one is not run again."""
-    told = Console(stderr=True, highlight=False) if is_json else console
+    told = Console(stderr=True, highlight=False, emoji=False) if is_json else console
     with dg.DagsterInstance.get() as instance:
-        bench = Bench(instance, told)
+        bench = Bench(instance, told, {CHAIN: ASSESS})
         is_done = bench.make_scenarios(drawing) and bench.make_metrics() and bench.make_assessment(workers)
+        if is_done:
+            bench.require_own_set()
+        if is_json:
+            print_json(_as_json(bench, is_done=is_done), console)
         if not is_done:
             return 1
-        pages = write_pages(bench.engine, bench.settings.reports_path)
-        ranks = ranking_of(bench.engine)
-        if is_json:
-            print_json(_as_json(ranks, bench.ran, pages), console)
-            return 0
-        print_set(bench.engine, console)
-        for scope, rows in ranks.groupby("scope", sort=True):
-            _print_ranking(str(scope), rows, console)
-        print_pages(pages, console)
+        if not is_json:
+            print_set(bench.engine, console)
+            for scope, rows in ranking_of(bench.engine).groupby("scope", sort=True):
+                _print_ranking(str(scope), rows, console)
+            print_pages(bench.told("assessment_report"), console)
     return 0
 
 
@@ -239,34 +263,39 @@ def print_set(engine: Engine, console: Console) -> None:
 
 def _print_ranking(scope: str, rows: pd.DataFrame, console: Console) -> None:
     table = Table(title=f"Ranking: {show.plain(scope)}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, kind in RANK_COLUMNS:
-        table.add_column(name.replace("_", " "), justify="left" if kind == "text" else "right", overflow="fold")
+    for _, words, kind in RANK_COLUMNS:
+        table.add_column(words, justify="left" if kind == "text" else "right", no_wrap=True)
     for row in rows.to_dict("records"):
-        table.add_row(*(_cell(row[name], kind) for name, kind in RANK_COLUMNS))
-    console.print(table)
+        table.add_row(*(_cell(row[name], kind) for name, _, kind in RANK_COLUMNS))
+    # A console never prints wider than it is, and cuts names and figures instead: a narrow one is replaced.
+    needed = Measurement.get(console, console.options.update(width=WIDEST), table).maximum
+    width = max(console.width, needed)
+    wide = Console(file=console.file, width=width, force_terminal=console.is_terminal, highlight=False, emoji=False)
+    wide.print(table)
 
 
 def _cell(value: Any, kind: str) -> str:
     return show.plain("" if is_missing(value) else str(value)) if kind == "text" else written(value, kind)
 
 
-def print_pages(pages: Pages, console: Console) -> None:
-    """Where to look next."""
-    console.print(show.plain(f"matrix: {pages.index}"), soft_wrap=True)
-    for path in sorted(set(pages.scopes.values()) - {pages.index}):
+def print_pages(told: Mapping[str, Any], console: Console) -> None:
+    """Where to look next; `told`: metadata of `assessment_report`."""
+    console.print(show.plain(f"matrix: {told['index']}"), soft_wrap=True)
+    for path in sorted(set(told["pages"].values()) - {told["index"]}):
         console.print(show.plain(f"matrix: {path}"), soft_wrap=True)
-    if pages.sheets:
-        folder: Path = next(iter(pages.sheets.values())).parent
-        console.print(show.plain(f"{len(pages.sheets)} tear sheets: {folder}"), soft_wrap=True)
+    sheets = list(told["tear_sheets"].values())
+    if sheets:
+        console.print(show.plain(f"{len(sheets)} tear sheets: {Path(sheets[0]).parent}"), soft_wrap=True)
 
 
-def _as_json(ranks: pd.DataFrame, ran: Sequence[Ran], pages: Pages) -> dict[str, Any]:
+def _as_json(bench: Bench, *, is_done: bool) -> dict[str, Any]:
+    """What came of an assessment; of one that failed, how far it came and why."""
+    seconds = {one.stage.name: round(one.seconds, 3) for one in bench.ran}
+    if not is_done:
+        return {"failed": all_failed(bench.ran), "seconds": seconds}
+    ranks = ranking_of(bench.engine)
     rows = [
         {name: None if is_missing(value) else value for name, value in row.items()} for row in ranks.to_dict("records")
     ]
-    return {
-        "ranking": rows,
-        "seconds": {one.stage.name: round(one.seconds, 3) for one in ran},
-        "pages": {scope: str(path) for scope, path in pages.scopes.items()},
-        "tear_sheets": {name: str(path) for name, path in pages.sheets.items()},
-    }
+    told = bench.told("assessment_report")
+    return {"ranking": rows, "seconds": seconds, "pages": told["pages"], "tear_sheets": told["tear_sheets"]}

@@ -6,9 +6,12 @@ strategy_backtest.py, scenarios.py, assess.py).
 
 import argparse
 from collections.abc import Callable
+from copy import copy
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from defiyield_assets.domain.strategies.limits import DEFAULT_SEED, MOST_DRAWN, MOST_PROCESSES, MOST_SEED
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -31,7 +34,8 @@ def add_arguments(commands: "Commands", market: argparse.ArgumentParser, day: Da
     )
     _add_days(scenarios, day, "see `defiyield assess --help`")
     _add_drawing(scenarios)
-    _add_scenarios(scenarios.add_subparsers(dest="action"), market, day)
+    scenarios.set_defaults(json=False, types=None)
+    _add_scenarios(scenarios.add_subparsers(dest="action"), _said_before(market), day)
     metrics = commands.add_parser("metrics", parents=[market], help="features of scenarios, by the same calculators")
     _add_days(metrics, day, "scenarios as of these days")
     assess = commands.add_parser(
@@ -39,22 +43,25 @@ def add_arguments(commands: "Commands", market: argparse.ArgumentParser, day: Da
     )
     _add_days(assess, day, "real windows lie between these days; --to is the day as of which all is known")
     _add_drawing(assess)
-    assess.add_argument("--workers", type=_above_zero, default=2, metavar="N", help="processes; default: 2")
+    assess.add_argument(
+        "--workers", type=_between(1, MOST_PROCESSES), default=2, metavar="N", help="processes; default: 2"
+    )
     assess.add_argument("--json", action="store_true", help="the ranking as JSON on standard output")
 
 
-def _above_zero(text: str) -> int:
-    try:
-        found = int(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from error
-    if found < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: at least 1")
-    return found
+def _between(least: int, most: int) -> Callable[[str], int]:
+    """Reads a whole number inside bounds."""
 
+    def read(text: str) -> int:
+        try:
+            found = int(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from error
+        if not least <= found <= most:
+            raise argparse.ArgumentTypeError(f"{text!r}: at least {least}, at most {most:,}")
+        return found
 
-def _count(text: str) -> int:
-    return 0 if text.strip() == "0" else _above_zero(text)
+    return read
 
 
 def _factor(text: str) -> float:
@@ -83,9 +90,11 @@ def _add_days(parser: argparse.ArgumentParser, day: Day, words: str) -> None:
 
 
 def _add_drawing(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=_count, default=7, metavar="N", help="of all that is drawn; default: 7")
+    seed, count = _between(0, MOST_SEED), _between(0, MOST_DRAWN)
+    words = f"of all that is drawn; default: {DEFAULT_SEED}"
+    parser.add_argument("--seed", type=seed, default=DEFAULT_SEED, metavar="N", help=words)
     parser.add_argument(
-        "--count", type=_count, metavar="N", help="random and stochastic scenarios a type; default: scenarios.yaml"
+        "--count", type=count, metavar="N", help="random and stochastic scenarios a type; default: scenarios.yaml"
     )
 
 
@@ -109,12 +118,23 @@ def _add_backtest(parser: argparse.ArgumentParser, day: Day) -> None:
     parser.add_argument("--json", action="store_true", help="all figures as JSON on standard output")
 
 
+def _said_before(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """The same options without defaults: one that is left out after an action keeps what was said before it."""
+    told = argparse.ArgumentParser(add_help=False)
+    for option in parser._actions:
+        same = copy(option)
+        same.default = argparse.SUPPRESS
+        told._add_action(same)
+    return told
+
+
 def _add_scenarios(actions: "Commands", market: argparse.ArgumentParser, day: Day) -> None:
-    every = actions.add_parser("list", parents=[market], help="what may be generated, and what is stored of it")
-    one = actions.add_parser("generate", parents=[market], help="generate some scenarios and store them")
+    own = argparse.ArgumentParser(add_help=False)
+    _add_days(own, day, "real windows begin on it or later")
+    _add_drawing(own)
+    own.add_argument("--json", action="store_true", help="as JSON on standard output")
+    both = [market, _said_before(own)]
+    every = actions.add_parser("list", parents=both, help="what may be generated, and what is stored of it")
+    one = actions.add_parser("generate", parents=both, help="generate some scenarios and store them")
     one.add_argument("--type", dest="types", nargs="+", required=True, metavar="TYPE", help="see docs/strategy-lab.md")
-    for parser in (every, one):
-        _add_days(parser, day, "real windows begin on it or later")
-        _add_drawing(parser)
-        parser.add_argument("--json", action="store_true", help="as JSON on standard output")
     every.add_argument("--type", dest="types", nargs="+", metavar="TYPE", help="default: all")

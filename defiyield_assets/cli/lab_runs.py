@@ -74,8 +74,14 @@ def counted(words: str) -> tuple[int, int, str] | None:
     return int(found["done"].replace(",", "")), int(found["total"].replace(",", "")), found["what"].strip()
 
 
-def run_stage(defs: dg.Definitions, instance: dg.DagsterInstance, stage: Stage, console: Console) -> Ran:
-    """Make the assets of a stage in one run of this process."""
+def run_stage(
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    stage: Stage,
+    console: Console,
+    more_tags: Mapping[str, str] | None = None,
+) -> Ran:
+    """Make the assets of a stage in one run of this process. KeyboardInterrupt where somebody stopped it."""
     started = perf_counter()
     tags = {} if stage.keys is None else {RANGE_START: stage.keys[0], RANGE_END: stage.keys[1]}
     config: dict[str, Any] = dict(QUIET)
@@ -87,15 +93,28 @@ def run_stage(defs: dg.Definitions, instance: dg.DagsterInstance, stage: Stage, 
             asset_selection=[dg.AssetKey(name) for name in stage.assets],
             raise_on_error=False,
             run_config=config,
-            tags=tags,
+            tags={**tags, **(more_tags or {})},
         )
-    failed = {event.step_key or "?": innermost_error(event) for event in result.all_events if event.is_step_failure}
+    failures = [event for event in result.all_events if event.is_step_failure]
+    if any(is_interruption(event) for event in failures):
+        raise KeyboardInterrupt  # Dagster tells a Ctrl-C as a failed step
+    failed = {event.step_key or "?": innermost_error(event) for event in failures}
     metadata = {
         event.asset_key.to_user_string(): {name: value.value for name, value in event.materialization.metadata.items()}
         for event in result.all_events
         if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION and event.asset_key is not None
     }
     return Ran(stage, perf_counter() - started, failed, metadata)
+
+
+def is_interruption(event: dg.DagsterEvent) -> bool:
+    """Whether a step failed because the process was told to stop."""
+    error = event.step_failure_data.error
+    while error is not None:
+        if error.cls_name in ("DagsterExecutionInterruptedError", "KeyboardInterrupt"):
+            return True
+        error = error.cause
+    return False
 
 
 def print_ran(ran: Ran, console: Console) -> None:

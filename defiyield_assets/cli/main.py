@@ -183,17 +183,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the console script; errors of the product are one line on standard error and exit code 2."""
     parser = build_parser()
     arguments = parser.parse_args(argv)
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     try:
         return dispatch(arguments, console)
     except argparse.ArgumentTypeError as error:
         parser.error(str(error))
     except DefiYieldError as error:
-        Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {type(error).__name__}: ", end="")
-        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(str(error))
+        Console(stderr=True, highlight=False, emoji=False).print(
+            f"[bold red]error:[/] {type(error).__name__}: ", end=""
+        )
+        Console(stderr=True, highlight=False, emoji=False, markup=False, soft_wrap=True).print(str(error))
         return 2
     except KeyboardInterrupt:
-        Console(stderr=True).print("stopped; tables that were finished are whole: run the same command to go on")
+        Console(stderr=True, emoji=False).print(
+            "stopped; tables that were finished are whole: run the same command to go on"
+        )
         return 130
 
 

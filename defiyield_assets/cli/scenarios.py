@@ -66,7 +66,7 @@ def list_scenarios(drawing: Drawing, console: Console, *, is_json: bool) -> int:
 def generate(drawing: Drawing, console: Console, *, is_json: bool) -> int:
     """Make the set of the scenarios of some types, and store their bars and features."""
     require_types(drawing)
-    told = Console(stderr=True, highlight=False) if is_json else console
+    told = Console(stderr=True, highlight=False, emoji=False) if is_json else console
     with dg.DagsterInstance.get() as instance:
         bench = Bench(instance, told)
         if not (bench.make_scenarios(drawing) and bench.make_metrics()):

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from defiyield_assets.cli import show
-from defiyield_assets.config.reading import dotted, listed, read_file
-from defiyield_assets.config.strategy_files import load_strategies, parsed
-from defiyield_assets.domain.strategies.checking import Known, problems
+from defiyield_assets.config.reading import listed, read_file
+from defiyield_assets.config.strategy_files import known_universes, load_strategies, parsed, told_problems
+from defiyield_assets.domain.strategies.checking import Known
 from defiyield_assets.domain.strategies.columns import known_columns, nearest
 from defiyield_assets.domain.strategies.external import SIGNAL_TYPES
 from defiyield_assets.domain.strategies.language import CompositeStrategy
@@ -79,7 +79,7 @@ def strategy_of_file(path: Path) -> Strategy:
     source = read_file(path.name, path.parent)
     spec = parsed(source)
     known = Known(known_columns(), frozenset(others) - {spec.id}, frozenset(SIGNAL_TYPES))
-    found = [f"{source.at(one.location)}: {dotted(one.location)}: {one.message}" for one in problems(spec, known)]
+    found = told_problems(source, spec, known, known_universes(load_settings().config_dir))
     if found:
         raise ConfigurationError(listed(found))
     members = spec.members if isinstance(spec, CompositeStrategy) else ()

@@ -20,6 +20,7 @@ from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.reporting.formats import clean, is_missing
 from defiyield_assets.domain.strategies.bars import PriceHistory
 from defiyield_assets.domain.strategies.cells import written
+from defiyield_assets.domain.strategies.columns import known_columns
 from defiyield_assets.domain.strategies.costs import Account, CostModel
 from defiyield_assets.domain.strategies.external import signal_frame
 from defiyield_assets.domain.strategies.runs import BacktestResult, run
@@ -52,15 +53,22 @@ def backtest(wish: Wish, console: Console, *, is_json: bool) -> int:
     history = scored_bars(engine, strategy, DayRange(wish.first, wish.last), name)
     costs, account = CostModel().scaled(wish.cost_factor), Account(capital=wish.capital)
     told = f"{name}, {history.dates[history.first_scored]} to {history.dates[-1]}"
+    n_before, n_wanted = history.first_scored, strategy.warm_up(known_columns())
     result = run(strategy, history, costs, account, scenario_id=told, signals=signal_frame(()))
     page = _write_sheet(settings.reports_path / "backtests", strategy, result, _provenance(result, costs, history))
     if is_json:
         facts = {"strategy_id": result.strategy_id, "strategy_hash": result.strategy_hash, "run_key": result.run_key}
         grid = [{name: _known(value) for name, value in row.items()} for row in result.cost_grid.to_dict("records")]
         beside = {"over": told, "instruments": list(history.instruments), "refusals": result.refusals}
-        print_json({**facts, **beside, "metrics": result.metrics, "cost_grid": grid, "page": str(page)}, console)
+        warm_up = {"warm_up_bars": n_before, "warm_up_bars_wanted": n_wanted}
+        print_json(
+            {**facts, **beside, **warm_up, "metrics": result.metrics, "cost_grid": grid, "page": str(page)}, console
+        )
         return 0
     _print(result, told, len(history.instruments), console)
+    if n_before < n_wanted:
+        words = f"warm-up: {n_before} bars before the first day, {n_wanted} are wanted: what is unknown is never true"
+        console.print(show.plain(words), style="yellow", soft_wrap=True)
     console.print(show.plain(f"tear sheet: {page}"), soft_wrap=True)
     return 0
 

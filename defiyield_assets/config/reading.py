@@ -20,6 +20,8 @@ from defiyield_assets.config.files import in_full, known_keys
 from defiyield_assets.errors import ConfigurationError
 
 SHIPPED = Path(__file__).parent
+MOST_KEYS = 100_000
+"""Keys and items of a file with its aliases written out; more is no configuration but a bomb."""
 MOST_ERRORS = 10
 """Errors that one message names; the rest is counted."""
 Path_ = tuple[str | int, ...]
@@ -54,13 +56,18 @@ def read_file(name: str, folder: Path | None) -> Source:
         raise ConfigurationError(f"{path}: cannot be read as YAML: {error}") from error
     lines: dict[Path_, int] = {}
     if node is not None:
-        _locate(node, (), lines, path)
+        try:
+            _locate(node, (), lines, path)
+        except RecursionError as error:
+            raise ConfigurationError(f"{path}: an alias (*name) holds itself; write out what is meant") from error
     return Source(path, {} if data is None else data, lines)
 
 
 def _locate(node: yaml.Node, location: Path_, lines: dict[Path_, int], path: Path) -> None:
     """Remember the line of every key; a key that is there twice is refused, because YAML silently keeps the last."""
     lines.setdefault(location, node.start_mark.line + 1)
+    if len(lines) > MOST_KEYS:
+        raise ConfigurationError(f"{path}: more than {MOST_KEYS:,} keys with its aliases (*name) written out")
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             inner = (*location, str(key.value))

@@ -69,6 +69,7 @@ class ShockEntry(Strict):
     spread_multiplier: Positive = 1.0
     volume_multiplier: ZeroUp = 1.0
     rate_shift: float = 0.0
+    onset: Count | None = None
 
 
 class DepegEntry(Strict):
@@ -80,12 +81,15 @@ class DepegEntry(Strict):
     contagion: Share
     days: Bars
     stablecoins: tuple[Name, ...] = ()
+    onset: Count | None = None
 
 
 class StressEntry(Strict):
     """Shocks, and what those have that say nothing else."""
 
     n_steps: Bars = 63
+    paths: Bars = 1
+    onset: Count = 10
     horizon: Bars = 21
     half_life: Positive = 5.0
     correlation_multiplier: ZeroUp = 1.0
@@ -156,7 +160,9 @@ def _definitions(content: ScenariosFile) -> Definitions:
     return Definitions(
         windows=tuple(HistoricalWindow(**entry.model_dump()) for entry in content.windows),
         shocks=tuple(_shock(entry, content.stress) for entry in content.stress.shocks),
-        depegs=tuple(Depeg(**entry.model_dump()) for entry in content.stress.depegs),
+        depegs=tuple(
+            Depeg(**{**entry.model_dump(), "onset": _onset(entry, content.stress)}) for entry in content.stress.depegs
+        ),
         stochastic=Stochastic(
             **{**told.model_dump(), "motions": tuple(RegimeMotion(**entry.model_dump()) for entry in told.motions)}
         ),
@@ -164,14 +170,19 @@ def _definitions(content: ScenariosFile) -> Definitions:
         random_days=content.random_windows.days,
         n_random=content.random_windows.count,
         stress_steps=content.stress.n_steps,
+        n_stress=content.stress.paths,
         warm_up_bars=content.warm_up_bars,
     )
 
 
 def _shock(entry: ShockEntry, shared: StressEntry) -> Shock:
     own = {name: value for name, value in entry.model_dump().items() if value is not None}
-    common = {name: getattr(shared, name) for name in ("horizon", "half_life", "correlation_multiplier")}
+    common = {name: getattr(shared, name) for name in ("horizon", "half_life", "correlation_multiplier", "onset")}
     return Shock(**{**common, **own})
+
+
+def _onset(entry: ShockEntry | DepegEntry, shared: StressEntry) -> int:
+    return shared.onset if entry.onset is None else entry.onset
 
 
 def _repeated(content: ScenariosFile, source: Source) -> list[str]:
@@ -191,15 +202,16 @@ def _repeated(content: ScenariosFile, source: Source) -> list[str]:
 
 
 def _too_short(content: ScenariosFile, source: Source) -> list[str]:
-    """A horizon lies inside the path."""
-    found = []
-    for index, entry in enumerate(content.stress.shocks):
-        horizon = entry.horizon or content.stress.horizon
-        if horizon > content.stress.n_steps:
-            place = source.at(("stress", "shocks", index))
-            found.append(f"{place}: {entry.name} has a horizon of {horizon}, paths have {content.stress.n_steps} steps")
-    for index, depeg in enumerate(content.stress.depegs):
-        if depeg.days > content.stress.n_steps:
-            place = source.at(("stress", "depegs", index))
-            found.append(f"{place}: {depeg.name} takes {depeg.days} days, paths have {content.stress.n_steps} steps")
+    """Onset and horizon lie inside the path."""
+    found, stress = [], content.stress
+    for index, entry in enumerate(stress.shocks):
+        horizon, onset = entry.horizon or stress.horizon, _onset(entry, stress)
+        if onset + horizon > stress.n_steps:
+            told = f"{entry.name} has a horizon of {horizon} after an onset of {onset}"
+            found.append(f"{source.at(('stress', 'shocks', index))}: {told}, paths have {stress.n_steps} steps")
+    for index, depeg in enumerate(stress.depegs):
+        onset = _onset(depeg, stress)
+        if onset + depeg.days > stress.n_steps:
+            told = f"{depeg.name} takes {depeg.days} days after an onset of {onset}"
+            found.append(f"{source.at(('stress', 'depegs', index))}: {told}, paths have {stress.n_steps} steps")
     return found

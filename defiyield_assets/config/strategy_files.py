@@ -14,7 +14,9 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, Tag, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from defiyield_assets.config.instruments import load_instruments
 from defiyield_assets.config.reading import SHIPPED, Source, dotted, listed, read_file
+from defiyield_assets.domain.prices.instruments import STABLECOINS
 from defiyield_assets.domain.strategies.checking import Known, Problem, problems
 from defiyield_assets.domain.strategies.columns import SCENARIO_WARM_UP, known_columns, nearest
 from defiyield_assets.domain.strategies.conditions import Operator
@@ -51,8 +53,9 @@ def load_strategies(
     found += _repeated(list(read.values()))
     ids = frozenset(spec.id for _, spec in read.values())
     known = Known(known_columns(), ids, frozenset(signal_types), warm_up)
+    universes = known_universes(folder) if read else frozenset()
     for source, spec in read.values():
-        found += [_told(source, problem) for problem in problems(spec, known)]
+        found += told_problems(source, spec, known, universes)
     if found:
         raise ConfigurationError(listed(found))
     return _assembled({spec.id: (source, spec) for source, spec in read.values()})
@@ -62,8 +65,23 @@ def _names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder / FOLDER).glob("*.yaml"))
 
 
+def known_universes(folder: Path | None) -> frozenset[str]:
+    """Universes that a strategy may name: those of instruments.yaml, and the tokens' own."""
+    return frozenset({*(one.universe for one in load_instruments(folder).instruments), STABLECOINS})
+
+
+def told_problems(source: Source, spec: StrategySpec, known: Known, universes: Collection[str]) -> list[str]:
+    """Everything that is wrong with a parsed strategy, each with file, line and what would be right."""
+    found = problems(spec, known)
+    if spec.universe not in universes:
+        told = f"no instrument belongs to {spec.universe!r}; {nearest(spec.universe, universes)}"
+        found = [Problem(("universe",), told), *found]
+    return [f"{source.at(one.location)}: {dotted(one.location)}: {one.message}" for one in found]
+
+
 def parsed(source: Source) -> StrategySpec:
     """The typed content of a strategy's file; strict, because 'yes' is no number."""
+    _require_plain(source)
     try:
         text = json.dumps(source.data)
     except (TypeError, ValueError) as error:
@@ -75,6 +93,26 @@ def parsed(source: Source) -> StrategySpec:
         found = error.errors(include_url=False)
         shown = [one for one in found if one["type"] != "too_short" or len(found) == 1]
         raise ConfigurationError(listed([_words(source, one) for one in shown])) from error
+
+
+def _require_plain(source: Source) -> None:
+    """ConfigurationError for what JSON does not have: dates and the like, and aliases, which can be a whole bomb."""
+    seen: set[int] = set()
+    waiting: list[tuple[tuple[str | int, ...], Any]] = [((), source.data)]
+    for place, value in waiting:  # grows on the way, so that what stands first is seen first
+        if isinstance(value, dict | list):
+            if id(value) in seen:
+                told = f"{source.at(place)}: {dotted(place) or 'the file'} is an alias (*name); write it out"
+                raise ConfigurationError(told)
+            seen.add(id(value))
+            inner = value.items() if isinstance(value, dict) else enumerate(value)
+            waiting += [((*place, key if isinstance(key, int) else str(key)), one) for key, one in inner]
+        elif not isinstance(value, str | int | float | None):
+            kind = type(value).__name__
+            raise ConfigurationError(
+                f"{source.at(place)}: {dotted(place)} is a {kind}, {value!s:.40}, which no key takes; write a number, "
+                f"or text in quotes"
+            )
 
 
 def _assembled(read: Mapping[str, tuple[Source, StrategySpec]]) -> dict[str, Strategy]:
@@ -105,10 +143,6 @@ def _repeated(read: Sequence[tuple[Source, StrategySpec]]) -> list[str]:
 
 
 # --- words ---------------------------------------------------------------------------------------------------------
-def _told(source: Source, problem: Problem) -> str:
-    return f"{source.at(problem.location)}: {dotted(problem.location)}: {problem.message}"
-
-
 def _words(source: Source, error: ErrorDetails) -> str:
     """One validation error as file, line, key, what is wrong and what would be right."""
     tagged = error["loc"]

@@ -185,6 +185,12 @@ def distinct(engine: sa.Engine, table: sa.Table, columns: Sequence[str], through
         return [tuple(row) for row in connection.execute(query)]
 
 
+def distinct_values(engine: sa.Engine, table: sa.Table, columns: Sequence[str]) -> set[tuple[Any, ...]]:
+    """Every combination of values of the columns that a row has."""
+    with engine.connect() as connection:
+        return {tuple(row) for row in connection.execute(sa.select(*(table.c[name] for name in columns)).distinct())}
+
+
 def count_through(engine: sa.Engine, table: sa.Table, day: date) -> int:
     """How many rows the table has up to and including the day."""
     query = sa.select(sa.func.count()).select_from(table).where(day_column(table) <= day)

@@ -1,9 +1,17 @@
-"""Progress of stages: what is left, blocks of partitions, words with numbers in them."""
+"""Stages of commands: what is left, blocks of partitions, words with numbers in them, a stop and a failure."""
 
+import os
+import signal
+import time
+from io import StringIO
+
+import dagster as dg
+import pandas as pd
 import pytest
+from rich.console import Console
 
-from defiyield_assets.cli.assess import blocks
-from defiyield_assets.cli.lab_runs import Clock, counted
+from defiyield_assets.cli.assess import RANK_COLUMNS, _print_ranking, blocks
+from defiyield_assets.cli.lab_runs import Clock, Stage, counted, run_stage
 
 
 @pytest.mark.parametrize(
@@ -28,9 +36,46 @@ def test_what_is_left_is_told_at_the_pace_so_far() -> None:
     assert clock.left("metrics", 1, 5) is None, "another step"
 
 
+def test_a_ranking_can_be_read_where_the_terminal_is_narrow_or_none() -> None:
+    row = {name: 0.5 for name, _, kind in RANK_COLUMNS if kind != "text"}
+    flags = "too_few_trades, too_few_scenarios"
+    rows = pd.DataFrame([{**row, "strategy_id": "dollar_cost_averaging", "eligibility_flags": flags}])
+    printed = StringIO()
+    _print_ranking("all", rows, Console(file=printed, width=80))
+    (line,) = [one for one in printed.getvalue().splitlines() if "dollar_cost_averaging" in one]
+    assert flags in line
+    assert all(words in printed.getvalue() for _, words, _ in RANK_COLUMNS)
+    assert "…" not in printed.getvalue()
+
+
 def test_chosen_partitions_are_run_in_blocks_of_neighbours() -> None:
     keys = ["a", "b", "c", "d", "e"]
     assert blocks(keys, None) == [("a", "e")]
     assert blocks(keys, {"a", "b", "d"}) == [("a", "b"), ("d", "d")]
     assert blocks(keys, set()) == []
     assert blocks([], None) == []
+
+
+@dg.asset
+def stopped() -> None:
+    """Made until somebody presses Ctrl-C."""
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(5.0)
+
+
+@dg.asset
+def broken() -> None:
+    """Never made."""
+    raise ValueError("no bars")
+
+
+def test_a_stop_is_a_stop_and_a_failure_a_failure() -> None:
+    defs = dg.Definitions([stopped, broken], jobs=[dg.define_asset_job("every", "*")])
+    with dg.DagsterInstance.ephemeral() as instance:
+        with pytest.raises(KeyboardInterrupt):
+            run_stage(defs, instance, Stage("stop", "every", ("stopped",)), Console(file=StringIO()))
+        tags = {"defiyield/chain": "assess"}
+        ran = run_stage(defs, instance, Stage("fail", "every", ("broken",)), Console(file=StringIO()), tags)
+        assert "no bars" in ran.failed["broken"]
+        (last,) = instance.get_runs(limit=1)
+        assert last.tags["defiyield/chain"] == "assess"

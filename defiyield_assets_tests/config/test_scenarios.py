@@ -58,6 +58,19 @@ def test_the_shipped_shocks_regimes_and_counts_are_those_of_the_spec() -> None:
     assert told.random_days == (14, 30, 90)
 
 
+def test_every_shipped_shock_and_depeg_leaves_time_to_hold_something_and_one_may_have_an_onset_of_its_own(
+    tmp_path: Path,
+) -> None:
+    told = load_scenarios()
+    assert {one.onset for one in (*told.shocks, *told.depegs)} == {10}
+    text = (SHIPPED / "scenarios.yaml").read_text(encoding="utf-8")
+    text = text.replace("profile: decay, half_life: 1}", "profile: decay, half_life: 1, onset: 0}")
+    (tmp_path / "scenarios.yaml").write_text(text.replace("      days: 5\n", "      days: 5\n      onset: 3\n"))
+    own = load_scenarios(tmp_path)
+    assert {one.name: one.onset for one in own.shocks if one.onset != 10} == {"flash_crash": 0}
+    assert own.depegs[0].onset == 3
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -67,9 +80,15 @@ def test_the_shipped_shocks_regimes_and_counts_are_those_of_the_spec() -> None:
         ("shock: -0.45", "shock: -45", r"scenarios.yaml:\d+: stress.shocks\[4\].shock"),
         ("stay: 0.85", "stay: 1.0", r"scenarios.yaml:\d+: stochastic.motions\[0\].stay"),
         ("bull: 90, ", "", r"scenarios.yaml:\d+: regime_windows lacks 'bull'"),
-        ("horizon: 21 ", "horizon: 99 ", r"scenarios.yaml:\d+: flash_crash has a horizon of 99, paths have 63 steps"),
+        (
+            "horizon: 21 ",
+            "horizon: 99 ",
+            r"scenarios.yaml:\d+: flash_crash has a horizon of 99 after an onset of 10, paths",
+        ),
+        ("onset: 10", "onset: 43", r"scenarios.yaml:\d+: flash_crash has a horizon of 21 after an onset of 43, paths"),
+        ("onset: 10", "onset: -1", r"scenarios.yaml:\d+: stress.onset is -1"),
         ("warm_up_bars: 365", "warm_up_bars: 200", r"scenarios.yaml:\d+: warm_up_bars is 200"),
-        ("days: 5\n", "days: 70\n", r"scenarios.yaml:\d+: stablecoin_depeg takes 70 days"),
+        ("days: 5\n", "days: 54\n", r"scenarios.yaml:\d+: stablecoin_depeg takes 54 days after an onset of 10"),
     ],
 )
 def test_a_wrong_file_is_refused_with_its_line(tmp_path: Path, old: str, new: str, message: str) -> None:

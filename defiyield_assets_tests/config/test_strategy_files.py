@@ -1,6 +1,7 @@
 """Reading strategies: what is shipped, and what is wrong in words with file, line and the nearest known name."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,14 @@ def test_a_users_file_of_a_shipped_name_wins_and_a_repeated_id_does_not(tmp_path
         ("{pct: 0.05}", "{percent: 0.05}", 9, "needs one of the keys pct, atr, fixed, swing"),
         ("{pct: 0.05}", "{pct: 0.05, col: x}", 9, "is not a known key"),
         ("method: risk", "method: risks", 4, "did you mean 'risk'?"),
+        ("universe: crypto_liquid", "universe: crypto_liqid", 3, "did you mean 'crypto_liquid'?"),
+        ("version: 1", "version: 2020-01-01", 2, "version is a date, 2020-01-01, which no key takes"),
+        (
+            "stop: {pct: 0.05}\n    target: {pct: 0.10}",
+            "stop: &a {pct: 0.05}\n    target: *a",
+            10,
+            "is an alias (*name)",
+        ),
         ("universe: crypto_liquid", "universum: crypto_liquid", 3, "did you mean 'universe'?"),
         ("    stop: {pct: 0.05}\n", "", 6, "sizing by risk measures the way"),
         ("version: 1", "version: yes", 2, "version is true"),
@@ -94,8 +103,23 @@ def test_what_is_wrong_is_named_with_file_line_and_what_would_be_right(
     assert f"own.yaml:{line}:" in complaint
 
 
+@pytest.mark.parametrize(
+    ("bomb", "words"),
+    [
+        ("a: &a [*a]\n", r"own\.yaml: an alias \(\*name\) holds itself"),
+        (
+            "a: &a [1, 1]\n" + "".join(f"k{n}: &k{n} [{', '.join([f'*k{n - 1}'] * 20)}]\n" for n in range(1, 6)),
+            "more than 100,000 keys",
+        ),
+    ],
+)
+def test_aliases_that_never_end_are_refused(tmp_path: Path, bomb: str, words: str) -> None:
+    assert re.search(words, _complaint(tmp_path, GOOD + bomb.replace("*k0", "*a")))
+
+
 def test_a_signal_type_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
-    text = "id: follow\nversion: 1\nuniverse: u\ntype: external\nsignal: 'ai:lama3.1'\nsizing: {method: equal}\n"
+    text = "id: follow\nversion: 1\nuniverse: crypto_liquid\ntype: external\nsignal: 'ai:lama3.1'\n"
+    text += "sizing: {method: equal}\n"
     complaint = _complaint(tmp_path, text)
     assert "own.yaml:5: signal: 'ai:lama3.1' is no type of signal; did you mean 'ai:llama3.1'?" in complaint
     assert "follow" in load_strategies(tmp_path, signal_types={"ai:lama3.1", "ai:llama3.1"})
@@ -103,7 +127,7 @@ def test_a_signal_type_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
 
 def test_members_have_to_exist_and_make_no_ring(tmp_path: Path) -> None:
     text = (
-        "id: {id}\nversion: 1\nuniverse: u\ntype: composite\nvote: unanimous\nsizing: {{method: equal}}\n"
+        "id: {id}\nversion: 1\nuniverse: crypto_liquid\ntype: composite\nvote: unanimous\nsizing: {{method: equal}}\n"
         "members: [{{strategy: {one}}}, {{strategy: {two}}}]\n"
     )
     complaint = _complaint(tmp_path, text.format(id="both", one="golden_cros", two="donchian"))
@@ -120,7 +144,7 @@ def test_members_have_to_exist_and_make_no_ring(tmp_path: Path) -> None:
 
 def test_a_members_change_changes_the_composites_hash(tmp_path: Path) -> None:
     text = (
-        "id: both\nversion: 1\nuniverse: u\ntype: composite\nvote: majority\nsizing: {method: equal}\n"
+        "id: both\nversion: 1\nuniverse: crypto_liquid\ntype: composite\nvote: majority\nsizing: {method: equal}\n"
         "members: [{strategy: rsi_dip}, {strategy: donchian}]\n"
     )
     _written(tmp_path, text, "both.yaml")

@@ -44,6 +44,12 @@ def upgrade() -> None:
         sa.Column(
             "paths_hash", sa.Text(), nullable=False, comment="Bars that it ran over: with others it is run again"
         ),
+        sa.Column(
+            "inputs_hash",
+            sa.Text(),
+            nullable=False,
+            comment="Rates, regimes, stored features and signals beside them: with others it is run again",
+        ),
         sa.Column("engine_version", sa.Text(), nullable=False, comment="Version of the engine"),
         sa.Column("costs_json", sa.Text(), nullable=False, comment="Cost model"),
         sa.Column("account_json", sa.Text(), nullable=False, comment="Capital and what the account allows"),
@@ -220,6 +226,7 @@ def upgrade() -> None:
         sa.Column("instrument_id", sa.Text(), nullable=False, comment="Instrument"),
         sa.Column("step", sa.Integer(), nullable=False, comment="Number of the bar"),
         sa.Column("date", sa.Date(), nullable=False, comment="Day of the bar"),
+        sa.Column("paths_hash", sa.Text(), nullable=False, comment="Bars of the scenario that they were made of"),
         sa.Column(
             "ema_12",
             sa.Float(),
@@ -907,6 +914,12 @@ def upgrade() -> None:
         ),
         sa.Column(
             "efficiency", sa.Float(), nullable=True, comment="Mean out-of-sample over mean in-sample Sharpe ratio"
+        ),
+        sa.Column(
+            "selection_sharpe",
+            sa.Float(),
+            nullable=True,
+            comment="Sharpe ratio a year of holding, in every test, the universe's strategy that was best in training",
         ),
         sa.PrimaryKeyConstraint("as_of", "scope", "strategy_id", name=op.f("pk_strategy_rankings")),
         comment="Ranks of strategies: over the scenarios that all universes take part in, and within each universe over its own",

@@ -29,10 +29,12 @@ def quantity(
     record: Record,
     costs: CostModel,
     whole_units: bool,
+    held: float = 0.0,
 ) -> float:
     """Units of an entry at `price` (costs of the spread in it): the method's, at most what cash and max_position allow.
 
-    min(method, cash / (price · (1 + fee)), max_position · equity / price). 0 where the method's input is unknown.
+    min(method, cash / (price · (1 + fee)), (max_position · equity − held) / price), `held`: value of the instrument
+    that other rules hold on the same side. 0 where the method's input is unknown.
     """
     if isinstance(sizing, HalfKellySizing):
         wanted = kelly_share(sizing, record) * equity / price
@@ -41,7 +43,8 @@ def quantity(
         wanted = _wanted(sizing, price=price, stop=stop, volatility=volatility, place=place, equity=equity)
     if isnan(wanted):
         return 0.0
-    found = min(wanted, sizing.max_position * equity / price, affordable(buying_power, price, costs))
+    room = (sizing.max_position * equity - held) / price
+    found = min(wanted, room, affordable(buying_power, price, costs))
     return float(floor(found)) if whole_units and found > 0 else max(found, 0.0)
 
 

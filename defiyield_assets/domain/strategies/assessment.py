@@ -4,7 +4,7 @@ Lives here: `assess_scenario`, which a process of its own can run. Not here: a s
 (domain/market/scenarios), ranks (ranking.py), tables (store/schema/lab.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,8 +22,9 @@ from defiyield_assets.domain.strategies.strategy import Strategy
 from defiyield_assets.domain.strategies.universes import MarketStates, Rates, cash_returns, of_universe, states_on
 from defiyield_assets.errors import SuspiciousDataError
 
-PATH_METRICS = frozenset(metric.name for metric in BAR_METRICS)
-"""Columns that paths have; others (events, ranks, macro series) belong to the real calendar and are unknown there."""
+PATH_METRICS = frozenset(metric.name for metric in BAR_METRICS if "benchmark" not in metric.needs)
+"""Columns that any path has. Others (events, ranks, benchmarks, regimes, macro series) speak of the real calendar and
+its whole universe: real windows have those of the real days, generated paths have none."""
 REAL_TYPES = frozenset({"historical_window", "regime_window", "random_window"})
 """Types whose dates are real ones, so that the regimes of their days are known."""
 SLACK = 1e-9
@@ -73,8 +74,9 @@ def key_of(strategy: Strategy, scenario_id: str, costs: CostModel, account: Acco
 def assess_scenario(
     task: Task, history: PriceHistory, beside: Surroundings, costs: CostModel, account: Account
 ) -> list[Run]:
-    """Run every strategy of a task over its scenario, in order; those of a universe that takes no part are left out.
+    """Run every strategy of a task over its scenario, in order; those that take no part in it are left out.
 
+    `history`: all real bars with every feature that the strategies read.
     SuspiciousDataError where the paths are no longer those that the scenario is known by: bars changed since.
     """
     paths = generate(task.request, history)
@@ -83,7 +85,7 @@ def assess_scenario(
             f"scenario {task.request.name} has other bars than when it was made (history was imported or restated "
             f"since): make the scenarios again"
         )
-    told = _with_columns(paths, task.strategies)
+    told = _with_columns(paths, history, task.strategies)
     found = []
     for universe in sorted({one.spec.universe for one in task.strategies}):
         own = _part(paths, told, universe, beside)
@@ -91,7 +93,7 @@ def assess_scenario(
             continue
         yardsticks = benchmarks(own, costs, account)
         for strategy in task.strategies:
-            if strategy.spec.universe != universe:
+            if strategy.spec.universe != universe or not takes_part(strategy, task.request.type, own.instruments):
                 continue
             result = run(
                 strategy,
@@ -107,13 +109,28 @@ def assess_scenario(
     return found
 
 
-def _with_columns(paths: ScenarioPaths, strategies: Sequence[Strategy]) -> PriceHistory:
-    """The paths with every feature that the strategies read, NaN for those that paths do not have."""
+def takes_part(strategy: Strategy, scenario_type: str, instruments: Collection[str]) -> bool:
+    """Whether a strategy can be run over a scenario: what it names is there, and what it reads can be known there."""
+    is_known = scenario_type in REAL_TYPES or not real_columns(strategy)
+    return is_known and strategy.named_instruments <= set(instruments)
+
+
+def real_columns(strategy: Strategy) -> set[str]:
+    """Columns that a strategy reads and only real days have."""
+    return strategy.columns - PATH_METRICS - set(BAR_COLUMNS)
+
+
+def _with_columns(paths: ScenarioPaths, history: PriceHistory, strategies: Sequence[Strategy]) -> PriceHistory:
+    """The paths with every feature that the strategies read: of a generated path calculated of its bars, over a real
+    window those of the real days, which know what came before the window.
+    """
     wanted: set[str] = set().union(*(one.columns for one in strategies)) - set(BAR_COLUMNS)
-    told = with_features(paths.history, wanted & PATH_METRICS)
-    shape = told.close.shape
-    unknown = {name: np.full(shape, np.nan) for name in sorted(wanted - PATH_METRICS)}
-    return replace(told, features={**told.features, **unknown}) if unknown else told
+    told = paths.history
+    if paths.scenario.type not in REAL_TYPES:
+        return with_features(told, wanted & PATH_METRICS)
+    rows = np.searchsorted(history.dates, told.dates)
+    columns = np.array([history.instruments.index(name) for name in told.instruments], dtype=np.intp)
+    return replace(told, features={name: history.features[name][np.ix_(rows, columns)] for name in sorted(wanted)})
 
 
 def _part(paths: ScenarioPaths, told: PriceHistory, universe: str, beside: Surroundings) -> PriceHistory | None:

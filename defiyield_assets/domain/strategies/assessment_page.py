@@ -14,7 +14,10 @@ from defiyield_assets.domain.strategies.cells import Cell, signed, written
 from defiyield_assets.domain.strategies.ranking import WEIGHTS, Ranking
 from defiyield_assets.domain.strategies.tear_sheet import render
 
-EVIDENCE_COLUMNS = (("n_trials", "count"), ("deflated_sharpe", "percent"), ("pbo", "percent"))
+EVIDENCE_COLUMNS = (
+    *(("n_trials", "count"), ("deflated_sharpe", "percent"), ("pbo", "percent")),
+    *(("walk_forward_sharpe", "ratio"), ("selection_sharpe", "ratio")),
+)
 
 
 def assessment_page(
@@ -26,8 +29,8 @@ def assessment_page(
 ) -> str:
     """One self-contained HTML page; it loads nothing, runs no script, and every name in it is cleaned and escaped.
 
-    `scenario_names`: scenario_id -> name, its id is shortened where it has none. `evidence`: strategy_id, n_trials,
-    deflated_sharpe, pbo (evidence.py), dashes where left out.
+    `scenario_names`: scenario_id -> name, its id is shortened where it has none. `evidence`: strategy_id and
+    EVIDENCE_COLUMNS (trials.py), dashes where left out.
     """
     names = {} if scenario_names is None else scenario_names
     told = pd.DataFrame({"strategy_id": []}) if evidence is None else evidence

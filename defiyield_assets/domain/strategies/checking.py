@@ -64,12 +64,12 @@ def problems(spec: StrategySpec, known: Known) -> list[Problem]:
         if name not in own:
             if name not in spec.indicators:
                 found.append(Problem(location, f"{name!r} is no column; {nearest(name, own)}"))
-        elif own[name] + extra > known.warm_up + 1:
+        elif own[name] + extra > known.warm_up:
             found.append(
                 Problem(
                     location,
-                    f"{name} has its first value after {own[name] + extra} bars, a scenario's first scored bar is the "
-                    f"{known.warm_up + 1}th; take a shorter one",
+                    f"{name} has its first value after {own[name] + extra} bars, a scenario's first decision comes "
+                    f"after {known.warm_up}; take a shorter one",
                 )
             )
     found += _age_problems(spec)

@@ -10,8 +10,9 @@ from difflib import get_close_matches
 from defiyield_assets.domain.strategies.bars import BAR_COLUMNS
 from defiyield_assets.domain.strategies.language import Indicator
 
-SCENARIO_WARM_UP = 252
-"""Bars before the first scored one that every scenario has (domain/market/scenarios)."""
+SCENARIO_WARM_UP = 253
+"""Bars before the first scored one that every scenario has (domain/market/scenarios): on the last of them strategies
+decide for the first time."""
 
 
 def known_columns() -> dict[str, int]:

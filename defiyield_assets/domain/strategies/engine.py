@@ -5,14 +5,20 @@ lie (levels.py), what a run amounts to (metrics.py).
 
 Within a bar: 1. cash earns, shorts pay; 2. orders decided on bars before are filled at the open (closings first, then
 rebalancing, then entries); 3. stops and targets; 4. one mark at the close; 5. the decision on the completed bar becomes
-orders for the next. Nothing that is filled in a bar was decided in it, stops and targets excepted.
+orders for the next. Nothing that is filled in a bar was decided in it, stops and targets excepted, and what is sold
+because an account owes more than its cash.
+
+What a short costs is paid whole. Where cash does not suffice, longs are sold at the market (`exit_reason` margin), each
+by the same part; what is owed beyond that is the lenders' loss (`Step.unpaid`) and the account's ruin. An account with
+shorts that is worth nothing at a mark is ruined as well: it is closed there and then, since nobody lends it another
+night. After ruin equity is 0 and nothing is traded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import floor, isnan, nan
+from math import ceil, floor, isnan, nan
 
 from defiyield_assets.domain.strategies.amounts import affordable, quantity
 from defiyield_assets.domain.strategies.costs import Account, CostModel
@@ -36,7 +42,7 @@ from defiyield_assets.domain.strategies.state import (
     Weights,
 )
 
-ENGINE_VERSION = "1"
+ENGINE_VERSION = "2"
 """Part of every run's key: raise it with any change of a rule that may change a fill."""
 DAYS_PER_YEAR = 365.0
 
@@ -72,7 +78,7 @@ def close_out(state: State, terms: Terms) -> Step:
     nothing = (nan,) * len(state.marks)
     bar = Bar(state.day or 0, nothing, nothing, nothing, nothing, nothing)
     desk = _Desk(replace(state, exits=(), entries=(), weights=None, purchases=None), bar, terms)
-    for position in list(desk.positions.values()):
+    for position in desk.longs_first():
         desk.close(position, state.marks[position.instrument], "end")
     return desk.done()
 
@@ -92,6 +98,7 @@ class _Desk:
         self.fills: list[Fill] = []
         self.trades: list[Trade] = []
         self.refusals: list[Refusal] = []
+        self.unpaid = 0.0
 
     def done(self) -> Step:
         """The state behind the bar, and what happened."""
@@ -109,7 +116,7 @@ class _Desk:
             self.volumes,
             self.sigmas,
         )
-        return Step(state, tuple(self.fills), tuple(self.trades), tuple(self.refusals))
+        return Step(state, tuple(self.fills), tuple(self.trades), tuple(self.refusals), self.unpaid)
 
     # --- before the open -------------------------------------------------------------------------------------------
     def accrue(self) -> None:
@@ -119,10 +126,10 @@ class _Desk:
         if not self.positions or self.before.day is None:
             return
         years = (self.bar.day - self.before.day) / DAYS_PER_YEAR
-        for key, one in self.positions.items():
+        for key, one in [*self.positions.items()]:
             if one.side < 0:
-                due = min(self.cash, one.quantity * self.marks[one.instrument] * self.costs.borrow * years)
-                self.cash -= due
+                due = one.quantity * self.marks[one.instrument] * self.costs.borrow * years
+                self._pay(due)
                 self.positions[key] = replace(one, borrowed=one.borrowed + due)
 
     def bars_held(self, one: Position) -> int:
@@ -186,7 +193,7 @@ class _Desk:
 
     # --- closing ---------------------------------------------------------------------------------------------------
     def close(self, one: Position, price: float, reason: ExitReason, part: float = 1.0, bars: int = 0) -> None:
-        """Close a position, or a part of it, at a price that holds its costs; a short pays no more than there is.
+        """Close a position, or a part of it, at a price that holds its costs.
 
         `bars`: 1 inside a bar that is not counted yet.
         """
@@ -199,10 +206,8 @@ class _Desk:
             paid = value - fee
             pnl = paid - units * one.entry_price
         else:
-            paid = min(self.cash, value + fee)
-            fee = min(fee, paid)
-            self.cash -= paid
-            pnl = units * one.entry_price - paid
+            self._pay(value + fee, bars)
+            pnl = units * one.entry_price - value - fee
         pnl -= (one.entry_fee + one.borrowed) * part
         key = (one.rule, one.instrument)
         trade = Trade(
@@ -219,6 +224,49 @@ class _Desk:
         self.positions[key] = replace(
             one, quantity=one.quantity - units, entry_fee=one.entry_fee * left, borrowed=one.borrowed * left
         )
+
+    def longs_first(self) -> list[Position]:
+        """Positions in the order in which they are closed together: what longs bring in pays for shorts."""
+        held = self.positions.values()
+        return [one for one in held if one.side > 0] + [one for one in held if one.side < 0]
+
+    def _pay(self, due: float, bars: int = 0) -> None:
+        """Pay out of cash; where it does not suffice, out of longs; what is owed then stays unpaid."""
+        if due > self.cash:
+            if due - self.cash > MAX_ROUNDING * due:
+                self._raise(due - self.cash, bars)
+            short = due - self.cash
+            self.unpaid += short if short > MAX_ROUNDING * due else 0.0
+        self.cash = max(0.0, self.cash - due)
+
+    def _raise(self, wanted: float, bars: int) -> None:
+        """Sell the same part of every long at the market, so much that `wanted` is left after fees, at most all."""
+        longs = [one for one in self.positions.values() if one.side > 0]
+        priced = [(one, self._forced_price(one, bars)) for one in longs]
+        net = sum(one.quantity * price for one, price in priced) * (1.0 - self.costs.fee)
+        if net <= 0.0:
+            return
+        part = min(1.0, (wanted + len(longs) * self.costs.min_fee) / net)
+        for one, price in priced:
+            units = part * one.quantity
+            units = min(float(ceil(units)), one.quantity) if self.terms.account.whole_units else units
+            self.close(one, price, "margin", units / one.quantity, bars)
+
+    def _forced_price(self, one: Position, bars: int) -> float:
+        """What closing at once is filled at, costs in it.
+
+        At the open (`bars` 0) as any order; inside the bar (1), where nobody knows what another instrument stood at
+        just then, at its close. An instrument that rests is taken over at its last mark.
+        """
+        j, is_buy = one.instrument, one.side < 0
+        raw = self.market(j, is_buy=is_buy) if self.is_open(j) else self.marks[j]
+        if bars and self.is_open(j) and self.bar.gap[j] != 1.0:
+            raw = self.bar.close[j]
+        return self._charged_with_impact(one, raw)
+
+    def _charged_with_impact(self, one: Position, raw: float) -> float:
+        impact = self.impact(one.instrument, one.quantity)
+        return self.charged(one.instrument, raw, is_buy=one.side < 0, impact=0.0 if isnan(impact) else impact)
 
     def _remember(self, trade: Trade) -> None:
         told, gain = self.record, trade.return_
@@ -271,6 +319,8 @@ class _Desk:
     def _enter(self, order: Entry) -> str:
         """Fill an entry; the reason where it is not filled, else nothing."""
         terms, costs = self.terms, self.costs
+        if self.before.is_ruined:
+            return "ruined"
         if terms.sizing is None or (order.rule, order.instrument) in self.positions:
             return "held already"
         if order.side < 0 and not terms.account.allow_short:
@@ -314,8 +364,14 @@ class _Desk:
             record=self.record,
             costs=self.costs,
             whole_units=terms.account.whole_units,
+            held=self._held(order),
         )
         return units, stop
+
+    def _held(self, order: Entry) -> float:
+        """Value at the open of what other rules hold of an entry's instrument on its side."""
+        own = [one for one in self.positions.values() if (one.instrument, one.side) == (order.instrument, order.side)]
+        return sum(one.quantity * self.worth(one.instrument) for one in own)
 
     def _open(self, order: Entry, units: float, price: float, stop: float, target: float) -> None:
         value = units * price
@@ -402,7 +458,7 @@ class _Desk:
     def fill_stops_and_targets(self) -> None:
         """Stops first: where a bar reaches both, nobody knows which came first."""
         bar = self.bar
-        for one in [*self.positions.values()]:
+        for one in self.longs_first():
             j = one.instrument
             if isnan(bar.close[j]) or (isnan(one.stop) and isnan(one.target)):
                 continue
@@ -411,19 +467,30 @@ class _Desk:
             prices = (bar.open[j], bar.high[j], bar.low[j], bar.close[j])
             raw = stop_fill(one.side, one.stop, prices, is_gap=bar.gap[j] == 1.0)
             if not isnan(raw):
-                impact = self.impact(j, one.quantity)
-                away = 0.0 if isnan(impact) else impact
-                self.close(one, self.charged(j, raw, is_buy=one.side < 0, impact=away), "stop", bars=1)
+                self.close(one, self._charged_with_impact(one, raw), "stop", bars=1)
                 continue
             limit = target_fill(one.side, one.target, *prices[1:])
             if not isnan(limit):
                 self.close(one, limit, "target", bars=1)
 
     def mark(self) -> None:
-        """Last closes, and one bar more for every instrument that had one."""
+        """Last closes, and one bar more for every instrument that had one; ruin where shorts leave nothing."""
         closes = self.bar.close
         self.marks = tuple([mark if isnan(close) else close for mark, close in zip(self.marks, closes, strict=True)])
         self.n_bars = tuple([n + (0 if isnan(close) else 1) for n, close in zip(self.n_bars, closes, strict=True)])
+        for one in self.positions.values():
+            if one.side < 0:
+                self._liquidate_unless_worth_something()
+                return
+
+    def _liquidate_unless_worth_something(self) -> None:
+        """Close everything at the marks where it does not pay for more than what the shorts cost."""
+        held = self.positions.values()
+        if self.cash + sum(one.side * one.quantity * self.marks[one.instrument] for one in held) > 0.0:
+            return
+        for one in self.longs_first():
+            self.close(one, self._charged_with_impact(one, self.marks[one.instrument]), "margin")
+        self.cash = 0.0  # rounding of equal sums may leave some
 
     # --- after the close -------------------------------------------------------------------------------------------
     def decide(self, decision: Decision) -> None:

@@ -211,10 +211,10 @@ def _rules(
         if isinstance(spec, CompositeStrategy):
             from defiyield_assets.domain.strategies.votes import agreement
 
-            inside = agreement(strategy, columns.history, start, signals)
+            inside, is_seen = agreement(strategy, columns.history, start, signals)
         else:
-            inside = _inside(spec, columns)
-        return [_while_inside(spec, columns, inside, start)], False
+            inside, is_seen = _inside(spec, columns), False
+        return [_while_inside(spec, columns, inside, start)], is_seen
     raise TypeError(f"{type(spec).__name__} is no kind that trades")
 
 

@@ -5,8 +5,10 @@ run (metrics.py), how far a Sharpe ratio is luck (evidence.py), the page that sh
 
 A percentile is the share of the other strategies that a strategy does better than in a scenario, ties counting half:
 0 the worst, 1 the best. A null is below every value and has percentile 0, so that what is not known never helps; a
-strategy that was not run in a scenario has nulls there. Where nobody has a value, the scenario says nothing of that
-figure. A strategy alone has .5.
+strategy that was not run in a scenario has nulls there. Two nulls are none of that kind: who was run and never moved
+has no Sharpe ratio because nothing was risked, and is ranked as the ratio of cash, 0; who has too few bars of a regime
+is not compared in it, since a market without turbulence is no fault of those who trade it. Where nobody has a value,
+the scenario says nothing of that figure. A strategy alone has .5.
 """
 
 from collections.abc import Iterable, Mapping
@@ -74,15 +76,17 @@ def rank_strategies(results: pd.DataFrame, rules: RankingRules | None = None) ->
       rank (null where not eligible; equal scores share one), score (weighted mean of the component percentiles; a
       component that no scenario speaks of has no weight), <component>_percentile, consistency (share of scenarios with
       positive excess return, by family and then across), worst_regime, dispersion (standard deviation of the scenario
-      scores), worst_scenario and worst_return (least total return), n_scenarios, n_families, n_trades, is_eligible,
-      eligibility_flags.
+      scores, every family weighing the same), worst_scenario and worst_return (least total return), n_scenarios,
+      n_families, n_trades, is_eligible, eligibility_flags.
     Flags: too_few_trades, too_few_families, too_few_scenarios (share of all scenarios with a return), ruin, in_sample.
     SuspiciousDataError for missing columns, a run that is there twice, or a scenario of two families.
     """
     told = RankingRules() if rules is None else rules
     field_ = _field(_checked(results))
     single = {component: percentiles(field_.figures[column]) for component, column in FIGURES.items()}
-    regimes = {name: percentiles(field_.figures[name]) for name in field_.figures if name.startswith(REGIME_SHARPE)}
+    single["sharpe"] = percentiles(_sharpe_of_all(field_))
+    names = [name for name in field_.figures if name.startswith(REGIME_SHARPE)]
+    regimes = {name: percentiles(field_.figures[name], is_unknown_worst=False) for name in names}
     shares = _consistency(field_)
     by_family = {component: field_.by_family(values) for component, values in {**single, **regimes}.items()}
     by_family["consistency"] = percentiles(shares)
@@ -108,25 +112,24 @@ def rank_strategies(results: pd.DataFrame, rules: RankingRules | None = None) ->
     )
 
 
-def percentiles(values: Matrix) -> Matrix:
+def percentiles(values: Matrix, *, is_unknown_worst: bool = True) -> Matrix:
     """Percentile of each column among the columns of its row, (scenarios, strategies); the greater the better.
 
-    NaN has 0; a row of NaN only stays NaN; a single column has .5.
+    NaN is below every value and has 0, or stays NaN and is nobody's rival; a row of NaN only stays NaN; who has no
+    rival has .5.
     """
     found = np.full(values.shape, np.nan)
-    n_columns = values.shape[1]
     for row, told in zip(found, values, strict=True):
         known = ~np.isnan(told)
         if not known.any():
             continue
-        row[~known] = 0.0
-        if n_columns == 1:
-            row[known] = 0.5
-            continue
+        n_below = int((~known).sum()) if is_unknown_worst else 0
+        n_rivals = n_below + int(known.sum()) - 1
+        row[~known] = 0.0 if is_unknown_worst else np.nan
         ordered = np.sort(told[known])
         worse = np.searchsorted(ordered, told[known], side="left")
         not_better = np.searchsorted(ordered, told[known], side="right")
-        row[known] = ((~known).sum() + (worse + not_better - 1.0) / 2.0) / (n_columns - 1.0)
+        row[known] = (n_below + (worse + not_better - 1.0) / 2.0) / n_rivals if n_rivals else 0.5
     return found
 
 
@@ -210,6 +213,13 @@ def _consistency(told: _Field) -> Matrix:
     return told.by_family(np.where(is_known, excess > 0.0, np.nan))
 
 
+def _sharpe_of_all(told: _Field) -> Matrix:
+    """Sharpe ratios; 0, that of cash, for a run that has a return and no ratio because it never moved."""
+    sharpe = told.figures["sharpe"]
+    is_idle = np.isnan(sharpe) & (told.figures["total_return"] == 0.0)
+    return np.where(is_idle, 0.0, sharpe)
+
+
 def _weighted(parts: Mapping[str, Matrix], weights: Mapping[str, float]) -> Matrix:
     """Weighted mean of parts of equal shape; one that is NaN has no weight there."""
     total: Matrix = np.zeros(next(iter(parts.values())).shape)
@@ -240,7 +250,7 @@ def _facts(told: _Field, scores: Matrix, rules: RankingRules) -> pd.DataFrame:
     for number, name in enumerate(told.ids):
         own, known = returns[:, number], ~np.isnan(returns[:, number])
         worst = int(np.nanargmin(own)) if known.any() else None
-        run_scores = scores[told.was_run[:, number] & ~np.isnan(scores[:, number]), number]
+        is_scored = told.was_run[:, number] & ~np.isnan(scores[:, number])
         n_families = len(set(told.families[known].tolist()))
         n_trades = int(np.nansum(told.figures["n_trades"][:, number]))
         conditions = {
@@ -254,7 +264,7 @@ def _facts(told: _Field, scores: Matrix, rules: RankingRules) -> pd.DataFrame:
         rows.append(
             {
                 "strategy_id": name,
-                "dispersion": float(np.std(run_scores, ddof=1)) if len(run_scores) > 1 else np.nan,
+                "dispersion": _dispersion(scores[is_scored, number], told.families[is_scored]),
                 "worst_scenario": None if worst is None else told.scenario_ids[worst],
                 "worst_return": np.nan if worst is None else float(own[worst]),
                 "n_scenarios": int(known.sum()),
@@ -265,6 +275,15 @@ def _facts(told: _Field, scores: Matrix, rules: RankingRules) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _dispersion(scores: Vector, families: "np.ndarray[tuple[int, ...], np.dtype[np.str_]]") -> float:
+    """Standard deviation of scores in which every family weighs the same; NaN under two scores."""
+    if len(scores) < 2:
+        return float("nan")
+    _, number, counts = np.unique(families, return_inverse=True, return_counts=True)
+    weights = 1.0 / counts[number] / len(counts)
+    return float(np.sqrt(np.sum(weights * (scores - np.sum(weights * scores)) ** 2)))
 
 
 def _family_rows(told: _Field, by_family: Mapping[str, Matrix]) -> pd.DataFrame:

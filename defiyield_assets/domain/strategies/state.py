@@ -142,7 +142,10 @@ class Fill:
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """A round trip. `pnl`: currency, net of fees and borrowing; `return_`: of the entry's value."""
+    """A round trip. `pnl`: currency, net of fees and borrowing; `return_`: of the entry's value.
+
+    The loss of a short is told whole, whether or not the account could pay it.
+    """
 
     rule: int
     instrument: int
@@ -210,6 +213,11 @@ class State:
         return self.cash + sum(one.side * one.quantity * self.marks[one.instrument] for one in self.positions)
 
     @property
+    def is_ruined(self) -> bool:
+        """Nothing is left: no cash, and nothing that could become any."""
+        return self.cash <= 0.0 and not self.positions
+
+    @property
     def exposure(self) -> float:
         """Value of longs and shorts, added."""
         return sum(one.quantity * self.marks[one.instrument] for one in self.positions)
@@ -217,12 +225,16 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one bar did."""
+    """What one bar did. `unpaid`: currency that shorts cost and the account did not have; above 0 it is ruined.
+
+    Cash after = cash before and what it earned + sold - bought - fees - borrowing + unpaid.
+    """
 
     state: State
     fills: tuple[Fill, ...]
     trades: tuple[Trade, ...]
     refusals: tuple[Refusal, ...]
+    unpaid: float = 0.0
 
 
 def opening_state(capital: float, n_instruments: int) -> State:

@@ -13,7 +13,13 @@ from pydantic import TypeAdapter
 
 from defiyield_assets.domain.canonical import content_hash
 from defiyield_assets.domain.strategies.checking import columns_read, warm_up_of
-from defiyield_assets.domain.strategies.language import CompositeStrategy, StrategyFile, StrategySpec
+from defiyield_assets.domain.strategies.language import (
+    AllocationStrategy,
+    CompositeStrategy,
+    ExternalStrategy,
+    StrategyFile,
+    StrategySpec,
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,19 @@ class Strategy:
     def columns(self) -> set[str]:
         """Bar columns and features that it and its members read."""
         return columns_read(self.spec).union(*(one.columns for one in self.members))
+
+    @property
+    def named_instruments(self) -> set[str]:
+        """Instruments that it or one of its members asks for by name."""
+        weights = self.spec.weights if isinstance(self.spec, AllocationStrategy) else None
+        own = set(weights) if isinstance(weights, dict) else set()
+        return own.union(*(one.named_instruments for one in self.members))
+
+    @property
+    def signal_types(self) -> set[str]:
+        """Types of external signals that it or one of its members follows."""
+        own = {self.spec.signal} if isinstance(self.spec, ExternalStrategy) else set()
+        return own.union(*(one.signal_types for one in self.members))
 
     def warm_up(self, columns: Mapping[str, int]) -> int:
         """Bars until all that it and its members read is known."""

@@ -150,7 +150,8 @@ def _charts(inputs: SheetInputs, dates: "np.ndarray[Any, Any]", equity: Vector) 
             lines.append(Line(name, beside / beside[0], style))
     fall = equity / np.maximum.accumulate(equity) - 1.0
     window = rolling_window(len(equity) - 1)
-    rolling = rolling_sharpe(equity, window, inputs.periods_per_year)
+    cash = inputs.equity["cash_benchmark"].to_numpy(dtype=np.float64)
+    rolling = rolling_sharpe(equity, window, inputs.periods_per_year, cash)
     told = [
         ("Growth of 1, all costs paid", _growth(dates, lines), lines),
         (
@@ -183,9 +184,13 @@ def rolling_window(n_returns: int) -> int:
     return next((window for window in ROLLING_BARS if n_returns >= 2 * window), ROLLING_BARS[-1])
 
 
-def rolling_sharpe(equity: Vector, window: int, periods_per_year: float) -> Vector:
-    """Annualised Sharpe ratio of the last `window` returns at each value of the curve; NaN before, or where flat."""
-    steps = pd.Series(np.concatenate([[np.nan], returns_of(equity)]))
+def rolling_sharpe(equity: Vector, window: int, periods_per_year: float, cash: Vector | None = None) -> Vector:
+    """Annualised Sharpe ratio of the last `window` returns at each value of the curve; NaN before, or where flat.
+
+    `cash`: what the capital would be at the risk-free rate; the ratio is of the returns less those of it (None: 0).
+    """
+    excess = returns_of(equity) if cash is None else returns_of(equity) - returns_of(cash)
+    steps = pd.Series(np.concatenate([[np.nan], excess]))
     means, deviations = steps.rolling(window).mean(), steps.rolling(window).std()
     found = (means / deviations.where(deviations > NOISE)).to_numpy(dtype=np.float64)
     return np.asarray(found * np.sqrt(periods_per_year), dtype=np.float64)

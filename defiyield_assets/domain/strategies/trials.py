@@ -4,7 +4,7 @@ Lives here: returns of trials side by side, and what evidence.py and walk_forwar
 statistics, ranks (ranking.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from defiyield_assets.errors import SuspiciousDataError
 
 EVIDENCE_COLUMNS = (
     *("strategy_id", "n_trials", "full_history_sharpe", "deflated_sharpe", "hurdle", "pbo"),
-    *("walk_forward_sharpe", "efficiency"),
+    *("walk_forward_sharpe", "efficiency", "selection_sharpe"),
 )
 
 
@@ -51,20 +51,24 @@ def trials_of(curves: Mapping[str, pd.DataFrame], periods_per_year: float) -> Tr
 
 
 def evidence_of(trials: Trials, n_trials: int) -> pd.DataFrame:
-    """Rows of EVIDENCE_COLUMNS: deflated Sharpe ratio, PBO of the universe, walk-forward of each strategy alone.
+    """Rows of EVIDENCE_COLUMNS: deflated Sharpe ratio, PBO of the universe, walk-forward.
 
-    A strategy has no parameter that was fitted here, so its walk-forward is its own record over the tests, in sample
-    against out of sample. What too short a history cannot tell is None.
+    A strategy has no parameter that was fitted here, so its own walk-forward is its record over the tests, in sample
+    against out of sample. What is chosen is a strategy: `selection_sharpe`, the same for all of a universe, is what
+    came of holding in every test the one that had been best in the training before it, and is to be compared with the
+    best in hindsight. What too short a history cannot tell is None.
     """
     overfit, year = _overfitting(trials), trials.periods_per_year
+    chosen = _walked(trials, range(len(trials.strategies)))
     rows = []
     for column, name in enumerate(trials.strategies):
         own = trials.returns[:, column]
         deviation = float(np.std(own, ddof=1)) if len(own) > 1 else 0.0
         sharpe = float(own.mean()) / deviation * float(np.sqrt(year)) if deviation > 1e-12 else None
         figures = evidence_figures(
-            deflated_of_trials(trials.returns, column, n_trials), overfit, _walked(trials, column), year
+            deflated_of_trials(trials.returns, column, n_trials), overfit, _walked(trials, [column]), year
         )
+        figures["selection_sharpe"] = None if chosen is None else chosen.sharpe
         rows.append({"strategy_id": name, "full_history_sharpe": sharpe, **figures, "n_trials": n_trials})
     return pd.DataFrame(rows, columns=list(EVIDENCE_COLUMNS))
 
@@ -76,8 +80,8 @@ def _overfitting(trials: Trials) -> Overfitting | None:
         return None  # fewer than two trials, or too few bars: unknown
 
 
-def _walked(trials: Trials, column: int) -> Record | None:
+def _walked(trials: Trials, columns: Sequence[int]) -> Record | None:
     try:
-        return walk_forward(trials.returns[:, [column]], trials.periods_per_year)
+        return walk_forward(trials.returns[:, list(columns)], trials.periods_per_year)
     except SuspiciousDataError:
         return None  # shorter than one split: unknown

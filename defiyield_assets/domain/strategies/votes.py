@@ -13,15 +13,24 @@ from defiyield_assets.domain.strategies.signals import Flags
 from defiyield_assets.domain.strategies.strategy import Strategy
 
 
-def agreement(strategy: Strategy, history: PriceHistory, start: int, signals: pd.DataFrame | None) -> Flags:
-    """Where the members of a composite agree to be in on its side, (n, k)."""
+def agreement(
+    strategy: Strategy, history: PriceHistory, start: int, signals: pd.DataFrame | None
+) -> tuple[Flags, bool]:
+    """Where the members of a composite agree to be in on its side, (n, k), and whether one of them follows a model that
+    knew the time."""
     spec = strategy.spec
     if not isinstance(spec, CompositeStrategy):
         raise TypeError(f"{spec.id} is no composite")
     side = 1.0 if spec.side == "long" else -1.0
-    wishes = [wanted(plan(one, history, signals), history) == side for one in strategy.members]
+    plans = [plan(one, history, signals) for one in strategy.members]
+    wishes = [wanted(one, history) == side for one in plans]
+    return _agreed(spec, wishes, history.is_bar, start), any(one.is_in_sample for one in plans)
+
+
+def _agreed(spec: CompositeStrategy, wishes: list[Flags], is_bar: Flags, start: int) -> Flags:
+    """The vote of a composite on what its members wish."""
     if spec.vote == "sequential":
-        return _sequential(wishes, history.is_bar, start, spec.within)
+        return _sequential(wishes, is_bar, start, spec.within)
     if spec.vote == "unanimous":
         return np.asarray(np.logical_and.reduce(wishes), dtype=bool)
     weights = [one.weight if spec.vote == "weighted" else 1.0 for one in spec.members]

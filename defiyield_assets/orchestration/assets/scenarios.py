@@ -29,8 +29,9 @@ from defiyield_assets.domain.market.scenarios.scenario import (
     path_rows,
     scenario_rows,
 )
+from defiyield_assets.domain.strategies.limits import DEFAULT_SEED, MOST_DRAWN, MOST_SEED
 from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
-from defiyield_assets.orchestration.declarations import tell_progress
+from defiyield_assets.orchestration.lab.assessments import set_id
 from defiyield_assets.orchestration.lab.inputs import (
     FULL_HISTORY,
     LabBars,
@@ -43,7 +44,7 @@ from defiyield_assets.orchestration.lab.inputs import (
     request_of,
     strategies_in,
 )
-from defiyield_assets.orchestration.lab.steps import lab_asset, lab_spec, lab_step, scenario_keys
+from defiyield_assets.orchestration.lab.steps import Pace, lab_asset, lab_spec, lab_step, scenario_keys
 from defiyield_assets.orchestration.partitions import SCENARIOS
 from defiyield_assets.orchestration.policies import ONE_RUN
 from defiyield_assets.orchestration.reporting import picture, report
@@ -53,8 +54,8 @@ from defiyield_assets.store import reads, schema, writes
 REGENERATED = "stochastic"
 """The family whose paths are not stored unless they are asked for."""
 KEY_DIGITS = 10
-TOLD_EVERY = 10
-DRAWN_TYPE, MOST_DRAWN = "block_bootstrap", 50
+DRAWN_TYPES, MOST_SHOWN = ("block_bootstrap", "monte_carlo", "gbm", "markov_regimes", "random_window"), 50
+"""Types of which there are many alike: the first that is in the set is drawn, so many of its paths."""
 SHOWN = ["name", "family", "status", "starts_on", "ends_on", "n_steps", "seed"]
 STEP = "scenario_tables"
 
@@ -64,9 +65,9 @@ class ScenariosToMake(dg.Config):
 
     types: list[str] = Field(default=list(TYPES), description="Types of generators; empty: all")
     count: int | None = Field(
-        default=None, ge=0, description="Random windows of each length and stochastic paths of each type"
+        default=None, ge=0, le=MOST_DRAWN, description="Random windows of each length and stochastic paths of each type"
     )
-    seed: int = Field(default=0, ge=0, le=90_000_000_000, description="Seed of the set")
+    seed: int = Field(default=DEFAULT_SEED, ge=0, le=MOST_SEED, description="Seed of the set")
     as_of: str | None = Field(default=None, description="Newest day of bars that is known; empty: the newest there is")
     first: str | None = Field(default=None, description="Real windows that begin before this day are left out")
 
@@ -101,7 +102,7 @@ def scenarios(
     regimes, without = found_regimes(engine, bars, definitions)
     wish = Wish(tuple(config.types) or TYPES, config.count, config.seed)
     wanted = since(all_requests(definitions, bars, regimes, wish), config.first)
-    frame, drawn = _made(wanted, bars)
+    frame, drawn = _made(wanted, bars, config.first)
     if not (frame["status"] == "ready").any():
         reasons = "; ".join(sorted(set(frame["reason"].astype(str)))[:3])
         raise SuspiciousDataError(f"none of {len(frame)} scenarios can be made: {reasons}")
@@ -122,6 +123,7 @@ def scenarios(
         counts={f"family_{name}": int(n) for name, n in ready["family"].value_counts().items()},
         as_of=bars.as_of.isoformat(),
         ready=len(ready),
+        set=set_id(ready["scenario_id"]),
         unavailable={
             row["name"]: str(row["reason"])[:200] for row in frame[frame["reason"].notna()].to_dict("records")
         },
@@ -133,7 +135,7 @@ def scenarios(
 
 def since(wanted: Sequence[Request], first: str | None) -> list[Request]:
     """The requests without the windows between two days that begin before a day (written as ISO); None: all. Full
-    histories stay: they are evidence, not scenarios.
+    histories stay: they are evidence, not scenarios. Where a random window begins is known when it is drawn.
     """
     return [
         one
@@ -142,29 +144,38 @@ def since(wanted: Sequence[Request], first: str | None) -> list[Request]:
     ]
 
 
-def _made(wanted: Sequence[Request], bars: LabBars) -> tuple[pd.DataFrame, list[ScenarioPaths]]:
-    """Rows of `scenarios`, and the paths that are drawn."""
+def _made(wanted: Sequence[Request], bars: LabBars, first: str | None) -> tuple[pd.DataFrame, list[ScenarioPaths]]:
+    """Rows of `scenarios`, and the paths that are drawn; a random window that begins before `first` is unavailable."""
     rows: list[dict[str, Any]] = []
     drawn: list[ScenarioPaths] = []
+    pace, kinds = Pace("scenarios"), {one.type for one in wanted}
+    shown = next((name for name in DRAWN_TYPES if name in kinds), None)
     seen: set[str] = set()
     bars_hash = bars.bars_hash
     for number, request in enumerate(wanted):
         if request.scenario_id in seen:
             continue
         seen.add(request.scenario_id)
-        if number % TOLD_EVERY == 0:
-            tell_progress("scenarios", f"{number} of {len(wanted)} scenarios")
+        pace.tell(number, len(wanted), "scenarios")
         try:
             paths = generate(request, bars.history)
+            _require_since(request, paths, first)
         except (SuspiciousDataError, ConfigurationError) as error:
             rows.append({**_of_request(request), **_unavailable(request, str(error))})
         else:
             rows.append({**_of_request(request), **_ready(paths)})
-            if request.type == DRAWN_TYPE and len(drawn) < MOST_DRAWN:
+            if request.type == shown and len(drawn) < MOST_SHOWN:
                 drawn.append(paths)
     frame = pd.DataFrame(rows).assign(as_of=bars.as_of, bars_hash=bars_hash, is_current=True)
     frame["seed"] = pd.Series([row["seed"] for row in rows], dtype=object)
     return frame[schema.scenarios.columns.keys()], drawn
+
+
+def _require_since(request: Request, paths: ScenarioPaths, first: str | None) -> None:
+    """SuspiciousDataError for a window of real days at a random place that begins before a day."""
+    start = paths.scenario.start
+    if request.type == "random_window" and first is not None and str(start) < first:
+        raise SuspiciousDataError(f"its window begins on {start}, before {first}, from which on windows were asked for")
 
 
 def _of_request(request: Request) -> dict[str, Any]:
@@ -230,9 +241,10 @@ SCENARIOS_NAME = str(SCENARIOS.name)
 
 
 def _drawn(paths: Sequence[ScenarioPaths], bars: LabBars) -> Any:
-    """Picture of the bootstrapped paths of the first market that takes part in them."""
+    """Picture of paths that are alike, of the first market that takes part in them."""
     known = [name for name in ("crypto:BTC", "etf:SPY", *bars.traded) if paths and name in paths[0].history.instruments]
-    return picture(plot_paths(paths, known[0], "Bootstrapped scenarios"), "Scenarios") if known else None
+    title = paths[0].scenario.type.replace("_", " ") if paths else ""
+    return picture(plot_paths(paths, known[0], title), "Scenarios") if known else None
 
 
 class StoredPaths(dg.Config):
@@ -241,6 +253,7 @@ class StoredPaths(dg.Config):
     every_path: bool = Field(
         default=False, description="Also stochastic paths, warm-up bars, and the features of every bar"
     )
+    again: bool = Field(default=False, description="Make also what is stored of the same bars")
 
 
 TABLES = {
@@ -268,14 +281,20 @@ TABLES = {
 def scenario_tables(
     context: dg.AssetExecutionContext, config: StoredPaths, warehouse: WarehouseResource
 ) -> tuple[dg.MaterializeResult, dg.MaterializeResult]:
-    """Both tables, scenario by scenario in one transaction each. What a scenario is is compared with its hash first."""
+    """Both tables, scenario by scenario in one transaction each; one that is stored of the same bars is left as it is.
+
+    What a scenario is is compared with its hash first.
+    """
     engine, keys = warehouse.engine, scenario_keys(context)
     chosen = rows_of_partitions(engine, keys)
     bars = bars_of_set(engine, chosen)
+    there = reads.distinct_values(engine, schema.scenario_metrics, ["scenario_id", "paths_hash"])
+    is_whole = config.every_path or config.again
+    due = [row for row in records(chosen) if is_whole or (row["scenario_id"], row["paths_hash"]) not in there]
     receipts: dict[str, list[writes.WriteReceipt]] = {table.name: [] for table in TABLES}
-    for number, row in enumerate(records(chosen)):
-        if number % TOLD_EVERY == 0:
-            tell_progress(STEP, f"{number} of {len(chosen)} scenarios")
+    pace = Pace(STEP)
+    for number, row in enumerate(due):
+        pace.tell(number, len(due), "scenarios")
         paths = regenerated(row, bars)
         is_stored = config.every_path or row["family"] != REGENERATED
         frames = {
@@ -286,7 +305,13 @@ def scenario_tables(
         for name, receipt in made.items():
             receipts[name].append(receipt)
     paths_told, metrics_told = (
-        report(writes.together(table, receipts[table.name]), asset=table.name, scenarios=len(chosen))
+        report(
+            writes.together(table, receipts[table.name]),
+            asset=table.name,
+            scenarios=len(chosen),
+            scenarios_made=len(due),
+            scenarios_there=len(chosen) - len(due),
+        )
         for table in TABLES
     )
     return paths_told, metrics_told
@@ -334,7 +359,7 @@ def _stored_bars(paths: ScenarioPaths, *, is_stored: bool, with_warm_up: bool) -
 
 def _metrics(paths: ScenarioPaths, *, every_bar: bool) -> pd.DataFrame:
     """Rows of `scenario_metrics`: every bar, or the last one of each instrument."""
-    rows = metric_rows(paths)
+    rows = metric_rows(paths).assign(paths_hash=paths.scenario.paths_hash)
     if not every_bar:
         rows = rows[rows["step"] >= 0].drop_duplicates("instrument_id", keep="last")
     return rows[schema.scenario_metrics.columns.keys()].reset_index(drop=True)

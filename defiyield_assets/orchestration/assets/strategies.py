@@ -1,14 +1,16 @@
 """Assets of strategies: which there are, their backtests over every scenario, rankings and the report.
 
-Lives here: wiring of domain/strategies. Not here: scenarios (scenarios.py), the processes (lab/runs.py), tear sheets of
-single strategies (command line).
+Lives here: wiring of domain/strategies. Not here: scenarios (scenarios.py), the processes (lab/runs.py), what a ranking
+rests on (lab/assessments.py), files (lab/pages.py).
 
 A run is known by its key: strategy, scenario, costs, account and version of the engine. One that is stored over the
 same bars is not run again, so that an assessment that was interrupted goes on where it stopped.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import date
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -18,17 +20,29 @@ from pydantic import Field
 from sqlalchemy import Engine
 
 from defiyield_assets.domain.canonical import canonical_json
-from defiyield_assets.domain.strategies.assessment_page import assessment_page
-from defiyield_assets.domain.strategies.columns import known_columns
+from defiyield_assets.domain.strategies.bars import BAR_COLUMNS
+from defiyield_assets.domain.strategies.columns import known_columns, nearest
 from defiyield_assets.domain.strategies.costs import Account, CostModel
 from defiyield_assets.domain.strategies.evidence import count_trials
+from defiyield_assets.domain.strategies.limits import MOST_PROCESSES
+from defiyield_assets.domain.strategies.plots import plot_curves, plot_matrix, plot_scores
 from defiyield_assets.domain.strategies.ranking import Ranking, rank_strategies
 from defiyield_assets.domain.strategies.strategy import Strategy
-from defiyield_assets.domain.strategies.trials import EVIDENCE_COLUMNS, evidence_of, trials_of
-from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
-from defiyield_assets.orchestration.assets.scenarios import REGENERATED, TOLD_EVERY, bars_of_set, rows_of_partitions
+from defiyield_assets.domain.strategies.trials import EVIDENCE_COLUMNS
+from defiyield_assets.errors import ConfigurationError
+from defiyield_assets.orchestration.assets.scenarios import REGENERATED, bars_of_set, rows_of_partitions
 from defiyield_assets.orchestration.declarations import tell_progress
+from defiyield_assets.orchestration.lab.assessments import (
+    EVERYWHERE,
+    Assessment,
+    current_runs,
+    ranked_scopes,
+    read_assessment,
+)
+from defiyield_assets.orchestration.lab.bars import with_read_features
 from defiyield_assets.orchestration.lab.inputs import records, strategies_in, surroundings
+from defiyield_assets.orchestration.lab.pages import page_of, write_pages
+from defiyield_assets.orchestration.lab.rested_on import inputs_hash
 from defiyield_assets.orchestration.lab.runs import (
     World,
     assessed,
@@ -38,16 +52,14 @@ from defiyield_assets.orchestration.lab.runs import (
     result_rows,
     trade_rows,
 )
-from defiyield_assets.orchestration.lab.steps import lab_asset, lab_spec, lab_step, scenario_keys
+from defiyield_assets.orchestration.lab.steps import Pace, lab_asset, lab_spec, lab_step, scenario_keys
 from defiyield_assets.orchestration.partitions import SCENARIOS
 from defiyield_assets.orchestration.policies import ONE_RUN
-from defiyield_assets.orchestration.reporting import report, whole_table
-from defiyield_assets.orchestration.resources import PolicyResource, WarehouseResource
+from defiyield_assets.orchestration.reporting import picture, report, whole_table
+from defiyield_assets.orchestration.resources import NotifierResource, PolicyResource, WarehouseResource
 from defiyield_assets.store import reads, schema, writes
 
 STEP, RANKING_STEP = "backtests", "rankings"
-EVERYWHERE = "all"
-"""Scope of the ranking over the scenarios that every universe takes part in."""
 SPEC = "market.md#strategies"
 SHOWN_RANKS = ["scope", "rank", "strategy_id", "score", "dispersion", "worst_return", "deflated_sharpe", "pbo"]
 
@@ -62,6 +74,7 @@ def strategies(
     """
     engine, columns = warehouse.engine, known_columns()
     current = strategies_in(policy)
+    _require_instruments(engine, current.values())
     frame = pd.DataFrame([_listed(one, columns) for one in current.values()], columns=schema.strategies.columns.keys())
     keys = set(zip(frame["strategy_id"], frame["content_hash"], strict=True))
     stored = reads.read_all(engine, schema.strategies)
@@ -75,6 +88,20 @@ def strategies(
         current=len(frame),
         trials=count_trials(whole["content_hash"]),
     )
+
+
+def _require_instruments(engine: Engine, current: Iterable[Strategy]) -> None:
+    """ConfigurationError for a strategy that names an instrument which is not of its universe."""
+    listed = reads.read_all(engine, schema.instruments)
+    members = {str(name): set(own) for name, own in listed.groupby("universe")["instrument_id"]}
+    for one in current:
+        known = members.get(one.spec.universe, set())
+        strangers = sorted(one.named_instruments - known)
+        if strangers:
+            raise ConfigurationError(
+                f"strategy {one.strategy_id} names {strangers[0]!r}, which is not in its universe "
+                f"{one.spec.universe!r}; {nearest(strangers[0], known)}"
+            )
 
 
 def _listed(one: Strategy, columns: dict[str, int]) -> dict[str, Any]:
@@ -100,7 +127,7 @@ class Backtesting(dg.Config):
     strategies: list[str] = Field(default=[], description="Ids; empty: all")
     every_curve: bool = Field(default=False, description="Store equity curves over stochastic scenarios too")
     again: bool = Field(default=False, description="Run also what is stored")
-    workers: int = Field(default=0, ge=0, le=64, description="Processes; 0: one for each processor")
+    workers: int = Field(default=0, ge=0, le=MOST_PROCESSES, description="Processes; 0: one for each processor")
     capital: float = Field(default=100_000.0, gt=0.0, description="Currency")
     fee: float = Field(default=0.0010, ge=0.0, lt=1.0, description="Of each side's value")
     half_spread: float = Field(default=0.0005, ge=0.0, lt=0.1, description="By which orders are filled against us")
@@ -146,6 +173,7 @@ def backtests(
     chosen = rows_of_partitions(engine, scenario_keys(context))
     done = run_backtests(engine, policy, chosen, config)
     context.log.info("%d runs made, %d were there", done.n_made, done.n_there)
+    drawn = _pictures(engine, chosen)
     results, trades, curves = (
         report(
             writes.together(table, done.receipts[table.name]),
@@ -153,10 +181,30 @@ def backtests(
             scenarios=len(chosen),
             runs_made=done.n_made,
             runs_there=done.n_there,
+            plot=drawn.get(table.name),
         )
         for table in TABLES
     )
     return results, trades, curves
+
+
+def _pictures(engine: Engine, chosen: pd.DataFrame) -> dict[str, Any]:
+    """Of the results the matrix, of the curves those of the longest scenario among the chosen ones, by table."""
+    runs = current_runs(engine, chosen, reads.read_all(engine, schema.strategies))
+    runs = runs.drop_duplicates(["strategy_id", "scenario_id"])
+    runs = runs.merge(chosen[["scenario_id", "name"]], on="scenario_id")
+    if runs.empty:
+        return {}
+    drawn = {schema.backtest_results.name: picture(plot_matrix(runs), "Total returns")}
+    kept = runs[runs["has_curve"].astype(bool)].sort_values(["n_bars", "scenario_id"])
+    if len(kept):
+        own = kept[kept["scenario_id"] == kept["scenario_id"].iloc[-1]]
+        stored = reads.read_all(engine, schema.equity_curves, {"run_key": own["run_key"].tolist()})
+        stored = stored.sort_values(["run_key", "step"])
+        of_run = dict(iter(stored.groupby("run_key")))
+        curves = {row["strategy_id"]: of_run[row["run_key"]] for row in records(own) if row["run_key"] in of_run}
+        drawn[schema.equity_curves.name] = picture(plot_curves(curves, str(own["name"].iloc[0])), "Equity")
+    return drawn
 
 
 @dataclass
@@ -174,21 +222,22 @@ def run_backtests(engine: Engine, policy: PolicyResource, chosen: pd.DataFrame, 
     bars = bars_of_set(engine, chosen)
     universes = {one.spec.universe for one in wanted}
     beside = surroundings(engine, replace(bars, universes={name: bars.universes.get(name, ()) for name in universes}))
-    world = World(bars.history, beside, config.costs, config.account)
-    stored = {} if config.again else stored_runs(engine, chosen["scenario_id"].tolist())
-    there = {key: told for key, (told, has_curve) in stored.items() if has_curve or not config.every_curve}
+    columns = set().union(*(one.columns for one in wanted)) - set(BAR_COLUMNS)
+    world = World(with_read_features(engine, bars.history, columns), beside, config.costs, config.account)
+    there = {} if config.again else stored_runs(engine, chosen["scenario_id"].tolist(), with_curve=config.every_curve)
     rows = {row["scenario_id"]: row for row in records(chosen)}
     tasks = [task for row in rows.values() if (task := due_task(row, wanted, bars.universes, there, world)) is not None]
     whole = [due_task(row, wanted, bars.universes, {}, world) for row in rows.values()]
     n_due = sum(len(task.strategies) for task in tasks)
     done = Done({table.name: [] for table in TABLES})
     done.n_there = sum(len(task.strategies) for task in whole if task is not None) - n_due
-    workers = config.workers or default_workers()
+    workers, pace = config.workers or default_workers(), Pace(STEP)
     for number, (task, runs) in enumerate(assessed(tasks, world, workers), start=1):
         row = rows[task.request.scenario_id]
         has_curves = config.every_curve or row["family"] != REGENERATED
+        inputs = {one.content_hash: inputs_hash(one, row, world) for one in task.strategies}
         frames = {
-            schema.backtest_results: result_rows(runs, row, world, row["as_of"], has_curves=has_curves),
+            schema.backtest_results: result_rows(runs, row, inputs, world, has_curves=has_curves),
             schema.backtest_trades: trade_rows(runs),
             schema.equity_curves: curve_rows(runs if has_curves else ()),
         }
@@ -197,8 +246,7 @@ def run_backtests(engine: Engine, policy: PolicyResource, chosen: pd.DataFrame, 
             for name, receipt in made.items():
                 done.receipts[name].append(receipt)
         done.n_made += len(runs)
-        if number % TOLD_EVERY == 0 or number == len(tasks):
-            tell_progress(STEP, f"{number} of {len(tasks)} scenarios, {done.n_made} of {n_due} runs")
+        pace.tell(number, len(tasks), f"scenarios, {done.n_made} of {n_due} runs")
     return done
 
 
@@ -209,86 +257,16 @@ def _wanted(known: dict[str, Strategy], names: list[str]) -> list[Strategy]:
     return [known[name] for name in sorted(names or known)]
 
 
-def stored_runs(engine: Engine, scenario_ids: list[str]) -> dict[str, tuple[str, bool]]:
-    """run_key -> the bars that it ran over, and whether its curve is stored."""
+def stored_runs(engine: Engine, scenario_ids: list[str], *, with_curve: bool) -> dict[str, tuple[str, str]]:
+    """run_key -> the bars that it ran over and what it rested on beside them; only of runs whose curve is stored, where
+    it is asked for.
+    """
     rows = reads.read_all(engine, schema.backtest_results, {"scenario_id": scenario_ids})
-    pairs = zip(rows["paths_hash"], rows["has_curve"].astype(bool), strict=True)
-    return dict(zip(rows["run_key"], pairs, strict=True))
+    rows = rows[rows["has_curve"].astype(bool)] if with_curve else rows
+    return dict(zip(rows["run_key"], zip(rows["paths_hash"], rows["inputs_hash"], strict=True), strict=True))
 
 
 # --- rankings ------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Assessment:
-    """What an assessment rests on: `results` of the current set and current strategies, joined with the names of their
-    scenarios; `trials`: distinct strategies ever tried; `evidence` by strategy (trials.EVIDENCE_COLUMNS).
-    """
-
-    as_of: date
-    results: pd.DataFrame
-    names: dict[str, str]
-    n_trials: int
-    evidence: pd.DataFrame
-
-    def scopes(self) -> dict[str, pd.DataFrame]:
-        """Scope -> the results that are ranked together.
-
-        Each universe over its own scenarios; `all` over those in which every universe was run, so that nobody is
-        punished for a market that was not there yet.
-        """
-        ranked = self.results[self.results["is_ranked"]]
-        found = {str(name): own for name, own in ranked.groupby("universe", sort=True)}
-        if len(found) > 1:
-            counts = ranked.groupby("scenario_id")["universe"].nunique()
-            everywhere = set(counts.index[counts == len(found)])
-            found[EVERYWHERE] = ranked[ranked["scenario_id"].isin(everywhere)]
-        elif found:
-            found[EVERYWHERE] = ranked
-        return {scope: own.reset_index(drop=True) for scope, own in found.items() if len(own)}
-
-
-def read_assessment(engine: Engine) -> Assessment:
-    """What is ranked: runs of the current strategies over the current scenarios and their bars.
-
-    Of runs with several cost models or accounts the ones with the default costs count. SuspiciousDataError without any.
-    """
-    told = reads.read_all(engine, schema.scenarios, {"is_current": True, "status": "ready"})
-    listed = reads.read_all(engine, schema.strategies)
-    current = listed[listed["is_current"].astype(bool)]
-    found = reads.read_all(engine, schema.backtest_results, {"scenario_id": told["scenario_id"].tolist()})
-    found = found[found["strategy_hash"].isin(set(current["content_hash"]))]
-    found = found.merge(told[["scenario_id", "paths_hash", "name", "is_ranked"]], on=["scenario_id", "paths_hash"])
-    found = _of_one_account(found)
-    if found.empty:
-        raise SuspiciousDataError("there is no backtest of a current strategy over a current scenario: run them first")
-    n_trials = count_trials(listed["content_hash"])
-    names = dict(zip(told["scenario_id"], told["name"], strict=True))
-    evidence = _evidence(engine, found, n_trials)
-    return Assessment(max(told["as_of"]), found, names, n_trials, evidence)
-
-
-def _of_one_account(found: pd.DataFrame) -> pd.DataFrame:
-    """The runs of one cost model and account: those of the default ones, else of those with most runs."""
-    if found.empty:
-        return found
-    terms = found["costs_json"] + found["account_json"]
-    default = Backtesting()
-    wanted = canonical_json(default.costs) + canonical_json(default.account)
-    chosen = wanted if (terms == wanted).any() else terms.value_counts().index[0]
-    return found[terms == chosen].reset_index(drop=True)
-
-
-def _evidence(engine: Engine, found: pd.DataFrame, n_trials: int) -> pd.DataFrame:
-    """Evidence of every strategy by the full history of its universe."""
-    parts = []
-    whole = found[~found["is_ranked"].astype(bool) & found["has_curve"].astype(bool)]
-    for _, own in whole.groupby("universe", sort=True):
-        columns = {}
-        for run in own.to_dict("records"):
-            columns[run["strategy_id"]] = reads.read_all(engine, schema.equity_curves, {"run_key": run["run_key"]})
-        parts.append(evidence_of(trials_of(columns, float(own["periods_per_year"].iloc[0])), n_trials))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(EVIDENCE_COLUMNS))
-
-
 RANKING_TABLES = {
     schema.strategy_rankings: (
         "Ranks by percentiles averaged inside families and then across, with dispersion, worst scenario, number of "
@@ -309,13 +287,13 @@ RANKING_TABLES = {
 )
 @lab_step(RANKING_STEP)
 def rankings(
-    context: dg.AssetExecutionContext, warehouse: WarehouseResource
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, policy: PolicyResource
 ) -> tuple[dg.MaterializeResult, dg.MaterializeResult]:
     """Both tables of the newest set of scenarios, in one transaction."""
     engine = warehouse.engine
-    told = read_assessment(engine)
+    told = read_assessment(engine, strategies_in(policy).values())
     ranks, regimes = [], []
-    for scope, results in told.scopes().items():
+    for scope, results in ranked_scopes(told).items():
         context.log.info("%s: %d runs in %d scenarios", scope, len(results), results["scenario_id"].nunique())
         ranking = rank_strategies(results)
         ranks.append(_rank_rows(ranking, told, scope, results))
@@ -334,6 +312,7 @@ def rankings(
             trials=told.n_trials,
             scenarios=int(told.results.loc[told.results["is_ranked"], "scenario_id"].nunique()),
             ranking=whole_table(shown[SHOWN_RANKS]),
+            plot=picture(plot_scores(shown, f"Ranking as of {told.as_of}: {shown['scope'].iloc[0]}"), "Ranking"),
         ),
         report(receipts[regime_names], of_regimes, asset=regime_names),
     )
@@ -358,20 +337,24 @@ def _rank_rows(ranking: Ranking, told: Assessment, scope: str, results: pd.DataF
 
 @lab_asset(
     schema.assessment_report,
-    deps=["strategy_rankings", "regime_performance", "backtest_results", "scenarios"],
+    deps=["strategy_rankings", "regime_performance", "backtest_results", "equity_curves", "scenarios"],
     spec="market.md#one-execution-engine",
     kinds=("html", "sql"),
 )
-def assessment_report(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
-    """The page of the newest assessment, one for all and one for each universe: ranking, families, matrix, regimes."""
+def assessment_report(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, policy: PolicyResource, notifier: NotifierResource
+) -> dg.MaterializeResult:
+    """The pages of the newest assessment: ranking, families, matrix and regimes of all and of each universe, and a tear
+    sheet of each strategy; as files below the installation's reports, the path of the first is in the metadata.
+    """
     engine = warehouse.engine
-    told = read_assessment(engine)
-    pages = []
-    for scope, results in told.scopes().items():
+    told = read_assessment(engine, strategies_in(policy).values())
+    rows = []
+    for scope, results in ranked_scopes(told).items():
         ranking = rank_strategies(results)
         best = ranking.table.loc[ranking.table["rank"] == 1, "strategy_id"]
         context.log.info("%s: best is %s", scope, "nobody" if best.empty else best.iloc[0])
-        pages.append(
+        rows.append(
             {
                 "as_of": told.as_of,
                 "scope": scope,
@@ -383,26 +366,17 @@ def assessment_report(context: dg.AssetExecutionContext, warehouse: WarehouseRes
                 "page_html": page_of(ranking, told, scope),
             }
         )
-    frame = pd.DataFrame(pages)
+    frame = pd.DataFrame(rows)
     receipt = writes.replace_where(engine, {schema.assessment_report: frame}, {"as_of": told.as_of})
-    return report(receipt[schema.assessment_report.name], frame.drop(columns="page_html"))
-
-
-def page_of(ranking: Ranking, told: Assessment, scope: str) -> str:
-    """The page of one scope."""
-    words = "all universes" if scope == EVERYWHERE else scope
-    provenance = {
-        "As of": told.as_of.isoformat(),
-        "Scope": words,
-        "Runs": f"{len(told.results):,}",
-        "Strategies ever tried": str(told.n_trials),
-        "Engine": ", ".join(sorted(set(told.results["engine_version"]))),
-        "Costs": str(told.results["costs_json"].iloc[0]),
-    }
-    return assessment_page(
-        ranking, f"Assessment of {told.as_of}: {words}", told.names, _page_evidence(told.evidence), provenance
+    pages = write_pages(engine, Path(notifier.local_folder), told, partial(_tell_pages, schema.assessment_report.name))
+    return report(
+        receipt[schema.assessment_report.name],
+        frame.drop(columns="page_html"),
+        index=dg.MetadataValue.path(str(pages.index)),
+        pages={scope: str(path) for scope, path in pages.scopes.items()},
+        tear_sheets={name: str(path) for name, path in pages.sheets.items()},
     )
 
 
-def _page_evidence(evidence: pd.DataFrame) -> pd.DataFrame:
-    return evidence[["strategy_id", "n_trials", "deflated_sharpe", "pbo"]]
+def _tell_pages(step: str, number: int, total: int) -> None:
+    tell_progress(step, f"{number} of {total} tear sheets")

@@ -12,10 +12,10 @@ import numpy as np
 from sqlalchemy import Engine
 
 from defiyield_assets.domain.days import DayRange
-from defiyield_assets.domain.market.features.registry import BAR_METRICS
 from defiyield_assets.domain.market.scenarios.path_features import with_features
 from defiyield_assets.domain.prices.instruments import periods_per_year
-from defiyield_assets.domain.strategies.bars import BAR_COLUMNS, PriceHistory
+from defiyield_assets.domain.strategies.assessment import PATH_METRICS
+from defiyield_assets.domain.strategies.bars import BAR_COLUMNS, Matrix, PriceHistory
 from defiyield_assets.domain.strategies.strategy import Strategy
 from defiyield_assets.domain.strategies.universes import cash_returns, of_universe, states_on
 from defiyield_assets.errors import ConfigurationError
@@ -63,11 +63,16 @@ def with_read_features(engine: Engine, history: PriceHistory, names: Collection[
     """The history with features by name: those that single bars have are calculated over all of them, the others
     (ranks, events, regimes, macro) are the stored ones of `daily_features`.
     """
-    own = {metric.name for metric in BAR_METRICS} & set(names)
+    own = PATH_METRICS & set(names)
     told = with_features(history, own)
-    others = sorted(set(names) - own)
-    if not others:
-        return told
+    return replace(told, features={**told.features, **_stored_features(engine, history, set(names) - own)})
+
+
+def _stored_features(engine: Engine, history: PriceHistory, names: Collection[str]) -> dict[str, Matrix]:
+    """Columns of `daily_features` beside the bars of a history, (n, k), NaN where none is stored."""
+    if not names:
+        return {}
+    others = sorted(names)
     first: date = history.dates[0].astype(object)
     last: date = history.dates[-1].astype(object)
     where = {"instrument_id": list(history.instruments), "feature_set": FEATURE_SET}
@@ -80,4 +85,4 @@ def with_read_features(engine: Engine, history: PriceHistory, names: Collection[
     for name in others:
         matrices[name] = np.full(history.close.shape, np.nan)
         matrices[name][row, column] = stored[name][is_there]
-    return replace(told, features={**told.features, **matrices})
+    return matrices

@@ -195,7 +195,7 @@ def all_requests(definitions: Definitions, bars: LabBars, regimes: Sequence[Regi
     found: list[Request] = []
     for name in wish.types:
         if name == "stablecoin_depeg":
-            found += _depegs(definitions, bars, sampled)
+            found += _depegs(definitions, bars, sampled, wish.count)
             continue
         setting = real if name in REAL_TYPES else sampled
         found += requests(definitions, setting, regimes, (name,), wish.count)
@@ -214,7 +214,7 @@ def _benchmark(bars: LabBars, day: date) -> str | None:
     return None
 
 
-def _depegs(definitions: Definitions, bars: LabBars, setting: Setting) -> list[Request]:
+def _depegs(definitions: Definitions, bars: LabBars, setting: Setting, count: int | None) -> list[Request]:
     """De-pegs with the ids of tokens: a coin that is an approved token is known by its address."""
     ids = {f"crypto:{symbol}": name for symbol, name in bars.stablecoins.items()}
     depegs = tuple(
@@ -229,7 +229,7 @@ def _depegs(definitions: Definitions, bars: LabBars, setting: Setting) -> list[R
         names = tuple(sorted({*setting.instruments, *known}))
         with_coins = replace(setting, instruments=names, calendars={name: bars.calendars[name] for name in names})
         present = replace(one, stablecoins=tuple(coin for coin in one.stablecoins if coin in names))
-        found += requests(replace(definitions, depegs=(present,)), with_coins, (), ("stablecoin_depeg",))
+        found += requests(replace(definitions, depegs=(present,)), with_coins, (), ("stablecoin_depeg",), count)
     return found
 
 
@@ -240,7 +240,7 @@ def full_histories(definitions: Definitions, bars: LabBars) -> list[Request]:
         if not names:
             continue
         columns = [bars.history.instruments.index(name) for name in names]
-        is_ready = np.cumsum(bars.history.is_bar[:, columns], axis=0) > LEAST_WARM_UP + 1
+        is_ready = np.cumsum(bars.history.is_bar[:, columns], axis=0) > LEAST_WARM_UP
         rows = np.flatnonzero(2 * is_ready.sum(axis=1) >= len(columns))
         end = newest_session(bars.history, names)
         if not len(rows) or bars.history.dates[rows[0]] >= np.datetime64(end, "D"):

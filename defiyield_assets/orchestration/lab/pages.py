@@ -1,7 +1,7 @@
 """Pages of the strategy lab as files: the matrix of each scope and one tear sheet a strategy.
 
-Lives here: what is read for a sheet, where files lie, that nobody sees half of one. Not here: what pages say
-(domain/strategies), the rows that they are made of (assets/strategies.py).
+Lives here: what is read for a page, where files lie, that nobody sees half of one. Not here: what pages say
+(domain/strategies), the rows that they are made of (assessments.py).
 """
 
 import json
@@ -14,11 +14,12 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Engine
 
+from defiyield_assets.domain.strategies.assessment_page import EVIDENCE_COLUMNS, assessment_page
 from defiyield_assets.domain.strategies.ranking import Ranking, rank_strategies
 from defiyield_assets.domain.strategies.runs import GRID_FIGURES
 from defiyield_assets.domain.strategies.tear_sheet import EVIDENCE, SheetInputs, tear_sheet
 from defiyield_assets.errors import SuspiciousDataError
-from defiyield_assets.orchestration.assets.strategies import EVERYWHERE, Assessment, read_assessment
+from defiyield_assets.orchestration.lab.assessments import EVERYWHERE, Assessment
 from defiyield_assets.store import reads, schema
 from defiyield_assets.store.schema.lab import RUN_FIGURES
 
@@ -46,12 +47,11 @@ def write_page(path: Path, html: str) -> Path:
     return path
 
 
-def write_pages(engine: Engine, reports: Path, on_page: OnPage | None = None) -> Pages:
-    """The pages of the newest assessment below `reports`/assessment/<as of>.
+def write_pages(engine: Engine, reports: Path, told: Assessment, on_page: OnPage | None = None) -> Pages:
+    """The pages of an assessment below `reports`/assessment/<as of>; SuspiciousDataError where its report is missing.
 
-    SuspiciousDataError where there is none, or where it was made before the runs that are stored now.
+    `on_page`: hears how many tear sheets of how many are written.
     """
-    told = read_assessment(engine)
     folder = reports / FOLDER / told.as_of.isoformat()
     stored = reads.read_all(engine, schema.assessment_report, {"as_of": told.as_of})
     if stored.empty:
@@ -70,6 +70,21 @@ def write_pages(engine: Engine, reports: Path, on_page: OnPage | None = None) ->
         if on_page is not None:
             on_page(number, len(inputs))
     return Pages(scopes[names[0]], scopes, sheets)
+
+
+def page_of(ranking: Ranking, told: Assessment, scope: str) -> str:
+    """The page of one scope."""
+    words = "all universes" if scope == EVERYWHERE else scope
+    provenance = {
+        "As of": told.as_of.isoformat(),
+        "Scope": words,
+        "Runs": f"{len(told.results):,}",
+        "Strategies ever tried": str(told.n_trials),
+        "Engine": ", ".join(sorted(set(told.results["engine_version"]))),
+        "Costs": str(told.results["costs_json"].iloc[0]),
+    }
+    evidence = told.evidence[["strategy_id", *(name for name, _ in EVIDENCE_COLUMNS)]]
+    return assessment_page(ranking, f"Assessment of {told.as_of}: {words}", told.names, evidence, provenance)
 
 
 def _sheets(engine: Engine, told: Assessment) -> list[tuple[str, SheetInputs]]:

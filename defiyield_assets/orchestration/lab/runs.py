@@ -7,22 +7,31 @@ assessment.py), the assets (assets/strategies.py).
 import json
 import multiprocessing
 import os
+import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
-from datetime import date
+from multiprocessing import connection
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from defiyield_assets.domain.canonical import canonical_json
-from defiyield_assets.domain.strategies.assessment import Run, Surroundings, Task, assess_scenario, key_of
+from defiyield_assets.domain.strategies.assessment import (
+    Run,
+    Surroundings,
+    Task,
+    assess_scenario,
+    key_of,
+    takes_part,
+)
 from defiyield_assets.domain.strategies.bars import PriceHistory
 from defiyield_assets.domain.strategies.costs import Account, CostModel
 from defiyield_assets.domain.strategies.engine import ENGINE_VERSION
 from defiyield_assets.domain.strategies.strategy import Strategy
 from defiyield_assets.orchestration.lab.inputs import FULL_HISTORY, request_of
+from defiyield_assets.orchestration.lab.rested_on import inputs_hash
 from defiyield_assets.store import schema
 from defiyield_assets.store.schema.lab import RUN_FIGURES
 
@@ -33,7 +42,7 @@ MOST_WORKERS = 8
 
 @dataclass(frozen=True)
 class World:
-    """What every scenario is run with."""
+    """What every scenario is run with; `history`: all real bars, with the features that strategies read."""
 
     history: PriceHistory
     beside: Surroundings
@@ -54,25 +63,35 @@ def due_task(
     row: Mapping[str, Any],
     strategies: Collection[Strategy],
     universes: Mapping[str, Sequence[str]],
-    there: Mapping[str, str],
+    there: Mapping[str, tuple[str, str]],
     world: World,
 ) -> Task | None:
     """What is left to run over a scenario (a row of `scenarios`); None where nothing is.
 
-    `there`: run_key -> paths_hash of stored runs; a run over other bars than the scenario has now is due again. A full
-    history is run by the strategies of its universe only.
+    `there`: run_key -> paths_hash and inputs_hash of stored runs; a run over other bars than the scenario has now, or
+    beside other rates, regimes or signals, is due again.
     """
-    taking_part = set(json.loads(row["instruments_json"]))
-    request = request_of(row)
-    due = []
+    due = [
+        one
+        for one in taking_part(row, strategies, universes)
+        if there.get(key_of(one, row["scenario_id"], world.costs, world.account))
+        != (row["paths_hash"], inputs_hash(one, row, world))
+    ]
+    return Task(request_of(row), row["paths_hash"], tuple(due)) if due else None
+
+
+def taking_part(
+    row: Mapping[str, Any], strategies: Collection[Strategy], universes: Mapping[str, Sequence[str]]
+) -> list[Strategy]:
+    """The strategies that are run over a scenario (a row of `scenarios`); a full history is its universe's own."""
+    names, instruments = str(row["name"]), set(json.loads(row["instruments_json"]))
+    found = []
     for one in strategies:
-        own = universes.get(one.spec.universe, ())
-        is_apart = request.name.startswith(FULL_HISTORY) and request.name != FULL_HISTORY + one.spec.universe
-        if is_apart or not taking_part.intersection(own):
-            continue
-        if there.get(key_of(one, row["scenario_id"], world.costs, world.account)) != row["paths_hash"]:
-            due.append(one)
-    return Task(request, row["paths_hash"], tuple(due)) if due else None
+        here = instruments.intersection(universes.get(one.spec.universe, ()))
+        is_apart = names.startswith(FULL_HISTORY) and names != FULL_HISTORY + one.spec.universe
+        if here and not is_apart and takes_part(one, row["type"], here):
+            found.append(one)
+    return found
 
 
 def assessed(tasks: Sequence[Task], world: World, workers: int) -> Iterator[tuple[Task, list[Run]]]:
@@ -103,6 +122,15 @@ def assessed(tasks: Sequence[Task], world: World, workers: int) -> Iterator[tupl
 
 def _enter(world: World) -> None:
     _WORLD[:] = [world]
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    """A worker whose parent was killed waits for tasks for ever: each worker holds the pipe open for the others."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def _assess_there(task: Task) -> list[Run]:
@@ -115,13 +143,15 @@ def _assess(task: Task, world: World) -> list[Run]:
 
 # --- rows ----------------------------------------------------------------------------------------------------------
 def result_rows(
-    runs: Sequence[Run], row: Mapping[str, Any], world: World, as_of: date, *, has_curves: bool
+    runs: Sequence[Run], row: Mapping[str, Any], inputs: Mapping[str, str], world: World, *, has_curves: bool
 ) -> pd.DataFrame:
-    """Rows of `backtest_results` of the runs over a scenario, given as its row of `scenarios`."""
+    """Rows of `backtest_results` of the runs over a scenario, given as its row of `scenarios`; `inputs`: strategy_hash
+    -> inputs_hash.
+    """
     shared = {
         "scenario_id": row["scenario_id"],
         "family": row["family"],
-        "as_of": as_of,
+        "as_of": row["as_of"],
         "paths_hash": row["paths_hash"],
         "engine_version": ENGINE_VERSION,
         "costs_json": canonical_json(asdict(world.costs)),
@@ -134,6 +164,7 @@ def result_rows(
             "run_key": one.result.run_key,
             "strategy_id": one.result.strategy_id,
             "strategy_hash": one.result.strategy_hash,
+            "inputs_hash": inputs[one.result.strategy_hash],
             "universe": one.universe,
             "periods_per_year": one.periods_per_year,
             "instruments_json": canonical_json(list(one.instruments)),

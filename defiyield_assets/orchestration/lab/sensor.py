@@ -12,6 +12,10 @@ RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 
 
+CHAIN, ASSESS = "defiyield/chain", "assess"
+"""Tag of runs that somebody else follows up: `defiyield assess` makes all of a chain itself."""
+
+
 def assessment_tags(instance: dg.DagsterInstance) -> dict[str, str]:
     """Tags of a run over every scenario of the current set; none where there is no scenario."""
     keys = instance.get_dynamic_partitions(str(SCENARIOS.name))
@@ -27,7 +31,10 @@ def assessment_tags(instance: dg.DagsterInstance) -> dict[str, str]:
     description="Assesses all strategies whenever scenarios were materialised, however long that took.",
 )
 def assess_new_scenarios(context: dg.SensorEvaluationContext, event: dg.EventLogEntry) -> dg.RunRequest | dg.SkipReason:
-    """One run for each materialisation of `scenarios`."""
+    """One run for each materialisation of `scenarios`, but for those of a command that assesses them itself."""
+    made_by = context.instance.get_run_by_id(event.run_id)
+    if made_by is not None and made_by.tags.get(CHAIN) == ASSESS:
+        return dg.SkipReason(f"`defiyield assess` follows up run {event.run_id} itself")
     tags = assessment_tags(context.instance)
     if not tags:
         return dg.SkipReason("the set has no scenario that can be run")

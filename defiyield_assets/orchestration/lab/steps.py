@@ -19,6 +19,8 @@ from defiyield_assets.orchestration.failures import failure_metadata
 from defiyield_assets.orchestration.reporting import table_schema
 
 GROUP = "lab"
+SECONDS_APART = 1.0
+"""Between two words about how far a step is."""
 
 
 def lab_step(step: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -48,6 +50,22 @@ def _tell(step: str, what: str, seconds: float) -> None:
     listener = PROGRESS.get()
     if listener is not None:
         listener(step, what, seconds)
+
+
+class Pace:
+    """Tells how far a step is as often as somebody can read it, and always at the end."""
+
+    def __init__(self, step: str, now: Callable[[], float] = time.perf_counter) -> None:
+        self._step = step
+        self._now = now
+        self._told = float("-inf")
+
+    def tell(self, number: int, total: int, words: str) -> None:
+        """`number` of `total` are done."""
+        now = self._now()
+        if number == total or now - self._told >= SECONDS_APART:
+            self._told = now
+            _tell(self._step, f"{number} of {total} {words}", 0.0)
 
 
 def lab_spec(table: Table, description: str, deps: Sequence[str], kinds: Sequence[str], spec: str) -> dg.AssetSpec:
@@ -85,7 +103,9 @@ def lab_asset(
 
 def scenario_keys(context: dg.AssetExecutionContext) -> list[str]:
     """The partitions of this run, one or a range. SuspiciousDataError where there is none."""
-    keys = list(context.partition_keys)
-    if not keys:
-        raise SuspiciousDataError("no scenario was chosen: make `scenarios` first, then choose their partitions")
-    return keys
+    if not context.has_partition_key and not context.has_partition_key_range:
+        raise SuspiciousDataError(
+            "no scenario was chosen: make `scenarios` first, then choose their partitions (in the UI, or "
+            "`dagster asset materialize --select … --partition …`), or run `defiyield assess`"
+        )
+    return list(context.partition_keys)

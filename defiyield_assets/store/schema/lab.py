@@ -117,6 +117,7 @@ scenario_metrics = table(
     key("instrument_id", Text, "Instrument"),
     key("step", Integer, "Number of the bar"),
     must("date", Date, "Day of the bar"),
+    must("paths_hash", Text, "Bars of the scenario that they were made of"),
     *_metric_columns(),
     day=None,
 )
@@ -146,6 +147,7 @@ backtest_results = table(
     must("universe", Text, "Universe of the strategy"),
     must("as_of", Date, "As-of date of the set in which it was run"),
     must("paths_hash", Text, "Bars that it ran over: with others it is run again"),
+    must("inputs_hash", Text, "Rates, regimes, stored features and signals beside them: with others it is run again"),
     must("engine_version", Text, "Version of the engine"),
     must("costs_json", Text, "Cost model"),
     must("account_json", Text, "Capital and what the account allows"),
@@ -227,6 +229,11 @@ strategy_rankings = table(
     may("pbo", Float, "Probability of overfitting among the universe's strategies", **SHARE),
     may("walk_forward_sharpe", Float, "Sharpe ratio a year over the tests of the walk-forward"),
     may("efficiency", Float, "Mean out-of-sample over mean in-sample Sharpe ratio"),
+    may(
+        "selection_sharpe",
+        Float,
+        "Sharpe ratio a year of holding, in every test, the universe's strategy that was best in training",
+    ),
     day="as_of",
 )
 regime_performance = table(

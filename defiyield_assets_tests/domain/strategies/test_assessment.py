@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from defiyield_assets.domain.strategies.assessment import real_columns, takes_part
 from defiyield_assets.domain.strategies.costs import Account, CostModel
+from defiyield_assets.domain.strategies.metrics import returns_of
 from defiyield_assets.domain.strategies.runs import run
 from defiyield_assets.domain.strategies.universes import MarketStates, Rates, cash_returns, of_universe, states_on
 from defiyield_assets_tests.domain.strategies.histories import hand_written, random_walk, strategy_of
@@ -22,6 +24,21 @@ rules:
   - side: long
     enter: {all: [{col: sma_10, op: gt, value: 0}]}
     exit: {any: [{bars_held: 1}]}
+"""
+ABOVE = """
+id: above
+version: 1
+universe: all
+sizing: {method: equal}
+rules: [{enter: {col: close, op: gt, ref: sma_10}, exit: {col: close, op: lt, ref: sma_10}}]
+"""
+RANKED = ABOVE.replace("{col: close, op: gt, ref: sma_10}", "{col: rank_return_20, op: gt, value: 0.5}")
+NAMED = """
+id: named
+version: 1
+universe: all
+type: allocation
+weights: {"crypto:A": 0.6, "crypto:B": 0.4}
 """
 FLAT = [(100.0, 101.0, 99.0, 100.0)] * 6
 
@@ -69,6 +86,26 @@ def test_cash_earns_the_rate_known_before_the_bar_for_the_days_between() -> None
     assert shifted.tolist() == pytest.approx([0.0, 0.0003, 0.0002 + 0.05 / 365.0])
     unknown = Rates(rates.days, np.array([np.nan, np.nan]))
     assert cash_returns(dates, unknown, np.zeros(3)).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_run_is_measured_against_the_rate_of_each_bar_and_the_regime_known_before_it() -> None:
+    rates, regimes = np.linspace(1e-4, 2e-4, 120), ["calm"] * 60 + ["rough"] * 60
+    told = run(strategy_of(ABOVE), replace(random_walk(1, 120), risk_free=rates, regimes=regimes), cost_factors=())
+    steps = returns_of(told.equity["equity"].to_numpy())
+    excess = steps - rates[1:]
+    assert told.metrics["sharpe"] == pytest.approx(excess.mean() / excess.std(ddof=1) * np.sqrt(365))
+    assert told.metrics["regime_return_calm"] == pytest.approx(np.prod(1.0 + steps[:60]) - 1.0)
+
+
+def test_a_real_window_has_the_features_of_its_days_and_a_generated_path_only_its_own() -> None:
+    ranked, named = strategy_of(RANKED), strategy_of(NAMED)
+    assert real_columns(ranked) == {"rank_return_20"}
+    assert takes_part(ranked, "historical_window", ["crypto:A"])
+    assert not takes_part(ranked, "block_bootstrap", ["crypto:A"])
+    assert takes_part(named, "block_bootstrap", ["crypto:A", "crypto:B"])
+    assert not takes_part(named, "historical_window", ["crypto:A"])
+    assert real_columns(strategy_of(ABOVE)) == set()
+    assert real_columns(strategy_of(RANKED.replace("rank_return_20", "beta_60"))) == {"beta_60"}
 
 
 def test_a_state_of_the_market_holds_for_a_week_and_never_comes_early() -> None:

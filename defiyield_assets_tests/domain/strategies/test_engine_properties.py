@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from defiyield_assets.domain.strategies.bars import PriceHistory
+from defiyield_assets.domain.strategies.bars import PriceHistory, price_history
 from defiyield_assets.domain.strategies.costs import Account, CostModel
-from defiyield_assets.domain.strategies.engine import step
+from defiyield_assets.domain.strategies.engine import close_out, step
 from defiyield_assets.domain.strategies.plans import plan
 from defiyield_assets.domain.strategies.runs import bars_of, run, simulate, terms_of
 from defiyield_assets.domain.strategies.state import opening_state
@@ -99,8 +99,107 @@ def test_cash_is_never_negative_and_equity_is_cash_and_positions(seed: int, text
         flow = sum((-1 if one.is_buy else 1) * one.quantity * one.price - one.fee for one in done.fills)
         borrowed = sum(one.borrowed for one in done.trades) + sum(one.borrowed for one in state.positions)
         borrowed -= sum(one.borrowed for one in before.positions)
-        booked += flow - borrowed
+        booked += flow - borrowed + done.unpaid
         assert state.cash == pytest.approx(booked, abs=1e-5), "cash is what fills and borrowing made of it"
+
+
+LEVERED = """
+id: levered
+version: 1
+universe: all
+sizing: {{method: fixed, share: {share}}}
+rules:
+  - {{side: short, enter: {{col: is_short, op: eq, value: 1}}, exit: {{bars_held: 8}}{stop}}}
+  - {{side: long, enter: {{col: is_long, op: eq, value: 1}}, exit: {{bars_held: 12}}}}
+"""
+DEAR = CostModel(fee=0.002, half_spread=0.002, min_fee=2.0, borrow=3.0)
+
+
+def _leaping(seed: int, n_bars: int = 80) -> PriceHistory:
+    """Three instruments of which one or another doubles or more every few days, bought and shorted by chance.
+
+    The first rests at weekends; some bars are masked gaps, some have a close alone.
+    """
+    rng = np.random.default_rng(seed)
+    shape = (n_bars, 3)
+    leaps = np.where(rng.random(shape) < 0.03, rng.uniform(0.5, 2.5, shape), 0.0)
+    close = 100.0 * np.exp(np.cumsum(rng.normal(-0.01, 0.05, shape) + leaps, axis=0))
+    opened = close * np.exp(rng.normal(0.0, 0.03, shape))
+    high, low = np.maximum(opened, close) * 1.05, np.minimum(opened, close) * 0.95
+    is_alone = rng.random(shape) < 0.1
+    columns = {name: np.where(is_alone, np.nan, one) for name, one in (("open", opened), ("high", high), ("low", low))}
+    columns |= {"close": close, "gap_flag": (rng.random(shape) < 0.05).astype(float)}
+    dates = np.datetime64("2024-01-01") + np.arange(n_bars)
+    rests = (dates.astype(int) + 3) % 7 >= 5
+    for name in ("open", "high", "low", "close"):
+        columns[name] = columns[name].copy()
+        columns[name][rests, 0] = np.nan
+    columns["gap_flag"][rests, 0] = 0.0
+    flags = {name: (rng.random(shape) < 0.15).astype(float) for name in ("is_short", "is_long")}
+    return price_history(["a", "b", "c"], dates, columns, flags)
+
+
+def _audited(seed: int, share: float, stop: str, costs: CostModel, *, whole_units: bool) -> tuple[float, int]:
+    """Compare a run with a ledger that knows its fills alone; what stayed unpaid, and longs sold to pay for shorts.
+
+    The ledger: units held and units short, and cash, which may go below 0; borrowing by what was short over each night.
+    Every bar the state goes through its text, as paper trading carries it.
+    """
+    history, capital = _leaping(seed), 10_000.0
+    made = plan(strategy_of(LEVERED.format(share=share, stop=stop)), history)
+    terms = terms_of(made, history, costs, Account(capital, whole_units=whole_units))
+    state, cash, marks = opening_state(capital, 3), capital, np.full(3, np.nan)
+    held, short = np.zeros(3), np.zeros(3)
+    unpaid, earned, is_over, n_longs, last = 0.0, 0.0, False, 0, None
+    for row, bar in enumerate(bars_of(history)):
+        done = step(state_of(state_text(state)), bar, made.at(row), terms)
+        state = done.state
+        nights = 0 if last is None else bar.day - last
+        cash -= float(np.nansum(short * marks)) * costs.borrow * nights / 365.0
+        for fill in done.fills:
+            is_opening = fill.reason == "entry"
+            own = held if fill.is_buy == is_opening else short
+            own[fill.instrument] += fill.quantity if is_opening else -fill.quantity
+            cash -= fill.quantity * fill.price * (1 if fill.is_buy else -1) + fill.fee
+        marks, last = np.where(np.isnan(bar.close), marks, bar.close), bar.day
+        unpaid += done.unpaid
+        earned += sum(one.pnl for one in done.trades)
+        n_longs += sum(one.side > 0 and one.exit_reason == "margin" for one in done.trades)
+        worth = cash + float(np.nansum((held - short) * marks))
+        assert not (is_over and done.fills), "nothing is traded after ruin"
+        assert state.cash >= 0.0
+        assert done.unpaid == 0.0 or state.equity == 0.0, "lenders lose only where the account has nothing left"
+        assert state.equity == pytest.approx(max(worth, 0.0), abs=1e-5)
+        assert state.equity > 0.0 or state.is_ruined
+        is_over = state.is_ruined
+    done = close_out(state, terms)
+    unpaid += done.unpaid
+    cash += sum(one.quantity * one.price * (-1 if one.is_buy else 1) - one.fee for one in done.fills)
+    earned += sum(one.pnl for one in done.trades)
+    assert done.state.equity == pytest.approx(max(cash, 0.0), abs=1e-5)
+    assert unpaid == pytest.approx(max(-cash, 0.0), abs=1e-5), "what the ledger owes is what was told as unpaid"
+    assert earned == pytest.approx(cash - capital, abs=1e-4), "trades tell every loss, also what was not paid"
+    return unpaid, n_longs
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    share=st.floats(0.05, 1.0),
+    stop=st.sampled_from(["", ", stop: {pct: 0.1}", ", stop: {pct: 1.5}, target: {pct: 0.1}"]),
+    costs=st.sampled_from([CostModel(0.0, 0.0, borrow=0.0), CostModel(), DEAR]),
+    whole_units=st.booleans(),
+)
+def test_no_run_has_money_that_a_ledger_of_its_fills_has_not(
+    seed: int, share: float, stop: str, costs: CostModel, whole_units: bool
+) -> None:
+    _audited(seed, share, stop, costs, whole_units=whole_units)
+
+
+def test_the_ledger_has_seen_ruin_and_longs_that_paid_for_shorts_without_ruin() -> None:
+    told = [_audited(seed, 0.4, "", DEAR, whole_units=False) for seed in range(40)]
+    assert sum(unpaid > 0.0 for unpaid, _ in told) >= 5
+    assert sum(unpaid == 0.0 and n_longs > 0 for unpaid, n_longs in told) >= 2
 
 
 @QUICK

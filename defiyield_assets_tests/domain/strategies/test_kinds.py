@@ -118,6 +118,17 @@ def test_a_signal_joins_at_the_first_open_at_which_it_can_be_acted_on() -> None:
     assert result.is_in_sample, "a model trained until June spoke of January"
 
 
+def test_a_composite_of_a_model_that_knew_the_time_is_in_sample_too() -> None:
+    members = (strategy_of(HEAD + FOLLOW), _member("ma", "long", "a"))
+    told = {"id": "both", "version": 1, "universe": "all", "type": "composite", "vote": "unanimous"}
+    spec = CompositeStrategy.model_validate(
+        {**told, "sizing": {"method": "equal"}, "members": [{"strategy": one.strategy_id} for one in members]}
+    )
+    history, signals = _history([[10.0] * 8], a=[[1.0] * 8]), signal_frame(SIGNAL_ROWS)
+    assert plan(Strategy(spec, members), history, signals).is_in_sample
+    assert not plan(Strategy(spec, members), history, signals.iloc[:2]).is_in_sample
+
+
 def test_stops_and_targets_that_a_signal_names_are_taken() -> None:
     result = _run(FOLLOW, _history([[10, 10, 10, 11, 13, 13, 13, 13.0]]), signals=signal_frame(SIGNAL_ROWS[:1]))
     assert result.trades["exit_reason"].tolist() == ["target"]

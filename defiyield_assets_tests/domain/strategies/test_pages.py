@@ -177,6 +177,12 @@ def test_the_rolling_ratio_is_that_of_its_window() -> None:
     own = steps[100 - 63 : 100]
     assert rolling[100] == pytest.approx(own.mean() / own.std(ddof=1) * np.sqrt(365.0))
     assert np.isnan(rolling_sharpe(np.full(200, 5.0), 63, 365.0)).all()
+    cash = 1e5 * 1.0001 ** np.arange(len(curve))
+    less = rolling_sharpe(curve, 63, 365.0, cash)
+    assert less[100] == pytest.approx((own.mean() - 0.0001) / own.std(ddof=1) * np.sqrt(365.0))
+    sheet = replace(made_inputs(), equity=made_inputs().equity.assign(cash_benchmark=curve))
+    assert "Rolling Sharpe ratio" in tear_sheet(made_inputs())
+    assert 'aria-label="Rolling Sharpe ratio"' not in tear_sheet(sheet), "less itself nothing is left to draw"
 
 
 def test_the_matrix_has_every_strategy_and_scenario_once() -> None:

@@ -104,6 +104,33 @@ def test_what_is_not_known_never_helps() -> None:
         assert after["s0"] <= before["s0"]
 
 
+def test_who_was_run_and_never_moved_is_ranked_as_cash() -> None:
+    """Out of five crises without a loss is better than any loss, and no better a ratio than cash has."""
+    rows = []
+    for k in range(5):
+        rows += [run("loser", f"c{k}", "crisis", -4.0), run("ruiner", f"c{k}", "crisis", -6.0)]
+        rows.append(run("cash", f"c{k}", "crisis", 0.0, sharpe=None, max_drawdown=0.0))
+        rows.append(run("winner", f"c{k}", "crisis", 2.0))
+    table = rank_strategies(pd.DataFrame(rows), EASY).table.set_index("strategy_id")
+    assert table["rank"].tolist() == [1, 2, 3, 4]
+    assert table.index.tolist() == ["winner", "cash", "loser", "ruiner"]
+    assert table.loc["cash", "sharpe_percentile"] == pytest.approx(2.0 / 3.0)
+
+
+def test_a_market_without_a_regime_is_no_fault_of_those_who_trade_it() -> None:
+    rows = []
+    for k in range(3):
+        for number, (name, calm) in enumerate((("coin1", 1.0), ("coin2", 0.5), ("stock1", 5.0), ("stock2", 4.0))):
+            turbulent = None if name.startswith("stock") else -3.0 - number
+            told = {"regime_sharpe_calm": calm, "regime_sharpe_turbulent": turbulent}
+            rows.append(run(name, f"c{k}", "crisis", 1.0, **told))
+    table = rank_strategies(pd.DataFrame(rows), EASY).table.set_index("strategy_id")
+    assert table.loc["stock1", "regime_percentile"] == 1.0
+    assert table.loc["stock1", "worst_regime"] == "calm"
+    assert table.loc["coin2", "regime_percentile"] == 0.0
+    assert table.index[0] == "stock1"
+
+
 def test_a_figure_that_nobody_has_has_no_weight() -> None:
     rows = made(2).drop(columns="regime_sharpe_calm")
     table = rank_strategies(rows, EASY).table
@@ -135,11 +162,13 @@ def test_flags_take_the_rank_and_are_told() -> None:
     assert table.index[0] == "good"
 
 
-def test_dispersion_is_the_deviation_of_scenario_scores() -> None:
+def test_dispersion_is_the_deviation_of_scores_every_family_weighing_the_same() -> None:
     told = rank_strategies(made(3), EASY)
-    scores = told.scenarios[told.scenarios["strategy_id"] == "s1"]["score"]
+    own = told.scenarios[told.scenarios["strategy_id"] == "s1"]
     table = told.table.set_index("strategy_id")
-    assert table.loc["s1", "dispersion"] == pytest.approx(float(np.std(scores, ddof=1)))
+    of_crises, of_boots = (own.loc[own["family"] == name, "score"] for name in ("crisis", "stochastic"))
+    repeated = np.concatenate([np.repeat(of_crises, len(of_boots)), np.repeat(of_boots, len(of_crises))])
+    assert table.loc["s1", "dispersion"] == pytest.approx(float(np.std(repeated)))
     assert len(told.families) == 4 * 2
     assert set(told.regimes.columns) >= {"strategy_id", "regime", "sharpe", "sharpe_percentile", "n_scenarios"}
 

@@ -41,6 +41,16 @@ def test_more_trials_raise_the_hurdle_and_lower_the_probability() -> None:
     assert (many["n_trials"] == 400).all()
 
 
+def test_choosing_the_best_so_far_earns_less_than_the_best_in_hindsight_when_nothing_lasts() -> None:
+    """Worthless strategies: what was best in training is chance, and the tests say so."""
+    told = evidence_of(trials_of({f"s{number}": drawn(number, mean=0.0) for number in range(12)}, 365.0), 12)
+    assert len(set(told["selection_sharpe"])) == 1
+    assert told["selection_sharpe"].iloc[0] < told["full_history_sharpe"].max() - 0.25
+    one_good = {f"s{number}": drawn(number, mean=-0.002) for number in range(3)} | {"good": drawn(9, mean=0.003)}
+    lasting = evidence_of(trials_of(one_good, 365.0), 4).set_index("strategy_id")
+    assert lasting.loc["good", "selection_sharpe"] == pytest.approx(lasting.loc["good", "walk_forward_sharpe"])
+
+
 def test_the_order_of_strategies_changes_nothing() -> None:
     curves = {f"s{number}": drawn(number) for number in range(4)}
     there, back = (evidence_of(trials_of(dict(order), 365.0), 4) for order in (curves.items(), [*curves.items()][::-1]))

@@ -82,8 +82,12 @@ def requests(
 
 # --- by type -------------------------------------------------------------------------------------------------------
 def _counted(definitions: Definitions, count: int) -> Definitions:
+    """The definitions with so many paths of each drawn type, and with no more of a shock: one at least, since a shock
+    is a question that is asked, and no sample.
+    """
     told = replace(definitions.stochastic, n_monte_carlo=count, n_bootstrap=count, n_gbm=count, n_markov=count)
-    return replace(definitions, n_random=count, stochastic=told)
+    n_stress = min(max(count, 1), definitions.n_stress)
+    return replace(definitions, n_random=count, n_stress=n_stress, stochastic=told)
 
 
 def _shared(definitions: Definitions, setting: Setting) -> dict[str, Any]:
@@ -162,8 +166,11 @@ def _shocks(definitions: Definitions, setting: Setting) -> list[Request]:
         "benchmark": setting.benchmark,
     }
     return [
-        Request("stress", "stress_shock", shock.name, {**shared, "shock": asdict(shock)}, setting.seed * SEEDS)
+        Request(
+            "stress", "stress_shock", f"{shock.name}_{k}", {**shared, "shock": asdict(shock)}, setting.seed * SEEDS + k
+        )
         for shock in definitions.shocks
+        for k in range(definitions.n_stress)
     ]
 
 
@@ -173,8 +180,12 @@ def _depegs(definitions: Definitions, setting: Setting) -> list[Request]:
         "block_bars": definitions.stochastic.block_bars,
     }
     return [
-        Request("stress", "stablecoin_depeg", one.name, {**shared, "depeg": _listed_fields(one)}, setting.seed * SEEDS)
+        Request(
+            *("stress", "stablecoin_depeg", f"{one.name}_{k}", {**shared, "depeg": _listed_fields(one)}),
+            seed=setting.seed * SEEDS + k,
+        )
         for one in definitions.depegs
+        for k in range(definitions.n_stress)
     ]
 
 

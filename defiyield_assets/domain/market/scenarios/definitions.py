@@ -31,10 +31,11 @@ class Shock:
     """One shock to a market.
 
     `shock`: what the market loses or gains against its baseline path (-0.10: ten percent). `profile`: `linear` reaches
-    it at the horizon and stays there; `decay` is there at the first step and halves every `half_life` steps.
+    it `horizon` steps from the onset and stays there; `decay` is there at the onset and halves every `half_life` steps.
     `vol_multiplier`: of the deviations of returns from their mean while the shock lasts. `correlation_multiplier`: of
     the pairwise correlations of these deviations. `spread_multiplier`, `volume_multiplier`: of bid-ask spreads and of
-    volumes at full force. `rate_shift`: of the risk-free rate, a fraction a year.
+    volumes at full force. `rate_shift`: of the risk-free rate, a fraction a year. `onset`: undisturbed steps before the
+    shock strikes, in which somebody can come to hold something.
     """
 
     name: str
@@ -47,11 +48,15 @@ class Shock:
     spread_multiplier: float = 1.0
     volume_multiplier: float = 1.0
     rate_shift: float = 0.0
+    onset: int = 0
 
 
 @dataclass(frozen=True)
 class Depeg:
-    """A stablecoin that loses its peg: `coin` falls to `level` USD in `days`, others `contagion` as far."""
+    """A stablecoin that loses its peg: `coin` falls to `level` USD in `days`, others `contagion` as far.
+
+    `onset`: undisturbed steps before the first of these days.
+    """
 
     name: str
     coin: str
@@ -59,6 +64,7 @@ class Depeg:
     contagion: float
     days: int
     stablecoins: tuple[str, ...]
+    onset: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,8 +103,8 @@ class Definitions:
     """Everything that config/scenarios.yaml says.
 
     `least_days`: calendar days that a detected regime window has at least; `random_days`: lengths of random windows;
-    `n_random`: random windows of each length; `stress_steps`: scored bars of a stress path; `warm_up_bars`: real bars
-    put before every path where there are so many (LEAST_WARM_UP at least).
+    `n_random`: random windows of each length; `stress_steps`: scored bars of a stress path; `n_stress`: paths of every
+    shock and de-peg; `warm_up_bars`: real bars put before every path where there are so many (LEAST_WARM_UP at least).
     """
 
     windows: tuple[HistoricalWindow, ...]
@@ -111,4 +117,5 @@ class Definitions:
     random_days: tuple[int, ...] = (14, 30, 90)
     n_random: int = 10
     stress_steps: int = 63
+    n_stress: int = 1
     warm_up_bars: int = 365

@@ -24,12 +24,15 @@ def plot_paths(paths: Sequence[ScenarioPaths], instrument: str, title: str) -> b
 
 
 def paths_figure(paths: Sequence[ScenarioPaths], instrument: str, title: str) -> "Figure":
-    """Closes by step as multiples of the last close before step 0; scenarios without the instrument are left out."""
+    """Closes by step as multiples of the last close before step 0; scenarios without the instrument are left out.
+
+    A dotted line stands where shocks begin that have an onset.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 5), layout="constrained")
     axis = figure.subplots()
-    n_drawn = 0
+    n_drawn, onsets = 0, set()
     for one in paths:
         names = one.history.instruments
         close = one.history.close[:, names.index(instrument)] if instrument in names else np.zeros(0)
@@ -40,10 +43,19 @@ def paths_figure(paths: Sequence[ScenarioPaths], instrument: str, title: str) ->
         shown = one.step >= -SHOWN_WARM_UP
         axis.plot(one.step[shown], close[shown] / known[-1], linewidth=0.8, alpha=0.6)
         n_drawn += 1
+        onsets.add(_onset(one))
     axis.axvline(-0.5, color="#777777", linewidth=0.8)
+    for onset in sorted(onsets - {0}):
+        axis.axvline(onset - 0.5, color="#777777", linewidth=0.8, linestyle=":")
     axis.set_yscale("log")
     axis.set_xlabel("step (below 0: warm-up)")
     axis.set_ylabel("multiple of the last close before the start")
     axis.set_title(f"{printable(title)}: {printable(instrument)}, {n_drawn} scenarios", parse_math=False)
     axis.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _onset(paths: ScenarioPaths) -> int:
+    """Undisturbed steps before a scenario's shock; 0 where it has none."""
+    params = paths.scenario.params
+    return int(params.get("shock", params.get("depeg", {})).get("onset", 0))

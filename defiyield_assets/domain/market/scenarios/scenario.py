@@ -18,10 +18,10 @@ from defiyield_assets.domain.canonical import canonical_json, content_hash
 from defiyield_assets.domain.market.scenarios.definitions import Family
 from defiyield_assets.domain.strategies.bars import BAR_COLUMNS, PriceHistory, Vector
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Raised with every change that gives other paths for the same type, parameters and seed."""
-LEAST_WARM_UP = 252
-"""Real bars that an instrument has before the first scored one."""
+LEAST_WARM_UP = 253
+"""Real bars that an instrument has before the first scored one: a year, and the one that it is measured from."""
 
 
 @dataclass(frozen=True)

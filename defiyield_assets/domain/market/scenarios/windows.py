@@ -10,9 +10,9 @@ from datetime import date
 
 import numpy as np
 
-from defiyield_assets.domain.market.scenarios.histories import Rows, instruments_of, rows_of, until_day
+from defiyield_assets.domain.market.scenarios.histories import instruments_of, rows_of, until_day
 from defiyield_assets.domain.market.scenarios.scenario import LEAST_WARM_UP
-from defiyield_assets.domain.market.scenarios.source import ALWAYS_OPEN, MOST_MISSING, calendar_sessions, listed
+from defiyield_assets.domain.market.scenarios.source import ALWAYS_OPEN, listed
 from defiyield_assets.domain.strategies.bars import PriceHistory
 from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
 
@@ -32,9 +32,9 @@ def real_window(
 ) -> tuple[PriceHistory, dict[str, str]]:
     """The bars from `start` to `end`, both included, warm-up before them, and who is unavailable for which reason.
 
-    Nothing is filled: a day without a bar stays without. Who takes part was listed at the start, has LEAST_WARM_UP
-    bars before it and lacks at most MOST_MISSING of its sessions (one is always forgiven) until its own last bar: one
-    that ends inside the window ends there. `warm_up_bars` bars of every instrument precede the window where there are
+    Nothing is filled: a day without a bar stays without. Who takes part was listed at the start and has LEAST_WARM_UP
+    bars before it: who is halted or ends inside the window was there when it began, and what the window does to it is
+    part of the window. `warm_up_bars` bars of every instrument precede the window where there are
     so many. SuspiciousDataError where the window is not over by `as_of` or nobody takes part.
     """
     if start > end:
@@ -46,11 +46,7 @@ def real_window(
     if first in (0, bars.n_bars):
         place = "before" if first == 0 else "in"
         raise SuspiciousDataError(f"there is no bar at all {place} the window {start} to {end}")
-    own = np.array([calendars.get(name, ALWAYS_OPEN) for name in bars.instruments])
-    sessions = {name: np.flatnonzero(calendar_sessions(bars.is_bar[:, own == name])) for name in np.unique(own)}
-    reasons = {
-        name: _unfit(bars, column, first, sessions[own[column]], start) for column, name in enumerate(bars.instruments)
-    }
+    reasons = {name: _unfit(bars, column, first, start) for column, name in enumerate(bars.instruments)}
     taking_part = [name for name, reason in reasons.items() if reason is None]
     unavailable = {name: reason for name, reason in reasons.items() if reason is not None}
     if not taking_part:
@@ -81,7 +77,7 @@ def random_start(
     return chosen
 
 
-def _unfit(bars: PriceHistory, column: int, first: int, sessions: Rows, start: date) -> str | None:
+def _unfit(bars: PriceHistory, column: int, first: int, start: date) -> str | None:
     """Why an instrument does not take part in a window that begins in row `first`; None where it does."""
     known = np.flatnonzero(bars.is_bar[:, column])
     before, inside = known[known < first], known[known >= first]
@@ -92,10 +88,6 @@ def _unfit(bars: PriceHistory, column: int, first: int, sessions: Rows, start: d
     age = int((np.datetime64(start, "D") - bars.dates[before[-1]]).astype(np.int64))
     if age > RECENT_DAYS or not len(inside):
         return f"not listed at the start: last bar before it {bars.dates[before[-1]]}"
-    expected = sessions[(sessions >= first) & (sessions <= known[-1])]
-    n_missing = len(expected) - len(np.intersect1d(expected, inside))
-    if n_missing > max(1.0, MOST_MISSING * len(expected)):
-        return f"{n_missing} of {len(expected)} sessions from {start} are missing"
     return None
 
 

@@ -20,7 +20,7 @@ from defiyield_assets.domain.market.scenarios.scenario import LEAST_WARM_UP, Req
 from defiyield_assets.domain.market.scenarios.windows import real_window
 from defiyield_assets.domain.strategies.bars import BAR_COLUMNS, PriceHistory
 from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
-from defiyield_assets_tests.domain.market.scenarios.made import LAST, SMALL, made_history, recorded_closes
+from defiyield_assets_tests.domain.market.scenarios.made import CRASH, LAST, SMALL, made_history, recorded_closes
 
 HISTORY = made_history()
 AS_OF = date(2024, 5, 31)
@@ -122,6 +122,15 @@ def test_counts_and_types_are_parameters() -> None:
         requests(SMALL, SETTING, types=("bootstrap",))
 
 
+def test_a_picture_tells_where_a_shock_begins() -> None:
+    late = replace(SMALL, shocks=(replace(CRASH, onset=10),), depegs=(replace(SMALL.depegs[0], onset=10),))
+    made = [
+        generate(request, HISTORY) for request in requests(late, SETTING, types=("stress_shock", "stablecoin_depeg"))
+    ]
+    lines = paths_figure(made, "crypto:A", "stress").axes[0].lines
+    assert [line.get_xdata()[0] for line in lines[2:]] == [-0.5, 9.5], "the start, and one line for both onsets"
+
+
 def test_rows_hold_every_bar_once() -> None:
     paths = generate(REQUESTS[0], HISTORY)
     rows = path_rows(paths)
@@ -195,7 +204,7 @@ def test_a_window_keeps_what_ends_inside_it_and_leaves_out_what_begins_inside_it
     returned = generate(WINDOW, _without(slice(inside - 40, inside), 1)).scenario
     assert returned.unavailable["crypto:B"] == "not listed at the start: last bar before it 2024-02-08"
     short = generate(WINDOW, _without(slice(0, inside - 100), 1)).scenario
-    assert short.unavailable["crypto:B"] == "81 bars before 2024-03-01, 252 are needed"
+    assert short.unavailable["crypto:B"] == "81 bars before 2024-03-01, 253 are needed"
 
 
 def test_one_instrument_alone_gives_all_types_but_a_depeg_of_another_coin() -> None:
@@ -211,7 +220,7 @@ def test_one_instrument_alone_gives_all_types_but_a_depeg_of_another_coin() -> N
 def test_too_short_a_history_is_refused_in_words() -> None:
     with pytest.raises(SuspiciousDataError, match="there are 200 shared sessions up to 2024-06-30"):
         generate(requests(SMALL, replace(SETTING, as_of=LAST), types=("gbm",))[0], made_history(200))
-    with pytest.raises(SuspiciousDataError, match="no window of 14 days has 252 bars before it"):
+    with pytest.raises(SuspiciousDataError, match="no window of 14 days has 253 bars before it"):
         generate(requests(SMALL, SETTING, types=("random_window",))[0], made_history(200))
     with pytest.raises(SuspiciousDataError, match="not over on 2024-05-31"):
         real_window(HISTORY, AS_OF, LAST, AS_OF, HISTORY.instruments, warm_up_bars=252, calendars={})
@@ -249,8 +258,9 @@ def test_coins_and_stocks_are_sampled_on_the_days_that_they_share() -> None:
     for request in requests(replace(ALL, stochastic=replace(ALL.stochastic, source_bars=300)), setting, WINDOWS):
         paths = generate(request, mixed)
         days = (paths.history.dates.astype("datetime64[D]").astype(int) + 3) % 7
-        assert paths.scenario.instruments == HISTORY.instruments
+        assert {*paths.scenario.instruments, *paths.scenario.unavailable} == set(HISTORY.instruments)
         if request.family in ("stress", "stochastic"):
+            assert paths.scenario.instruments == HISTORY.instruments
             assert (days < 5).all()
             assert paths.history.periods_per_year == 252.0
             assert np.isfinite(paths.history.close).all()
