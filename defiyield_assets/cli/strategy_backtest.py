@@ -5,11 +5,12 @@ Lives here: wiring and the printed tables. Not here: the engine (domain/strategi
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -55,6 +56,7 @@ def backtest(wish: Wish, console: Console, *, is_json: bool) -> int:
     told = f"{name}, {history.dates[history.first_scored]} to {history.dates[-1]}"
     n_before, n_wanted = history.first_scored, strategy.warm_up(known_columns())
     result = run(strategy, history, costs, account, scenario_id=told, signals=signal_frame(()))
+    result = replace(result, cost_grid=result.cost_grid.assign(cost_factor=of_usual_costs(result.cost_grid, wish)))
     page = _write_sheet(settings.reports_path / "backtests", strategy, result, _provenance(result, costs, history))
     if is_json:
         facts = {"strategy_id": result.strategy_id, "strategy_hash": result.strategy_hash, "run_key": result.run_key}
@@ -71,6 +73,11 @@ def backtest(wish: Wish, console: Console, *, is_json: bool) -> int:
         console.print(show.plain(words), style="yellow", soft_wrap=True)
     console.print(show.plain(f"tear sheet: {page}"), soft_wrap=True)
     return 0
+
+
+def of_usual_costs(grid: pd.DataFrame, wish: Wish) -> pd.Series:
+    """Factors of the usual costs, not of those that were asked for already multiplied."""
+    return grid["cost_factor"] * wish.cost_factor
 
 
 def _provenance(result: BacktestResult, costs: CostModel, history: PriceHistory) -> dict[str, str]:
@@ -122,12 +129,13 @@ def _print(result: BacktestResult, told: str, n_instruments: int, console: Conso
         figures = (("total_return", "signed"), ("sharpe", "ratio"), ("n_trades", "count"))
         grid.add_row(f"{row['cost_factor']:g}×", *(written(row[name], kind) for name, kind in figures))
     console.print(grid)
-    _print_refusals(result.refusals, console)
+    print_refusals(result.refusals, len(result.trades), console)
 
 
-def _print_refusals(refusals: Mapping[str, int], console: Console) -> None:
+def print_refusals(refusals: Mapping[str, int], n_trades: int, console: Console) -> None:
+    """Orders that were not filled, by reason; of a run without a trade that there was none."""
     if refusals:
         told = ", ".join(f"{reason} {n:,}" for reason, n in sorted(refusals.items()))
         console.print(show.plain(f"orders that were not filled: {told}"), soft_wrap=True)
     else:
-        console.print("every order was filled")
+        console.print("every order was filled" if n_trades else "no order was ever made", soft_wrap=True)

@@ -85,6 +85,7 @@ def test_a_users_file_of_a_shipped_name_wins_and_a_repeated_id_does_not(tmp_path
         ),
         ("universe: crypto_liquid", "universum: crypto_liquid", 3, "did you mean 'universe'?"),
         ("    stop: {pct: 0.05}\n", "", 6, "sizing by risk measures the way"),
+        ("stop: {pct: 0.05}", "stop: {pct: 5}", 9, "5 is a fraction of the price: 5 % is 0.05"),
         ("version: 1", "version: yes", 2, "version is true"),
         ("version: 1", "version: 1\ntype: signals", 3, "did you mean 'signal'?"),
         ("value: 30}", "bars_held: 3}", 7, "is not a known key"),

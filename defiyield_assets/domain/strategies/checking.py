@@ -19,6 +19,7 @@ from defiyield_assets.domain.strategies.language import (
     ExternalStrategy,
     HalfKellySizing,
     OneSided,
+    PercentLevel,
     RandomStrategy,
     RiskSizing,
     SignalStrategy,
@@ -73,6 +74,7 @@ def problems(spec: StrategySpec, known: Known) -> list[Problem]:
                 )
             )
     found += _age_problems(spec)
+    found += _stop_problems(spec)
     found += _risk_problems(spec)
     if isinstance(spec, CompositeStrategy):
         found += _member_problems(spec, known)
@@ -160,6 +162,15 @@ def _age_problems(spec: StrategySpec) -> Iterator[Problem]:
         for place, leaf in leaves(condition, at):
             if isinstance(leaf, BarsHeld):
                 yield Problem((*place, "bars_held"), "bars_held asks for a position's age, which only an exit knows")
+
+
+def _stop_problems(spec: StrategySpec) -> Iterator[Problem]:
+    """A stop at the whole price away is below nothing: a percent was written where a fraction is meant."""
+    for at, level in _levels(spec):
+        if at[-1] == "stop" and isinstance(level, PercentLevel) and level.pct >= 1.0:
+            yield Problem(
+                (*at, "pct"), f"{level.pct:g} is a fraction of the price: {level.pct:g} % is {level.pct / 100:g}"
+            )
 
 
 def _risk_problems(spec: StrategySpec) -> Iterator[Problem]:
