@@ -103,7 +103,7 @@ def read_bars(engine: Engine, universes: Iterable[str], as_of: date | None = Non
     days = DayRange(EVER.start, EVER.end if as_of is None else as_of)
     stored = reads.read_columns(engine, schema.daily_bars, days, {"instrument_id": names}, BAR_COLUMNS)
     if not len(stored["date"]):
-        raise SuspiciousDataError(f"no instrument of {', '.join(wanted)} has a bar: run `defiyield data`, or materialise daily_bars")
+        raise SuspiciousDataError(_without_bars(wanted))
     rows, n_misshapen = _shaped(stored)
     history = history_of_rows(rows)
     known = set(history.instruments)
@@ -113,7 +113,7 @@ def read_bars(engine: Engine, universes: Iterable[str], as_of: date | None = Non
     calendars = dict(zip(chosen["instrument_id"], chosen["calendar"], strict=True))
     traded = {name for names in by_universe.values() for name in names}
     if not traded:
-        raise SuspiciousDataError(f"no instrument of {', '.join(wanted)} has a bar: run `defiyield data`, or materialise daily_bars")
+        raise SuspiciousDataError(_without_bars(wanted))
     through = as_of or max(newest_session(history, names) for names in by_universe.values() if names)
     return LabBars(
         until_day(history, through),
@@ -123,6 +123,10 @@ def read_bars(engine: Engine, universes: Iterable[str], as_of: date | None = Non
         through,
         n_misshapen,
     )
+
+
+def _without_bars(wanted: Sequence[str]) -> str:
+    return f"no instrument of {', '.join(wanted)} has a bar: run `defiyield data`, or materialise daily_bars"
 
 
 def _require_universes(listed: pd.DataFrame, wanted: Sequence[str]) -> None:
