@@ -18,6 +18,7 @@ os.environ["DEFIYIELD_COSTLY_BUDGET_SECONDS"] = "1"
 LONGEST_FIRST = (
     "faults/test_lasting.py",
     "test_end_to_end.py",
+    "cli/test_lab.py",
     "test_daemon.py",
     "faults/test_crashes.py",
     "faults/test_healing.py",
