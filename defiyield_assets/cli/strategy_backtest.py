@@ -28,7 +28,7 @@ from defiyield_assets.domain.strategies.runs import BacktestResult, run
 from defiyield_assets.domain.strategies.strategy import Strategy
 from defiyield_assets.domain.strategies.tear_sheet import FIGURES, SheetInputs, tear_sheet
 from defiyield_assets.orchestration.lab.bars import scored_bars
-from defiyield_assets.orchestration.lab.pages import write_page
+from defiyield_assets.orchestration.lab.pages import market_words, write_page
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.settings import load_settings
 
@@ -57,7 +57,8 @@ def backtest(wish: Wish, console: Console, *, is_json: bool) -> int:
     n_before, n_wanted = history.first_scored, strategy.warm_up(known_columns())
     result = run(strategy, history, costs, account, scenario_id=told, signals=signal_frame(()))
     result = replace(result, cost_grid=result.cost_grid.assign(cost_factor=of_usual_costs(result.cost_grid, wish)))
-    page = _write_sheet(settings.reports_path / "backtests", strategy, result, _provenance(result, costs, history))
+    provenance = {"Market": market_words(settings.market), **_provenance(result, costs, history)}
+    page = _write_sheet(settings.reports_path / "backtests", strategy, result, provenance)
     if is_json:
         facts = {"strategy_id": result.strategy_id, "strategy_hash": result.strategy_hash, "run_key": result.run_key}
         grid = [{name: _known(value) for name, value in row.items()} for row in result.cost_grid.to_dict("records")]

@@ -363,7 +363,12 @@ def test_full_histories_alone_are_not_ranked_and_columns_of_evidence_reach_the_t
     results = told.scopes()["crypto_liquid"]
     rows = _rank_rows(rank_strategies(results), replace(told, evidence=evidence), "crypto_liquid", results)
     assert set(rows["selection_sharpe"]) == {0.75}
-    assert "0.75" in page_of(rank_strategies(results), replace(told, evidence=evidence), "crypto_liquid")
+    page = page_of(rank_strategies(results), replace(told, evidence=evidence), "crypto_liquid")
+    assert "0.75" in page
+    assert "crypto_liquid, simulated market" in page
+    assert "simulated: its prices are invented" in page
+    families = results.drop_duplicates("scenario_id")["family"].value_counts()
+    assert f"stochastic {families['stochastic']}" in page
 
 
 def test_a_run_beside_other_rates_is_made_again(lab: Told, tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ Due = dict[tuple[str, str], tuple[str, str]]
 @dataclass(frozen=True)
 class Assessment:
     """What an assessment rests on: `results` of the current set and current strategies, joined with the names of their
-    scenarios; `trials`: distinct strategies ever tried; `evidence` by strategy (trials.EVIDENCE_COLUMNS).
+    scenarios; `trials`: distinct strategies ever tried; `evidence` by strategy (trials.EVIDENCE_COLUMNS); `market`: live,
+    simulated or recorded.
     """
 
     as_of: date
@@ -40,6 +41,7 @@ class Assessment:
     names: dict[str, str]
     n_trials: int
     evidence: pd.DataFrame
+    market: str
 
     def scopes(self) -> dict[str, pd.DataFrame]:
         """Scope -> the results that are ranked together.
@@ -73,7 +75,9 @@ def read_assessment(engine: Engine, strategies: Collection[Strategy]) -> Assessm
     n_trials = count_trials(listed["content_hash"])
     names = dict(zip(told["scenario_id"], told["name"], strict=True))
     evidence = _evidence(engine, found, n_trials)
-    return Assessment(max(told["as_of"]), found, names, n_trials, evidence)
+    markets = reads.distinct_values(engine, schema.warehouse_identity, ["market"])
+    market = ", ".join(sorted(name for (name,) in markets))
+    return Assessment(max(told["as_of"]), found, names, n_trials, evidence, market)
 
 
 def current_set(engine: Engine) -> pd.DataFrame:

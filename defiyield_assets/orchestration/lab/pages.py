@@ -6,7 +6,7 @@ Lives here: what is read for a page, where files lie, that nobody sees half of o
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -77,14 +77,28 @@ def page_of(ranking: Ranking, told: Assessment, scope: str) -> str:
     words = "all universes" if scope == EVERYWHERE else scope
     provenance = {
         "As of": told.as_of.isoformat(),
+        "Market": market_words(told.market),
         "Scope": words,
+        "Scenarios": ", ".join(f"{family.replace('_', ' ')} {n}" for family, n in _families(told, scope).items()),
         "Runs": f"{len(told.results):,}",
         "Strategies ever tried": str(told.n_trials),
         "Engine": ", ".join(sorted(set(told.results["engine_version"]))),
         "Costs": str(told.results["costs_json"].iloc[0]),
     }
     evidence = told.evidence[["strategy_id", *(name for name, _ in EVIDENCE_COLUMNS)]]
-    return assessment_page(ranking, f"Assessment of {told.as_of}: {words}", told.names, evidence, provenance)
+    title = f"Assessment of {told.as_of}: {words}, {told.market} market"
+    return assessment_page(ranking, title, told.names, evidence, provenance)
+
+
+def market_words(market: str) -> str:
+    """A market as readers of a page need it: what was invented is called so."""
+    return f"{market}: its prices are invented" if market == "simulated" else market
+
+
+def _families(told: Assessment, scope: str) -> dict[str, int]:
+    """How many scenarios of each family a scope is ranked over."""
+    own = told.scopes()[scope].drop_duplicates("scenario_id")
+    return {str(family): int(n) for family, n in own["family"].value_counts().sort_index().items()}
 
 
 def _sheets(engine: Engine, told: Assessment) -> list[tuple[str, SheetInputs]]:
@@ -103,7 +117,9 @@ def _sheets(engine: Engine, told: Assessment) -> list[tuple[str, SheetInputs]]:
             longest = runs.sort_values(["is_ranked", "n_bars"], ascending=[True, False]).iloc[0]
             own = evidence.loc[name].to_dict() if name in evidence.index else {}
             words = str(listed.loc[name, "description"]) if name in listed.index else ""
-            found.append((str(name), _sheet(engine, longest.to_dict(), ranking, own, words)))
+            sheet = _sheet(engine, longest.to_dict(), ranking, own, words)
+            market = {"Market": market_words(told.market)}
+            found.append((str(name), replace(sheet, provenance={**market, **sheet.provenance})))
     return found
 
 
