@@ -32,8 +32,8 @@ Due = dict[tuple[str, str], tuple[str, str]]
 @dataclass(frozen=True)
 class Assessment:
     """What an assessment rests on: `results` of the current set and current strategies, joined with the names of their
-    scenarios; `trials`: distinct strategies ever tried; `evidence` by strategy (trials.EVIDENCE_COLUMNS); `market`: live,
-    simulated or recorded.
+    scenarios; `trials`: distinct strategies ever tried; `evidence` by strategy (trials.EVIDENCE_COLUMNS); `market`:
+    live, simulated or recorded.
     """
 
     as_of: date
