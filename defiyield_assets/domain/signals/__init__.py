@@ -1,0 +1,1 @@
+"""Signals of models and of news: prompts, replies, rules."""
