@@ -1,0 +1,1 @@
+"""Paper trading: which portfolios there are, what they read, their stored books, and when they are traded."""

@@ -1,0 +1,1 @@
+"""Tests of paper trading: the exchange, days of portfolios, equality with backtests."""
