@@ -13,6 +13,7 @@ from defiyield_assets.orchestration import checks as check_modules
 from defiyield_assets.orchestration.drop_folder import import_dropped_files, import_files
 from defiyield_assets.orchestration.jobs import JOBS
 from defiyield_assets.orchestration.lab.sensor import assess_new_scenarios
+from defiyield_assets.orchestration.paper.sensor import PAPER_SENSORS
 from defiyield_assets.orchestration.resources import (
     MarketResource,
     NotifierResource,
@@ -54,7 +55,7 @@ def build_defs(settings: Settings | None = None, **overrides: Any) -> dg.Definit
         asset_checks=dg.load_asset_checks_from_package_module(check_modules),
         jobs=[*JOBS, import_files],
         schedules=list(SCHEDULES),
-        sensors=[repair_recent_gaps, tell_of_failed_runs, import_dropped_files, assess_new_scenarios],
+        sensors=[repair_recent_gaps, tell_of_failed_runs, import_dropped_files, assess_new_scenarios, *PAPER_SENSORS],
         resources=resources,
         executor=dg.in_process_executor,
     )

@@ -33,6 +33,7 @@ KEY_VARIABLES = {
     "ethplorer": ("DEFIYIELD_ETHPLORER_API_KEY", "more than the free key's 1,000 calls a day for balances"),
     "etherscan": ("DEFIYIELD_ETHERSCAN_API_KEY", "transactions of our wallets"),
     "fred": ("DEFIYIELD_FRED_API_KEY", "macro series"),
+    "cryptopanic": ("DEFIYIELD_CRYPTOPANIC_API_KEY", "news of coins and their sentiment"),
 }
 """Vendor -> (variable of its key or, for a node, its address; what it adds)."""
 
@@ -89,7 +90,15 @@ class Settings(BaseSettings):
     vendor_server: str | None = Field(
         None, description="A server that speaks for all vendors below /<host>/, such as `defiyield simulator serve`"
     )
+    signal_model: str = Field("stub", description="Model that is asked for signals (models.yaml); stub: nobody")
+    ollama_url: str | None = Field(None, description="Ollama host; default: http://127.0.0.1:11434")
     simulated_faults: str | None = Field(None, description="JSON: faults of the simulated vendors (docs/ingestion.md)")
+    cryptopanic_api_key: SecretStr | None = None
+    news_currencies: str = Field("", description="Currency codes whose news are read, comma separated; empty: all news")
+    news_regions: str = Field("en", description="Languages or regions of news, comma separated; empty: all")
+    news_first_days: int = Field(7, ge=1, le=3_650, description="How far the first reading of news goes back")
+    news_reread_hours: int = Field(6, ge=1, le=720, description="News that every reading tells again, for their votes")
+    news_max_pages: int = Field(200, ge=1, le=100_000, description="Pages of news that one reading asks for at most")
     fred_series: str = Field("DGS10,T10Y3M", description="FRED series to follow, comma separated")
     repair_lookback_days: int = Field(7, ge=1, le=90, description="How far the repair sensor looks back")
     repair_interval_seconds: int = Field(60, ge=5, description="Seconds between two looks of the repair sensor")

@@ -36,7 +36,11 @@ OF_THE_LAB = {
     *BY_SCENARIO,
     *("scenarios", "strategies", "strategy_rankings", "regime_performance", "assessment_report"),
 }
-UNDATED = OF_FILES | OF_THE_LAB
+OF_NEWS = {"news_articles", "news_coverage", "news_instrument_links", "news_sentiment", "news_votes", "signal_types"}
+"""Watermarked, or a list of kinds; they have no partitions."""
+BESIDE_THE_DAY = {"ai_signals", "trading_signals", "paper_orders", "paper_portfolio", "paper_trades"}
+"""Made by day, in jobs of their own: the treasury's plan does not wait for them."""
+UNDATED = OF_FILES | OF_THE_LAB | OF_NEWS
 COLUMN_SCHEMA = "dagster/column_schema"
 NAMED_IN_THE_SPEC = {
     *("pools", "token_registry", "pool_aliases", "pool_histories", "ohlcv_coinmarketcap", "closes_defillama"),
@@ -112,6 +116,10 @@ def test_every_asset_is_documented_and_daily(name: str) -> None:
     if name in UNDATED:
         assert node.partitions_def == (SCENARIOS if name in BY_SCENARIO else None)
         assert "daily" not in node.tags
+    elif name in BESIDE_THE_DAY:
+        assert node.partitions_def == DAILY
+        assert node.backfill_policy is not None
+        assert "daily" not in node.tags
     else:
         assert node.tags["daily"] == ""
         assert int(node.tags["phase"]) in PHASES
@@ -158,7 +166,7 @@ def test_a_phase_never_needs_a_later_one() -> None:
         for name, node in NODES.items()
         for parent in node.parent_keys
         if parent.to_user_string() in set(NODES) - UNDATED
-        and name not in UNDATED
+        and name not in UNDATED | BESIDE_THE_DAY
         and int(node.tags["phase"]) < int(GRAPH.get(parent).tags["phase"])
     }
     assert backwards == set()
@@ -177,6 +185,11 @@ def test_nothing_leaves_the_house_before_the_replay() -> None:
         *("plan_replay", "postings_sum_to_zero", "balances_equal_the_chain", "nav_change_is_explained"),
         *("positions_equal_the_chain", "attribution_adds_up"),
         *("every_factor_knows_every_action", "no_bar_after_delisting"),
+        *("levels_fit_their_side", "nobody_acts_before_the_close", "types_and_statuses_are_known"),
+        "stub_is_never_mixed",
+        *("published_before_told", "votes_are_not_negative", "links_are_known", "hours_rest_on_the_past"),
+        *("balances_reconcile", "no_order_without_a_decision", "stops_lie_behind_the_price"),
+        "units_follow_from_orders",
         *("answers_keep_their_shape", "quantiles_do_not_cross", "every_tracked_pool_has_a_forecast_or_a_reason"),
     }
     assert dg.AssetKey("allocation_steps") in GRAPH.get(dg.AssetKey("plan_executions")).parent_keys
@@ -184,7 +197,7 @@ def test_nothing_leaves_the_house_before_the_replay() -> None:
 
 def test_from_the_ledger_on_a_day_is_a_run_and_before_it_a_range_is() -> None:
     for name, node in NODES.items():
-        if name in UNDATED:
+        if name in UNDATED | BESIDE_THE_DAY:
             continue
         by_day = node.group_name in ("ledger", "allocation", "reporting") or name in (
             "allocation_snapshot",
@@ -214,6 +227,7 @@ def test_the_schedule_runs_at_0045_utc_and_the_sensors_are_on() -> None:
         "tell_of_failed_runs",
         "import_dropped_files",
         "assess_new_scenarios",
+        *("paper_trade_after_daily_features", "paper_trade_after_trading_signals", "scenarios_after_set_up"),
     }
     assert all(sensor.default_status == dg.DefaultSensorStatus.RUNNING for sensor in repository.sensor_defs)
 

@@ -19,7 +19,7 @@ from rich.table import Table
 from sqlalchemy import Engine
 
 from defiyield_assets.cli import show
-from defiyield_assets.cli.lab_runs import Ran, Stage, all_failed, print_ran, run_stage
+from defiyield_assets.cli.lab_runs import Ran, Stage, all_failed, print_degraded, print_ran, run_stage
 from defiyield_assets.cli.strategies import print_json
 from defiyield_assets.definitions import build_defs
 from defiyield_assets.domain.reporting.formats import is_missing
@@ -116,6 +116,7 @@ class Bench:
         ran = run_stage(self._defs, self._instance, stage, self._console, self._tags)
         self.ran.append(ran)
         print_ran(ran, self._console)
+        print_degraded(ran, self._console)
         return not ran.failed
 
     def make_scenarios(self, drawing: Drawing) -> bool:

@@ -74,7 +74,8 @@ def _factor(text: str) -> float:
     return found
 
 
-def _capital(text: str) -> float:
+def capital_of(text: str) -> float:
+    """An amount of capital that was typed."""
     try:
         found = float(text.replace(",", ""))
     except ValueError as error:
@@ -113,7 +114,7 @@ def _add_backtest(parser: argparse.ArgumentParser, day: Day) -> None:
     parser.add_argument("--from", dest="first", type=day, required=True, metavar="D", help="first scored day")
     parser.add_argument("--to", dest="last", type=day, required=True, metavar="D", help="last day")
     parser.add_argument("--cost-multiplier", type=_factor, default=1.0, metavar="X", help="of all costs; default: 1")
-    parser.add_argument("--capital", type=_capital, default=100_000.0, metavar="USD", help="default: 100,000")
+    parser.add_argument("--capital", type=capital_of, default=100_000.0, metavar="USD", help="default: 100,000")
     parser.add_argument("--universe", metavar="NAME", help="default: the strategy's own")
     parser.add_argument("--json", action="store_true", help="all figures as JSON on standard output")
 

@@ -125,6 +125,13 @@ def print_ran(ran: Ran, console: Console) -> None:
         console.print(show.plain(f"  {step}: {reason}"), style="red", soft_wrap=True)
 
 
+def print_degraded(ran: Ran, console: Console) -> None:
+    """Why assets of a stage are degraded, each reason once."""
+    degraded = {str(facts["degraded"]): asset for asset, facts in ran.metadata.items() if facts.get("degraded")}
+    for reason, asset in degraded.items():
+        console.print(show.plain(f"  {asset}: {reason}"), style="yellow", soft_wrap=True)
+
+
 @contextmanager
 def _listening(stage: Stage, console: Console) -> Iterator[None]:
     """Show what steps tell: a bar in a terminal, a line from time to time elsewhere."""

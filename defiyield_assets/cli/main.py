@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from defiyield_assets.cli import lab_arguments, ledger_arguments
+from defiyield_assets.cli import lab_arguments, ledger_arguments, news_arguments, paper_arguments, signals_arguments
 from defiyield_assets.cli.serve import add_arguments, serve
 from defiyield_assets.errors import DefiYieldError
 
@@ -97,6 +97,9 @@ def build_parser() -> argparse.ArgumentParser:
     ledger_arguments.add_arguments(group, market, _day)
 
     lab_arguments.add_arguments(commands, market, _day)
+    news_arguments.add_arguments(commands, market, _day)
+    signals_arguments.add_arguments(commands, market, _day)
+    paper_arguments.add_arguments(commands, market, _day)
 
     simulator = commands.add_parser("simulator", help="the simulated market").add_subparsers(
         dest="action", required=True
@@ -172,6 +175,12 @@ def dispatch(arguments: argparse.Namespace, console: Console) -> int:
         from defiyield_assets.cli import lab
 
         return lab.run_command(arguments, console)
+    if arguments.command == "news":
+        return news_arguments.run_command(arguments, console)
+    if arguments.command == "signals":
+        return signals_arguments.run_command(arguments, console)
+    if arguments.command in paper_arguments.COMMANDS:
+        return paper_arguments.run_command(arguments, console)
     if arguments.command == "budget":
         return budget.show_budgets(console)
     if arguments.action == "serve":

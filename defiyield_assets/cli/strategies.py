@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from defiyield_assets.cli import show
+from defiyield_assets.config.models import load_models
 from defiyield_assets.config.reading import listed, read_file
 from defiyield_assets.config.strategy_files import known_universes, load_strategies, parsed, told_problems
 from defiyield_assets.domain.strategies.checking import Known
 from defiyield_assets.domain.strategies.columns import known_columns, nearest
-from defiyield_assets.domain.strategies.external import SIGNAL_TYPES
 from defiyield_assets.domain.strategies.language import CompositeStrategy
 from defiyield_assets.domain.strategies.strategy import Strategy, json_schema
 from defiyield_assets.errors import ConfigurationError
@@ -78,8 +78,9 @@ def strategy_of_file(path: Path) -> Strategy:
     others = load_strategies(load_settings().config_dir)
     source = read_file(path.name, path.parent)
     spec = parsed(source)
-    known = Known(known_columns(), frozenset(others) - {spec.id}, frozenset(SIGNAL_TYPES))
-    found = told_problems(source, spec, known, known_universes(load_settings().config_dir))
+    folder = load_settings().config_dir
+    known = Known(known_columns(), frozenset(others) - {spec.id}, load_models(folder).names())
+    found = told_problems(source, spec, known, known_universes(folder))
     if found:
         raise ConfigurationError(listed(found))
     members = spec.members if isinstance(spec, CompositeStrategy) else ()

@@ -19,18 +19,22 @@ from defiyield_assets.cli import show
 from defiyield_assets.cli.strategies import chosen_strategy, print_json
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.reporting.formats import clean, is_missing
+from defiyield_assets.domain.signals.types import STUB_TYPE
 from defiyield_assets.domain.strategies.bars import PriceHistory
 from defiyield_assets.domain.strategies.cells import written
 from defiyield_assets.domain.strategies.columns import known_columns
 from defiyield_assets.domain.strategies.costs import Account, CostModel
-from defiyield_assets.domain.strategies.external import signal_frame
 from defiyield_assets.domain.strategies.runs import BacktestResult, run
 from defiyield_assets.domain.strategies.strategy import Strategy
 from defiyield_assets.domain.strategies.tear_sheet import FIGURES, SheetInputs, tear_sheet
-from defiyield_assets.orchestration.lab.bars import scored_bars
+from defiyield_assets.orchestration.lab.bars import decided_days, scored_bars
 from defiyield_assets.orchestration.lab.pages import market_words, write_page
+from defiyield_assets.orchestration.lab.signals import counted_signals, signals_for
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.settings import load_settings
+
+NO_MODEL = "the stub: no model was asked"
+IN_SAMPLE = "the model was trained on days that it judges here; it may remember them, and nothing of this is evidence"
 
 
 @dataclass(frozen=True)
@@ -55,25 +59,43 @@ def backtest(wish: Wish, console: Console, *, is_json: bool) -> int:
     costs, account = CostModel().scaled(wish.cost_factor), Account(capital=wish.capital)
     told = f"{name}, {history.dates[history.first_scored]} to {history.dates[-1]}"
     n_before, n_wanted = history.first_scored, strategy.warm_up(known_columns())
-    result = run(strategy, history, costs, account, scenario_id=told, signals=signal_frame(()))
+    decided = decided_days(history, wish.last)
+    signals = signals_for(engine, strategy, decided, history.instruments)
+    counted = counted_signals(engine, decided, strategy.signal_types, history.instruments)
+    result = run(strategy, history, costs, account, scenario_id=told, signals=signals)
     result = replace(result, cost_grid=result.cost_grid.assign(cost_factor=of_usual_costs(result.cost_grid, wish)))
     provenance = {"Market": market_words(settings.market), **_provenance(result, costs, history)}
+    provenance |= {"Signals": _followed(counted)} if counted else {}
     page = _write_sheet(settings.reports_path / "backtests", strategy, result, provenance)
     if is_json:
         facts = {"strategy_id": result.strategy_id, "strategy_hash": result.strategy_hash, "run_key": result.run_key}
         grid = [{name: _known(value) for name, value in row.items()} for row in result.cost_grid.to_dict("records")]
         beside = {"over": told, "instruments": list(history.instruments), "refusals": result.refusals}
         warm_up = {"warm_up_bars": n_before, "warm_up_bars_wanted": n_wanted}
-        print_json(
-            {**facts, **beside, **warm_up, "metrics": result.metrics, "cost_grid": grid, "page": str(page)}, console
-        )
+        followed = {"is_in_sample": result.is_in_sample, "is_stub": STUB_TYPE in counted, "signals": counted}
+        shown = {**facts, **beside, **warm_up, **followed}
+        print_json({**shown, "metrics": result.metrics, "cost_grid": grid, "page": str(page)}, console)
         return 0
     _print(result, told, len(history.instruments), console)
     if n_before < n_wanted:
         words = f"warm-up: {n_before} bars before the first day, {n_wanted} are wanted: what is unknown is never true"
         console.print(show.plain(words), style="yellow", soft_wrap=True)
+    if counted:
+        is_stub = STUB_TYPE in counted
+        console.print(show.plain(f"signals: {_followed(counted)}"), style="red" if is_stub else None, soft_wrap=True)
+    if result.is_in_sample:
+        console.print(f"[bold red]in_sample[/]: {IN_SAMPLE}", soft_wrap=True)
     console.print(show.plain(f"tear sheet: {page}"), soft_wrap=True)
     return 0
+
+
+def _followed(counted: Mapping[str, Mapping[str, int]]) -> str:
+    """Which signals a run followed, how they were answered, and that nobody was asked where it was the stub."""
+    told = []
+    for kind, by_status in sorted(counted.items()):
+        words = ", ".join(f"{n:,} {status}" for status, n in by_status.items())
+        told.append(f"{kind} ({NO_MODEL}; {words})" if kind == STUB_TYPE else f"{kind} ({words})")
+    return "; ".join(told)
 
 
 def of_usual_costs(grid: pd.DataFrame, wish: Wish) -> pd.Series:
@@ -82,7 +104,8 @@ def of_usual_costs(grid: pd.DataFrame, wish: Wish) -> pd.Series:
 
 
 def _provenance(result: BacktestResult, costs: CostModel, history: PriceHistory) -> dict[str, str]:
-    return {
+    marked = {"In sample": IN_SAMPLE} if result.is_in_sample else {}
+    return marked | {
         "Run": result.run_key,
         "Bars": f"{result.scenario_id}, {len(history.instruments)} instruments",
         "Costs": f"fee {costs.fee:g}, half-spread {costs.half_spread:g} a side",

@@ -369,6 +369,25 @@ class CsvSourcesFile(Strict):
     sources: tuple[CsvSourceEntry, ...] = ()
 
 
+class ModelEntry(Strict):
+    """One model that may be asked for signals (domain/signals/types.py)."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,79}(:[A-Za-z0-9._-]{1,40})?$")]
+    training_cutoff: date
+    description: str = ""
+
+
+class ModelsFile(Strict):
+    """models.yaml."""
+
+    horizon_days: Annotated[int, Field(ge=1, le=365)] = 5
+    universes: Annotated[tuple[Name, ...], Field(min_length=1)]
+    seed: Annotated[int, Field(ge=0)] = 7
+    num_predict: Annotated[int, Field(ge=64, le=8192)] = 512
+    num_ctx: Annotated[int, Field(ge=1024)] = 8192
+    models: tuple[ModelEntry, ...] = ()
+
+
 MODELS: dict[str, type[BaseModel]] = {
     "policy.yaml": PolicyFile,
     "tokens.yaml": TokensFile,
@@ -376,6 +395,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "accounts.yaml": AccountsFile,
     "instruments.yaml": InstrumentsFile,
     "csv_sources.yaml": CsvSourcesFile,
+    "models.yaml": ModelsFile,
 }
 
 

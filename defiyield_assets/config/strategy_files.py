@@ -15,12 +15,12 @@ from pydantic import BaseModel, Tag, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from defiyield_assets.config.instruments import load_instruments
+from defiyield_assets.config.models import load_models
 from defiyield_assets.config.reading import SHIPPED, Source, dotted, listed, read_file
 from defiyield_assets.domain.prices.instruments import STABLECOINS
 from defiyield_assets.domain.strategies.checking import Known, Problem, problems
 from defiyield_assets.domain.strategies.columns import SCENARIO_WARM_UP, known_columns, nearest
 from defiyield_assets.domain.strategies.conditions import Operator
-from defiyield_assets.domain.strategies.external import SIGNAL_TYPES
 from defiyield_assets.domain.strategies.language import KINDS, SIZINGS, CompositeStrategy, StrategyFile, StrategySpec
 from defiyield_assets.domain.strategies.strategy import Strategy
 from defiyield_assets.errors import ConfigurationError
@@ -32,13 +32,14 @@ _ADAPTER: TypeAdapter[StrategySpec] = TypeAdapter(StrategyFile)
 def load_strategies(
     folder: Path | None = None,
     *,
-    signal_types: Collection[str] = SIGNAL_TYPES,
+    signal_types: Collection[str] | None = None,
     warm_up: int = SCENARIO_WARM_UP,
 ) -> dict[str, Strategy]:
     """Every strategy by its id: the shipped ones, and those of `folder`/strategies, which win over a shipped id.
 
-    `signal_types`: external signals that there are. `warm_up`: bars before a scenario's first scored one. Raises
-    ConfigurationError naming file, line, what is wrong and the nearest known name, of all files together.
+    `signal_types`: external signals that there are, None: those of models.yaml. `warm_up`: bars before a scenario's
+    first scored one. Raises ConfigurationError naming file, line, what is wrong and the nearest known name, of all
+    files together.
     """
     files: dict[str, Path | None] = dict.fromkeys(_names_in(SHIPPED))
     if folder is not None:
@@ -51,8 +52,9 @@ def load_strategies(
         except ConfigurationError as error:
             found.append(str(error))
     found += _repeated(list(read.values()))
+    there = load_models(folder).names() if signal_types is None else frozenset(signal_types)
     ids = frozenset(spec.id for _, spec in read.values())
-    known = Known(known_columns(), ids, frozenset(signal_types), warm_up)
+    known = Known(known_columns(), ids, there, warm_up)
     universes = known_universes(folder) if read else frozenset()
     for source, spec in read.values():
         found += told_problems(source, spec, known, universes)
@@ -99,7 +101,8 @@ def _require_plain(source: Source) -> None:
     """ConfigurationError for what JSON does not have: dates and the like, and aliases, which can be a whole bomb."""
     seen: set[int] = set()
     waiting: list[tuple[tuple[str | int, ...], Any]] = [((), source.data)]
-    for place, value in waiting:  # grows on the way, so that what stands first is seen first
+    while waiting:
+        place, value = waiting.pop()
         if isinstance(value, dict | list):
             if id(value) in seen:
                 told = f"{source.at(place)}: {dotted(place) or 'the file'} is an alias (*name); write it out"

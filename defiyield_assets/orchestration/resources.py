@@ -34,11 +34,12 @@ from defiyield_assets.orchestration.served_clock import served_present
 from defiyield_assets.settings import KEY_VARIABLES, Settings, load_settings
 from defiyield_assets.simulator.generated import GeneratedMarket
 from defiyield_assets.simulator.recorded import RecordedMarket
+from defiyield_assets.sources.ollama import BesideMarket
 from defiyield_assets.sources.pacing import account_of
 from defiyield_assets.sources.recall import ALWAYS
 from defiyield_assets.sources.slack import SlackWebhook
 from defiyield_assets.sources.transport import Gateway, VendorSettings, Window
-from defiyield_assets.sources.vendors import adjusted, default_vendors, served_by, without_pacing
+from defiyield_assets.sources.vendors import OUR_OWN, adjusted, default_vendors, served_by, without_pacing
 from defiyield_assets.store import engine as engines
 from defiyield_assets.store import reads, schema, writes
 from defiyield_assets.store.archive import WarehouseArchive
@@ -179,6 +180,7 @@ def live_vendors(settings: Settings) -> dict[str, VendorSettings]:
         coingecko_plan=settings.coingecko_plan,
         alpha_vantage_plan=settings.alpha_vantage_plan,
         node_url=node.get_secret_value() if node is not None else None,
+        ollama_url=settings.ollama_url,
     )
     if settings.vendor_server is not None:
         vendors = served_by(settings.vendor_server, vendors)
@@ -248,7 +250,7 @@ class MarketResource(dg.ConfigurableResource[Any]):
     def vendors(self) -> dict[str, VendorSettings]:
         """Every vendor's address, key and limits: the real ones when live, without limits in a closed loop."""
         if self.market != "live":
-            return without_pacing(default_vendors({}))
+            return without_pacing(default_vendors({}, ollama_url=load_settings().ollama_url))
         return live_vendors(load_settings())
 
     def has_key(self, vendor: str) -> bool:
@@ -308,10 +310,12 @@ class MarketResource(dg.ConfigurableResource[Any]):
         return Statement(tuple(plan for plan in plans if plan.need.calls))
 
     def _gateway(self, engine: Engine, day: date) -> Gateway:
+        vendors = self.vendors()
+        own = {name: vendors[name] for name in sorted(OUR_OWN)}
         return Gateway(
-            self._transport(day),
+            BesideMarket(self._transport(day), lambda: _network(own)),
             WarehouseArchive(engine),
-            self.vendors(),
+            vendors,
             day,
             now=lambda: self.stamp(day),
             wall_clock=self.wall_clock,

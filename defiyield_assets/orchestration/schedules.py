@@ -9,7 +9,11 @@ import dagster as dg
 
 from defiyield_assets.orchestration import jobs
 from defiyield_assets.orchestration.instrument_types import CRYPTO, EQUITIES, STEPS_BY_TYPE, config_of_types
+from defiyield_assets.orchestration.lab.sensor import RANGE_END, RANGE_START
+from defiyield_assets.orchestration.partitions import FIRST_DAY
 
+LATE = timedelta(days=2)
+"""How late a bar may be and still get its signal in the night."""
 TUESDAY_TO_SATURDAY = "2-6"
 """Days after a weekday: exchanges have no session on the others, which materialise no rows when they are asked for."""
 
@@ -66,6 +70,23 @@ def _daily(job_name: str, cron: str, name: str, description: str) -> dg.Schedule
 
 
 @dg.schedule(
+    name="latest_signals_at_0110_utc",
+    job=jobs.update_signals,
+    cron_schedule="10 1 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="What the configured model and the news say of yesterday's bars, after both, and of those of the two "
+    "days before that came late; what was answered is not asked again.",
+)
+def latest_signals_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Yesterday's signals, and what was late of the days before."""
+    day = _yesterday(context)
+    first = max(day - LATE, FIRST_DAY)
+    tags = {RANGE_START: first.isoformat(), RANGE_END: day.isoformat()}
+    return dg.RunRequest(run_key=f"latest_signals_at_0110_utc-{day}", tags=tags)
+
+
+@dg.schedule(
     name="scenarios_on_sundays_at_0400_utc",
     job=jobs.generate_scenarios,
     cron_schedule="0 4 * * 0",
@@ -82,15 +103,30 @@ def weekly_scenario_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunReq
     )
 
 
+@dg.schedule(
+    name="news_at_five_past",
+    job=jobs.update_news,
+    cron_schedule="5 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every hour, a few minutes after it is over; an hour that was missed is read by the next run.",
+)
+def hourly_news_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """From the watermark to now."""
+    return dg.RunRequest(run_key=f"news-{context.scheduled_execution_time:%Y-%m-%dT%H}")
+
+
 SCHEDULES = (
     daily_plan_schedule,
     weekly_scenario_schedule,
+    hourly_news_schedule,
     _daily(
         jobs.update_equities.name,
         f"50 0 * * {TUESDAY_TO_SATURDAY}",
         "update_equities_at_0050_utc",
         "Bars of yesterday's session; a holiday has none.",
     ),
+    latest_signals_schedule,
     _daily(
         jobs.crypto_bars_are_fresh.name,
         "30 1 * * *",

@@ -27,6 +27,7 @@ _USED_FIELDS: tuple[tuple[str, str, str], ...] = (
     ("api.ethplorer.io", "/getAddressInfo/*", "ETH"),
     ("api.ethplorer.io", "*", "operations"),
     ("api-v2.pendle.finance", "*", "expiry"),
+    ("cryptopanic.com", "*", "published_at"),
     ("ethereum-rpc.*", "*", "result"),
 )
 """(host, path, a field of that answer which we cannot do without)."""
@@ -116,6 +117,8 @@ def error_words(host: str) -> Any:
         return {"status": {"error_code": 429, "error_message": "You've exceeded the Rate Limit."}}
     if host == "www.alphavantage.co":
         return {"Note": "Thank you for using Alpha Vantage! Our standard API call frequency is 5 calls per minute."}
+    if host == "cryptopanic.com":
+        return {"status": "api_error", "info": "Rate limit exceeded, try again in a moment"}
     if host == "api.etherscan.io":
         return {"status": "0", "message": "NOTOK", "result": "Max calls per sec rate limit reached (3/sec)"}
     if host == "api.ethplorer.io":

@@ -2,7 +2,7 @@
 
 Lives here: what the parts make together. Not here: the parts (generated_catalogue.py, generated_crowd.py,
 generated_pools.py, generated_prices.py, generated_gas.py, generated_genesis.py, generated_coins.py,
-generated_shares.py), what both markets share (market.py) or
+generated_shares.py, generated_news.py), what both markets share (market.py) or
 HTTP (wire.py). How believable it is: docs/simulated-market.md.
 """
 
@@ -22,10 +22,12 @@ from defiyield_assets.simulator.generated_character import Catalogue, PoolCharac
 from defiyield_assets.simulator.generated_coins import GeneratedCoins
 from defiyield_assets.simulator.generated_gas import GeneratedGas
 from defiyield_assets.simulator.generated_genesis import HELD, generated_genesis
+from defiyield_assets.simulator.generated_news import GeneratedNews
 from defiyield_assets.simulator.generated_pools import GeneratedPools
 from defiyield_assets.simulator.generated_prices import VOLATILITY, GeneratedPrices, volatility_observations
 from defiyield_assets.simulator.generated_shares import GeneratedShares
 from defiyield_assets.simulator.market import Market, at_hour, ethereum_tokens
+from defiyield_assets.simulator.news_records import NewsPost
 from defiyield_assets.simulator.pendle_records import PendleMarket
 from defiyield_assets.simulator.share_records import Quarter, ShareHistory
 from defiyield_assets.simulator.vendor_answers import CloseSeries, Coin, GasHour, Observation
@@ -100,6 +102,10 @@ class GeneratedMarket(Market):
     @cached_property
     def _shares(self) -> GeneratedShares:
         return GeneratedShares(self._seed, self.instruments, self.demo_day, _HISTORY_FROM, self.last_day)
+
+    @cached_property
+    def _news(self) -> GeneratedNews:
+        return GeneratedNews(self._seed, self._coins, _HISTORY_FROM)
 
     @cached_property
     def chain(self) -> SimulatedChain:
@@ -199,6 +205,10 @@ class GeneratedMarket(Market):
     def quarters(self, symbol: str, day: date) -> list[Quarter] | None:
         """Reported quarters of a company of the universe."""
         return self._shares.quarters(symbol, day)
+
+    def news(self, day: date) -> Sequence[NewsPost]:
+        """Posts about coins of the universe, about what their prices did before and about nothing at all."""
+        return self._news.posts(day)
 
     def gas_hours(self, hours: Sequence[datetime], day: date) -> list[GasHour]:
         """Base fee and effective prices by the hour."""

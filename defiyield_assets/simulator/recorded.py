@@ -40,7 +40,7 @@ class RecordedMarket(Market):
     name = "recorded"
     first_day = date(2024, 6, 6)
     last_day = date(2025, 6, 5)
-    absent_vendors = frozenset({"alpha_vantage"})
+    absent_vendors = frozenset({"alpha_vantage", "cryptopanic"})
 
     def __init__(
         self,

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from defiyield_assets.domain.days import end_of, market_stamp, utc_day
 from defiyield_assets.domain.prices.instruments import Instrument
 from defiyield_assets.simulator.chain import SimulatedChain
+from defiyield_assets.simulator.news_records import NewsPost
 from defiyield_assets.simulator.pendle_records import PendleMarket
 from defiyield_assets.simulator.share_records import Quarter, ShareHistory
 
@@ -156,6 +157,10 @@ class MarketFacts(ABC):
     def quarters(self, symbol: str, day: date) -> list[Quarter] | None:  # noqa: ARG002 - a market may have none
         """Quarters that a company reported up to the day, ascending; None: no company of that symbol."""
         return None
+
+    def news(self, day: date) -> Sequence[NewsPost]:  # noqa: ARG002 - a market may have none
+        """Posts of news that were published by the end of the day, newest first."""
+        return ()
 
     @abstractmethod
     def gas_hours(self, hours: Sequence[datetime], day: date) -> list[GasHour]:

@@ -19,6 +19,7 @@ from defiyield_assets.simulator import (
     alpha_vantage_answers,
     chain_answers,
     coingecko_answers,
+    cryptopanic_answers,
     fred_answers,
     node_answers,
     pendle_answers,
@@ -121,6 +122,10 @@ def _alpha_vantage(ask: _Question) -> _Answer:
     return 200, alpha_vantage_answers.query(ask.market, ask.day, ask.params)
 
 
+def _news(ask: _Question) -> _Answer:
+    return cryptopanic_answers.posts(ask.market, ask.day, ask.params)
+
+
 def _etherscan(ask: _Question) -> _Answer:
     return 200, chain_answers.etherscan(ask.market.chain, market_stamp(ask.day), ask.params)
 
@@ -181,6 +186,7 @@ _ROUTES: dict[str, list[tuple[str, Callable[[_Question], _Answer]]]] = {
     "www.ethgastracker.com": [(r"/api/gas/average", _gas_average)],
     "www.alphavantage.co": [(r"/query", _alpha_vantage)],
     "api.stlouisfed.org": [(r"/fred/series/observations", _fred), (r"/fred/series", _fred_series)],
+    "cryptopanic.com": [(r"/api/developer/v2/posts", _news)],
     "api.etherscan.io": [(r"/v2/api", _etherscan)],
     "api.ethplorer.io": [
         (r"/getAddressInfo/([^/]+)", _address_info),

@@ -39,6 +39,8 @@ class VendorSettings:
     has_credits: bool = False
     secret_url: str | None = field(default=None, repr=False)
     """The address of the vendor where that is a secret itself; used instead of `base_url`, below the client only."""
+    read_seconds: float | None = None
+    """How long it may be silent before and inside an answer to a post; None: as long as any vendor."""
 
 
 class Redactor:

@@ -198,14 +198,16 @@ class Gateway:
         secret_url: str | None = None,
         refuse: Refusal | None = None,
         decode: Callable[[bytes], object] = decode_json,
+        depends_on: Mapping[str, str] | None = None,
     ) -> Fetched[T]:
         """POST a JSON payload to an endpoint and parse the answer; retried like `get`, so delivered at least once.
 
         `secret_url` (by default the one of the vendor's settings) replaces the address where the address itself is the
         secret (webhooks, nodes): it is used below the client only and redacted everywhere. `window`, `reuse` and
-        `credits_used` are those of `get`.
+        `credits_used` are those of `get`. `depends_on`: what the answer rests on beside the payload, such as the digest
+        of a model: part of the question in the archive, never sent.
         """
-        question = Question(vendor, endpoint, payload=payload)
+        question = Question(vendor, endpoint, params=depends_on or {}, payload=payload)
         address = secret_url or self.settings(vendor).secret_url
         self._learn_address(address)
 
@@ -214,12 +216,18 @@ class Gateway:
                 "POST",
                 self.settings(vendor).base_url + question.path,
                 json=payload,
+                timeout=self._timeout(vendor),
                 extensions={"vendor": vendor, "secret_url": address},
             )
 
         return await self._answer(
             question, request, Reader(parse, refuse, decode), window=window, reuse=reuse, credits_used=credits_used
         )
+
+    def _timeout(self, vendor: str) -> httpx.Timeout:
+        """How long the vendor may be silent."""
+        silent = self.settings(vendor).read_seconds
+        return httpx.Timeout(READ_SECONDS if silent is None else silent, connect=CONNECT_SECONDS, pool=None)
 
     def _learn_address(self, address: str | None) -> None:
         """Keep a secret address, and its parts that are long enough to be a key, out of everything."""

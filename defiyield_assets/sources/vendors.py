@@ -54,8 +54,16 @@ _DEFAULTS = (
     VendorSettings("pendle", "https://api-v2.pendle.finance/core", None, 60, _MINUTE, 2),
     VendorSettings("ethereum_node", "https://ethereum-rpc.simulated", None, 5, 1.0, 4),
     VendorSettings("fred", "https://api.stlouisfed.org/fred", None, 120, _MINUTE, 2, key_param="api_key"),
+    # Plans differ, and no figure is published for all of them: DEFIYIELD_VENDORS tells the month of the own one.
+    VendorSettings(
+        "cryptopanic", "https://cryptopanic.com/api/developer/v2", None, 60, _MINUTE, 1, key_param="auth_token"
+    ),
     VendorSettings("slack", "https://hooks.slack.com", None, 1, 1.0, 1),
+    # A host of our own: it answers one question after the other, and large models think for minutes.
+    VendorSettings("ollama", "http://127.0.0.1:11434", None, 600, _MINUTE, 1, read_seconds=240.0),
 )
+OUR_OWN = frozenset({"ollama"})
+"""Hosts that belong to the installation: no server speaks for them."""
 
 
 def default_vendors(
@@ -64,11 +72,13 @@ def default_vendors(
     coingecko_plan: str = "demo",
     alpha_vantage_plan: str = "free",
     node_url: str | None = None,
+    ollama_url: str | None = None,
 ) -> dict[str, VendorSettings]:
     """Settings of every vendor by name; `keys` maps vendor names to keys (absent or empty: asked without a key).
 
     Ethplorer without a key of its own is asked with the public one, at its pace: 20 a minute evenly spaced are never 2
-    in one second. `node_url` is the secret address of an Ethereum node. Unknown names in `keys` are ignored.
+    in one second. `node_url` is the secret address of an Ethereum node, `ollama_url` that of another Ollama host than
+    this machine. Unknown names in `keys` are ignored.
     """
     vendors = {settings.name: replace(settings, api_key=keys.get(settings.name) or None) for settings in _DEFAULTS}
     if vendors["ethplorer"].api_key in (None, ETHPLORER_FREE_KEY):
@@ -94,6 +104,8 @@ def default_vendors(
     if alpha_vantage_plan == "premium":
         vendors["alpha_vantage"] = replace(vendors["alpha_vantage"], max_calls=75, concurrency=4, per_day=None)
     vendors["ethereum_node"] = replace(vendors["ethereum_node"], secret_url=node_url)
+    if ollama_url is not None:
+        vendors["ollama"] = replace(vendors["ollama"], base_url=ollama_url.rstrip("/"))
     return vendors
 
 
@@ -141,7 +153,9 @@ def served_by(server: str, vendors: Mapping[str, VendorSettings]) -> dict[str, V
         return settings.api_key if settings.api_key in (None, ETHPLORER_FREE_KEY) else SERVED_KEY
 
     return {
-        name: replace(settings, base_url=address(settings), api_key=key(settings), secret_url=None)
+        name: settings
+        if name in OUR_OWN
+        else replace(settings, base_url=address(settings), api_key=key(settings), secret_url=None)
         for name, settings in vendors.items()
     }
 

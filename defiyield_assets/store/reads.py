@@ -224,11 +224,12 @@ def newest_day(
     return newest
 
 
-def days_with_rows(engine: sa.Engine, table: sa.Table) -> DayRange | None:
-    """From the first to the last partition date that has rows; None when there is none."""
+def days_with_rows(engine: sa.Engine, table: sa.Table, where: Where = None) -> DayRange | None:
+    """From the first to the last partition date that has rows (matching `where`); None when there is none."""
     day = day_column(table)
+    query = sa.select(sa.func.min(day), sa.func.max(day)).where(*conditions(table, where))
     with read_transaction(engine, table.name) as connection:
-        first, last = connection.execute(sa.select(sa.func.min(day), sa.func.max(day))).one()
+        first, last = connection.execute(query).one()
     return None if first is None else DayRange(first, last)
 
 

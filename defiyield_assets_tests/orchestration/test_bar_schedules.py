@@ -35,7 +35,7 @@ REPOSITORY = DEFINITIONS.get_repository_def()
 TUESDAY, SATURDAY = date(2025, 6, 3), date(2025, 6, 7)
 
 
-def test_both_markets_their_freshness_and_scenarios_are_scheduled_and_shipped_running() -> None:
+def test_every_schedule_is_shipped_running_at_its_hour() -> None:
     found = {
         name: (schedule.cron_schedule, schedule.execution_timezone, schedule.default_status)
         for name, schedule in ((one.name, one) for one in REPOSITORY.schedule_defs)
@@ -47,6 +47,8 @@ def test_both_markets_their_freshness_and_scenarios_are_scheduled_and_shipped_ru
         "update_equities_at_0050_utc": ("50 0 * * 2-6", "UTC", running),
         "crypto_bars_at_0130_utc": ("30 1 * * *", "UTC", running),
         "equity_bars_at_0200_utc": ("0 2 * * 2-6", "UTC", running),
+        "latest_signals_at_0110_utc": ("10 1 * * *", "UTC", running),
+        "news_at_five_past": ("5 * * * *", "UTC", running),
     }
 
 
@@ -61,6 +63,12 @@ def tick(name: str) -> dg.RunRequest:
         )
         (request,) = schedule.evaluate_tick(context).run_requests or []
     return request
+
+
+def test_signals_are_made_of_yesterday_and_of_what_was_late_of_the_two_days_before() -> None:
+    request = tick("latest_signals_at_0110_utc")
+    ends = {name: request.tags[f"dagster/asset_partition_range_{name}"] for name in ("start", "end")}
+    assert ends == {"start": "2025-06-01", "end": str(TUESDAY)}
 
 
 def test_the_first_run_of_the_night_is_all_but_what_exchanges_bring() -> None:

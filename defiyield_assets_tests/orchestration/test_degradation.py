@@ -37,7 +37,7 @@ from defiyield_assets_tests.installations import (
     meddle,
     together,
 )
-from defiyield_assets_tests.test_graph_snapshot import OF_THE_LAB
+from defiyield_assets_tests.test_graph_snapshot import BESIDE_THE_DAY, OF_THE_LAB
 
 NEXT = day_after(FIRST)
 CMC, GECKO, COINS = "pro-api.coinmarketcap.com", "api.coingecko.com", "coins.llama.fi"
@@ -82,11 +82,12 @@ APART = {"daily_bars": {"ohlcv_alpha_vantage", "corporate_actions", "ohlcv_csv",
 
 # --- the register ---------------------------------------------------------------------------------------------------
 def test_the_register_is_the_graph_of_one_day(first_day: Loop) -> None:
-    """Every asset but those of the lab, which has no days, is registered, with exactly the parents that Dagster knows,
-    those of other days left out."""
+    """Every asset but those of the lab, of signals and of paper trading, which no plan waits for, is registered, with
+    exactly the parents that Dagster knows, those of other days left out."""
     graph = first_day.installation.definitions.resolve_asset_graph()
     parents = parents_of_steps()
-    assert tables_of(parents) == {key.to_user_string() for key in graph.materializable_asset_keys} - OF_THE_LAB
+    beside = OF_THE_LAB | BESIDE_THE_DAY | {"signal_types"}
+    assert tables_of(parents) == {key.to_user_string() for key in graph.materializable_asset_keys} - beside
     for step in parents:
         found: set[str] = set()
         for key in (dg.AssetKey(table) for table in tables_of([step])):

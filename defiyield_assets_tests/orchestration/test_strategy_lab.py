@@ -194,9 +194,10 @@ def test_ranks_are_by_scope_and_carry_the_evidence(lab: tuple[Lab, list[dg.Execu
     ranks = made.installation.rows(schema.strategy_rankings)
     listed = made.installation.rows(schema.strategies)
     assert set(ranks["scope"]) == {EVERYWHERE, "crypto_liquid", "us_equities"}
-    assert set(ranks.loc[ranks["scope"] == EVERYWHERE, "strategy_id"]) == set(listed["strategy_id"])
+    run = set(listed["strategy_id"]) - {"historical_ai_signal"}  # no signal is stored: it would be a flat line
+    assert set(ranks.loc[ranks["scope"] == EVERYWHERE, "strategy_id"]) == run
     assert set(ranks["n_trials"]) == {count_trials(listed["content_hash"])}
-    coins = set(listed.loc[listed["universe"] == "crypto_liquid", "strategy_id"])
+    coins = set(listed.loc[listed["universe"] == "crypto_liquid", "strategy_id"]) & run
     assert set(ranks.loc[ranks["scope"] == "crypto_liquid", "strategy_id"]) == coins
     traded = ranks[(ranks["scope"] == EVERYWHERE) & (ranks["strategy_id"] == "buy_and_hold")].iloc[0]
     assert np.isfinite(traded["deflated_sharpe"])
@@ -438,8 +439,8 @@ def test_what_only_real_days_know_is_run_over_real_days_alone(lab: Told, tmp_pat
     known = strategies_in(policy)
     universes = {"crypto_liquid": [*COINS, "crypto:ADA"]}
     with_coin = {**real.iloc[0].to_dict(), "instruments_json": '["crypto:ADA"]'}
-    assert taking_part(with_coin, [known["named"]], universes) == [known["named"]]
-    assert taking_part({**with_coin, "name": "full_history_us_equities"}, [known["named"]], universes) == []
+    assert taking_part(with_coin, [known["named"]], universes, None) == [known["named"]]
+    assert taking_part({**with_coin, "name": "full_history_us_equities"}, [known["named"]], universes, None) == []
 
 
 # --- sets -----------------------------------------------------------------------------------------------------------
@@ -508,7 +509,10 @@ def test_the_chain_ends_with_pages_and_tells_where_they_are(lab: Told) -> None:
     assert told["index"] == dg.MetadataValue.path(str(folder / "index.html"))
     assert (folder / "index.html").read_text(encoding="utf-8").startswith("<!")
     listed = set(made.installation.rows(schema.strategies)["strategy_id"])
-    assert set(told["tear_sheets"].value) == {path.stem for path in (folder / "strategies").iterdir()} == listed
+    sheets = {path.stem for path in (folder / "strategies").iterdir()}
+    assert set(told["tear_sheets"].value) == sheets
+    assert listed - sheets == {"historical_ai_signal"}, "no signal of its model is stored: left out, never a flat line"
+    assert sheets < listed
     assert set(told["pages"].value) == {EVERYWHERE, "crypto_liquid", "us_equities"}
 
 

@@ -22,6 +22,7 @@ KEYS = {
     name: f"{SECRET}-{name}"
     for name in (
         *("coinmarketcap", "alpha_vantage", "ethgastracker", "ethplorer", "etherscan", "fred"),
+        "cryptopanic",
         "defillama_yields",
     )
 }

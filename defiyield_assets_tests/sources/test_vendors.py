@@ -35,7 +35,9 @@ def test_published_limits() -> None:
         "pendle": (60, 60.0),
         "ethereum_node": (5, 1.0),
         "fred": (120, 60.0),
+        "cryptopanic": (60, 60.0),
         "slack": (1, 1.0),
+        "ollama": (600, 60.0),
     }
     assert all(name == settings.name for name, settings in vendors.items())
     assert (vendors["fred"].api_key, vendors["etherscan"].api_key) == ("k", None)

@@ -6,11 +6,11 @@ Lives here: 24x7 and exchange calendars (the library `exchange_calendars`). Not 
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.days import DayRange, end_of
 from defiyield_assets.domain.prices.instruments import ALWAYS_OPEN
 
 FIRST_DAY, LAST_DAY = date(1960, 1, 1), date(2040, 12, 31)
@@ -20,10 +20,11 @@ MINUTES_OF_DAY = 1440
 
 @dataclass(frozen=True)
 class _Sessions:
-    """Sessions of an exchange, ascending, with the minutes that each is open, and the days that are known."""
+    """Sessions of an exchange, ascending: the minutes that each is open, when it closes (UTC), which days are known."""
 
     days: tuple[date, ...]
     minutes: tuple[int, ...]
+    closes: tuple[datetime, ...]
     known: DayRange
 
 
@@ -86,6 +87,20 @@ def session_minutes(calendar: str, day: date) -> int:
     return found.minutes[place] if is_open else 0
 
 
+def closing_time(calendar: str, day: date) -> datetime:
+    """When the bar of the day is complete, UTC: the end of the day for `24x7`, else the close of the session.
+
+    ValueError for a day without a session, and as in `sessions`.
+    """
+    if calendar == ALWAYS_OPEN:
+        return end_of(day)
+    found = _known(calendar, DayRange.of(day))
+    place = bisect_left(found.days, day)
+    if place == len(found.days) or found.days[place] != day:
+        raise ValueError(f"calendar {calendar} has no session on {day}")
+    return found.closes[place]
+
+
 def expected_slots(calendar: str, day: date, interval_minutes: int) -> int:
     """How many bars of an interval the day should have; a last, shorter one counts."""
     return -(-session_minutes(calendar, day) // interval_minutes)
@@ -117,7 +132,8 @@ def _exchange(calendar: str) -> _Sessions:
     if last >= LAST_DAY - timedelta(days=7):
         known = DayRange(known.start, LAST_DAY)
     minutes = (exchange.closes - exchange.opens).dt.total_seconds() // 60
-    return _Sessions(tuple(stamp.date() for stamp in exchange.sessions), tuple(minutes.astype(int)), known)
+    closes = tuple(stamp.to_pydatetime().astimezone(UTC) for stamp in exchange.closes)
+    return _Sessions(tuple(stamp.date() for stamp in exchange.sessions), tuple(minutes.astype(int)), closes, known)
 
 
 def _bounds(calendar: str) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from defiyield_assets.domain.market.scenarios.path_features import with_features
 from defiyield_assets.domain.market.scenarios.scenario import Request, ScenarioPaths
 from defiyield_assets.domain.strategies.bars import BAR_COLUMNS, PriceHistory, Vector
 from defiyield_assets.domain.strategies.costs import Account, CostModel
-from defiyield_assets.domain.strategies.external import signal_frame
 from defiyield_assets.domain.strategies.runs import BacktestResult, benchmarks, run, run_key
 from defiyield_assets.domain.strategies.strategy import Strategy
 from defiyield_assets.domain.strategies.universes import MarketStates, Rates, cash_returns, of_universe, states_on
@@ -36,7 +35,7 @@ class Surroundings:
     """What holds for all scenarios.
 
     `calendars`: instrument -> calendar; `universes`: name -> instruments; `regimes`: universe -> states of its market;
-    `rates`: of cash, None unknown; `signals`: of models and news, None: there are none.
+    `rates`: of cash, None unknown; `signals`: of models and news as of when one could act, None: there are none.
     """
 
     calendars: Mapping[str, str]
@@ -71,6 +70,12 @@ def key_of(strategy: Strategy, scenario_id: str, costs: CostModel, account: Acco
     return run_key(strategy.content_hash, scenario_id, costs, account)
 
 
+def why_left_out(strategy: Strategy, signals: pd.DataFrame | None) -> str | None:
+    """Why a strategy of signals is not run at all; None where it is: a run without any signal is a flat line."""
+    missing = sorted(strategy.signal_types - (set() if signals is None else set(signals["signal_type"])))
+    return f"no signal of {', '.join(missing)} is stored" if missing else None
+
+
 def assess_scenario(
     task: Task, history: PriceHistory, beside: Surroundings, costs: CostModel, account: Account
 ) -> list[Run]:
@@ -101,7 +106,7 @@ def assess_scenario(
                 costs,
                 account,
                 scenario_id=task.request.scenario_id,
-                signals=signal_frame([]) if beside.signals is None else beside.signals,
+                signals=beside.signals,
                 beside=yardsticks,
             )
             equity = with_positions(result, own)
@@ -111,7 +116,7 @@ def assess_scenario(
 
 def takes_part(strategy: Strategy, scenario_type: str, instruments: Collection[str]) -> bool:
     """Whether a strategy can be run over a scenario: what it names is there, and what it reads can be known there."""
-    is_known = scenario_type in REAL_TYPES or not real_columns(strategy)
+    is_known = scenario_type in REAL_TYPES or not (real_columns(strategy) or strategy.signal_types)
     return is_known and strategy.named_instruments <= set(instruments)
 
 

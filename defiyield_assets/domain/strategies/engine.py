@@ -61,6 +61,26 @@ class Terms:
 
 def step(state: State, bar: Bar, decision: Decision, terms: Terms) -> Step:
     """One bar: fill what was decided before, mark, and take the decision on the completed bar as orders."""
+    desk = _through_the_close(state, bar, terms)
+    desk.decide(decision)
+    return desk.done()
+
+
+def settle(state: State, bar: Bar, terms: Terms) -> Step:
+    """One bar up to its mark, without the decision on it: `decide` makes the rest of `step`."""
+    return _through_the_close(state, bar, terms).done()
+
+
+def decide(settled: State, bar: Bar, decision: Decision, terms: Terms) -> State:
+    """A settled state with the decision on its completed bar as orders. Paper trading keeps both: what is learned
+    before the next open, on a day without a bar, is decided on the same completed bar again.
+    """
+    desk = _Desk(settled, bar, terms)
+    desk.decide(decision)
+    return desk.done().state
+
+
+def _through_the_close(state: State, bar: Bar, terms: Terms) -> _Desk:
     desk = _Desk(state, bar, terms)
     desk.accrue()
     desk.fill_exits()
@@ -69,8 +89,7 @@ def step(state: State, bar: Bar, decision: Decision, terms: Terms) -> Step:
     desk.fill_entries()
     desk.fill_stops_and_targets()
     desk.mark()
-    desk.decide(decision)
-    return desk.done()
+    return desk
 
 
 def close_out(state: State, terms: Terms) -> Step:
@@ -215,7 +234,7 @@ class _Desk:
             *(one.entry_fee * part, fee, one.borrowed * part, self.bars_held(one) + bars, reason, pnl),
         )
         self.trades.append(trade)
-        self.fills.append(Fill(self.bar.day, one.instrument, one.side < 0, units, price, fee, reason))
+        self.fills.append(Fill(self.bar.day, one.instrument, one.side < 0, units, price, fee, reason, one.rule))
         self._remember(trade)
         if part >= 1.0:
             del self.positions[key]
@@ -311,7 +330,7 @@ class _Desk:
             if self.is_open(order.instrument):
                 refusal = self._enter(order)
                 if refusal:
-                    self.refusals.append(Refusal(self.bar.day, order.instrument, refusal))
+                    self.refusals.append(Refusal(self.bar.day, order.instrument, refusal, order.rule, order.side))
             else:
                 waiting.append(order)
         self.entries = tuple(waiting)
@@ -384,7 +403,8 @@ class _Desk:
             bars_before=self.n_bars[order.instrument],
             is_blind=is_blind,
         )
-        self.fills.append(Fill(self.bar.day, order.instrument, order.side > 0, units, price, fee, "entry"))
+        is_buy = order.side > 0
+        self.fills.append(Fill(self.bar.day, order.instrument, is_buy, units, price, fee, "entry", order.rule))
 
     # --- allocation ------------------------------------------------------------------------------------------------
     def fill_weights(self) -> None:

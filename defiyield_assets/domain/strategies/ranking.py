@@ -11,7 +11,7 @@ is not compared in it, since a market without turbulence is no fault of those wh
 the scenario says nothing of that figure. A strategy alone has .5.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -72,13 +72,14 @@ def rank_strategies(results: pd.DataFrame, rules: RankingRules | None = None) ->
 
     Columns: strategy_id, scenario_id, family, sharpe, total_return, max_drawdown, excess_return (against buy and hold
     of the same scenario), n_trades, regime_sharpe_<regime> and regime_return_<regime> for any regimes, is_in_sample
-    (optional). Columns of `table`:
+    and is_stub (optional). Columns of `table`:
       rank (null where not eligible; equal scores share one), score (weighted mean of the component percentiles; a
       component that no scenario speaks of has no weight), <component>_percentile, consistency (share of scenarios with
       positive excess return, by family and then across), worst_regime, dispersion (standard deviation of the scenario
       scores, every family weighing the same), worst_scenario and worst_return (least total return), n_scenarios,
       n_families, n_trades, is_eligible, eligibility_flags.
-    Flags: too_few_trades, too_few_families, too_few_scenarios (share of all scenarios with a return), ruin, in_sample.
+    Flags: too_few_trades, too_few_families, too_few_scenarios (share of all scenarios with a return), ruin, in_sample,
+    stub (follows the stand-in of a model).
     SuspiciousDataError for missing columns, a run that is there twice, or a scenario of two families.
     """
     told = RankingRules() if rules is None else rules
@@ -152,6 +153,7 @@ class _Field:
     figures: Mapping[str, Matrix]
     was_run: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
     in_sample: frozenset[str]
+    stubs: frozenset[str]
 
     @property
     def family_names(self) -> list[str]:
@@ -200,9 +202,14 @@ def _field(runs: pd.DataFrame) -> _Field:
         figures[name] = matrix
     was_run = np.zeros((len(scenario_ids), len(ids)), dtype=bool)
     was_run[row, column] = True
-    seen: Iterable[str] = runs.loc[runs["is_in_sample"].eq(other=True), "strategy_id"] if "is_in_sample" in runs else []
+    seen, stubs = (_marked(runs, name) for name in ("is_in_sample", "is_stub"))
     families = np.array([family_of[one] for one in scenario_ids])
-    return _Field(ids, scenario_ids, families, figures, was_run, frozenset(seen))
+    return _Field(ids, scenario_ids, families, figures, was_run, seen, stubs)
+
+
+def _marked(runs: pd.DataFrame, name: str) -> frozenset[str]:
+    """Strategies with a run that a column marks, where there is the column."""
+    return frozenset(runs.loc[runs[name].eq(other=True), "strategy_id"]) if name in runs else frozenset()
 
 
 # --- parts ---------------------------------------------------------------------------------------------------------
@@ -259,6 +266,7 @@ def _facts(told: _Field, scores: Matrix, rules: RankingRules) -> pd.DataFrame:
             "too_few_scenarios": int(known.sum()) < rules.least_share_of_scenarios * len(told.scenario_ids),
             "ruin": worst is not None and bool(own[worst] <= RUIN),
             "in_sample": name in told.in_sample,
+            "stub": name in told.stubs,
         }
         flags = tuple(flag for flag, holds in conditions.items() if holds)
         rows.append(

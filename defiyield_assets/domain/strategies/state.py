@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import nan
-from typing import Literal
+from typing import Literal, get_args
 
 from defiyield_assets.domain.strategies.levels import Level
 
 ExitReason = Literal["signal", "stop", "target", "reverse", "rebalance", "margin", "end"]
+EXIT_REASONS: tuple[ExitReason, ...] = get_args(ExitReason)
 MAX_ROUNDING = 1e-9
 """A quantity not above this is nothing (the simulated exchange refuses it too)."""
 
@@ -129,7 +130,7 @@ class ExitFlags:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """An order filled: `price` with the spread in it, `fee` in currency."""
+    """An order filled: `price` with the spread in it, `fee` in currency, `rule` whose position it opened or closed."""
 
     day: int
     instrument: int
@@ -138,6 +139,7 @@ class Fill:
     price: float
     fee: float
     reason: str
+    rule: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +172,13 @@ class Trade:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An order that was not filled, and why."""
+    """An entry that was not filled, and why."""
 
     day: int
     instrument: int
     reason: str
+    rule: int = 0
+    side: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ same bars is not run again, so that an assessment that was interrupted goes on w
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from pydantic import Field
 from sqlalchemy import Engine
 
 from defiyield_assets.domain.canonical import canonical_json
+from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.strategies.assessment import why_left_out
 from defiyield_assets.domain.strategies.bars import BAR_COLUMNS
 from defiyield_assets.domain.strategies.columns import known_columns, nearest
 from defiyield_assets.domain.strategies.costs import Account, CostModel
@@ -31,6 +33,7 @@ from defiyield_assets.domain.strategies.strategy import Strategy
 from defiyield_assets.domain.strategies.trials import EVIDENCE_COLUMNS
 from defiyield_assets.errors import ConfigurationError
 from defiyield_assets.orchestration.assets.scenarios import REGENERATED, bars_of_set, rows_of_partitions
+from defiyield_assets.orchestration.bars import EVER
 from defiyield_assets.orchestration.declarations import tell_progress
 from defiyield_assets.orchestration.lab.assessments import (
     EVERYWHERE,
@@ -52,6 +55,7 @@ from defiyield_assets.orchestration.lab.runs import (
     result_rows,
     trade_rows,
 )
+from defiyield_assets.orchestration.lab.signals import stored_signals
 from defiyield_assets.orchestration.lab.steps import Pace, lab_asset, lab_spec, lab_step, scenario_keys
 from defiyield_assets.orchestration.partitions import SCENARIOS
 from defiyield_assets.orchestration.policies import ONE_RUN
@@ -173,6 +177,8 @@ def backtests(
     chosen = rows_of_partitions(engine, scenario_keys(context))
     done = run_backtests(engine, policy, chosen, config)
     context.log.info("%d runs made, %d were there", done.n_made, done.n_there)
+    for name, reason in sorted(done.left_out.items()):
+        context.log.warning("%s was not run: %s", name, reason)
     drawn = _pictures(engine, chosen)
     results, trades, curves = (
         report(
@@ -182,6 +188,7 @@ def backtests(
             runs_made=done.n_made,
             runs_there=done.n_there,
             plot=drawn.get(table.name),
+            left_out=done.left_out or None,
         )
         for table in TABLES
     )
@@ -214,6 +221,7 @@ class Done:
     receipts: dict[str, list[writes.WriteReceipt]]
     n_made: int = 0
     n_there: int = 0
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 def run_backtests(engine: Engine, policy: PolicyResource, chosen: pd.DataFrame, config: Backtesting) -> Done:
@@ -222,6 +230,11 @@ def run_backtests(engine: Engine, policy: PolicyResource, chosen: pd.DataFrame, 
     bars = bars_of_set(engine, chosen)
     universes = {one.spec.universe for one in wanted}
     beside = surroundings(engine, replace(bars, universes={name: bars.universes.get(name, ()) for name in universes}))
+    followed = {name for one in wanted for name in one.signal_types}
+    if followed:
+        beside = replace(beside, signals=stored_signals(engine, DayRange(EVER.start, bars.as_of), followed))
+    reasons = {one.strategy_id: why_left_out(one, beside.signals) for one in wanted}
+    wanted = [one for one in wanted if reasons[one.strategy_id] is None]
     columns = set().union(*(one.columns for one in wanted)) - set(BAR_COLUMNS)
     world = World(with_read_features(engine, bars.history, columns), beside, config.costs, config.account)
     there = {} if config.again else stored_runs(engine, chosen["scenario_id"].tolist(), with_curve=config.every_curve)
@@ -230,6 +243,7 @@ def run_backtests(engine: Engine, policy: PolicyResource, chosen: pd.DataFrame, 
     whole = [due_task(row, wanted, bars.universes, {}, world) for row in rows.values()]
     n_due = sum(len(task.strategies) for task in tasks)
     done = Done({table.name: [] for table in TABLES})
+    done.left_out = {name: reason for name, reason in reasons.items() if reason is not None}
     done.n_there = sum(len(task.strategies) for task in whole if task is not None) - n_due
     workers, pace = config.workers or default_workers(), Pace(STEP)
     for number, (task, runs) in enumerate(assessed(tasks, world, workers), start=1):

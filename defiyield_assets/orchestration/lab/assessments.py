@@ -9,18 +9,24 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from hashlib import sha256
 
+import numpy as np
 import pandas as pd
 from sqlalchemy import Engine
 
 from defiyield_assets.domain.canonical import canonical_json
+from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.signals.types import STUB_TYPE
+from defiyield_assets.domain.strategies.assessment import why_left_out
 from defiyield_assets.domain.strategies.costs import Account, CostModel
 from defiyield_assets.domain.strategies.engine import ENGINE_VERSION
 from defiyield_assets.domain.strategies.evidence import count_trials
 from defiyield_assets.domain.strategies.strategy import Strategy
 from defiyield_assets.domain.strategies.trials import EVIDENCE_COLUMNS, evidence_of, trials_of
 from defiyield_assets.errors import SuspiciousDataError
+from defiyield_assets.orchestration.bars import EVER
 from defiyield_assets.orchestration.lab.inputs import records
 from defiyield_assets.orchestration.lab.runs import taking_part
+from defiyield_assets.orchestration.lab.signals import stored_signals
 from defiyield_assets.store import reads, schema
 
 EVERYWHERE = "all"
@@ -71,7 +77,12 @@ def read_assessment(engine: Engine, strategies: Collection[Strategy]) -> Assessm
     found = current_runs(engine, told, listed)
     found = found.merge(told[["scenario_id", "name", "is_ranked"]], on="scenario_id")
     found = _of_one_account(found)
-    _require_whole(found, _due_runs(engine, told, listed, strategies))
+    due = _due_runs(engine, told, listed, strategies)
+    _require_whole(found, due)
+    is_due = [key in due for key in zip(found["scenario_id"], found["strategy_hash"], strict=True)]
+    found = found[np.array(is_due, dtype=bool)].reset_index(drop=True)
+    of_stub = {one.content_hash for one in strategies if STUB_TYPE in one.signal_types}
+    found = found.assign(is_stub=found["strategy_hash"].isin(of_stub))
     n_trials = count_trials(listed["content_hash"])
     names = dict(zip(told["scenario_id"], told["name"], strict=True))
     evidence = _evidence(engine, found, n_trials)
@@ -116,12 +127,15 @@ def _due_runs(engine: Engine, told: pd.DataFrame, listed: pd.DataFrame, strategi
     known = set(zip(current["strategy_id"], current["content_hash"], strict=True))
     if known != {(one.strategy_id, one.content_hash) for one in strategies}:
         raise SuspiciousDataError("strategy files changed since `strategies` was made: make it and the backtests again")
+    followed = {name for one in strategies for name in one.signal_types}
+    stored = stored_signals(engine, DayRange(EVER.start, max(told["as_of"])), followed) if followed else None
+    strategies = [one for one in strategies if why_left_out(one, stored) is None]
     members = reads.read_all(engine, schema.instruments)
     universes = {str(name): own["instrument_id"].tolist() for name, own in members.groupby("universe")}
     return {
         (row["scenario_id"], one.content_hash): (one.strategy_id, str(row["name"]))
         for row in records(told)
-        for one in taking_part(row, strategies, universes)
+        for one in taking_part(row, strategies, universes, stored)
     }
 
 

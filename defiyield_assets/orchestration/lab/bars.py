@@ -54,6 +54,12 @@ def scored_bars(engine: Engine, strategy: Strategy, days: DayRange, universe: st
     return with_read_features(engine, own, strategy.columns - own_columns(strategy))
 
 
+def decided_days(history: PriceHistory, last: date) -> DayRange:
+    """The days whose signals a run can follow: from the bar before the first scored one, which decides its orders."""
+    first: date = history.dates[max(history.first_scored - 1, 0)].astype(object)
+    return DayRange(min(first, last), last)
+
+
 def own_columns(strategy: Strategy) -> set[str]:
     """Bar columns, and the columns that a strategy and its members make themselves."""
     return {*BAR_COLUMNS, *strategy.spec.indicators}.union(*(own_columns(one) for one in strategy.members))

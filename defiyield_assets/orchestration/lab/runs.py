@@ -29,6 +29,7 @@ from defiyield_assets.domain.strategies.assessment import (
 from defiyield_assets.domain.strategies.bars import PriceHistory
 from defiyield_assets.domain.strategies.costs import Account, CostModel
 from defiyield_assets.domain.strategies.engine import ENGINE_VERSION
+from defiyield_assets.domain.strategies.external import types_heard
 from defiyield_assets.domain.strategies.strategy import Strategy
 from defiyield_assets.orchestration.lab.inputs import FULL_HISTORY, request_of
 from defiyield_assets.orchestration.lab.rested_on import inputs_hash
@@ -73,7 +74,7 @@ def due_task(
     """
     due = [
         one
-        for one in taking_part(row, strategies, universes)
+        for one in taking_part(row, strategies, universes, world.beside.signals)
         if there.get(key_of(one, row["scenario_id"], world.costs, world.account))
         != (row["paths_hash"], inputs_hash(one, row, world))
     ]
@@ -81,15 +82,23 @@ def due_task(
 
 
 def taking_part(
-    row: Mapping[str, Any], strategies: Collection[Strategy], universes: Mapping[str, Sequence[str]]
+    row: Mapping[str, Any],
+    strategies: Collection[Strategy],
+    universes: Mapping[str, Sequence[str]],
+    signals: pd.DataFrame | None,
 ) -> list[Strategy]:
-    """The strategies that are run over a scenario (a row of `scenarios`); a full history is its universe's own."""
+    """The strategies that are run over a scenario (a row of `scenarios`); a full history is its universe's own, and who
+    follows signals is run where there are some: a flat line would pass as a decision to stay out.
+    """
     names, instruments = str(row["name"]), set(json.loads(row["instruments_json"]))
     found = []
     for one in strategies:
         here = instruments.intersection(universes.get(one.spec.universe, ()))
         is_apart = names.startswith(FULL_HISTORY) and names != FULL_HISTORY + one.spec.universe
-        if here and not is_apart and takes_part(one, row["type"], here):
+        if not here or is_apart or not takes_part(one, row["type"], here):
+            continue
+        heard = set() if signals is None else types_heard(signals, here, row["starts_on"], row["ends_on"])
+        if one.signal_types <= heard:
             found.append(one)
     return found
 

@@ -74,6 +74,15 @@ from defiyield_assets.store.schema.market import (
     market_events,
     market_regimes,
 )
+from defiyield_assets.store.schema.news import (
+    VOTES,
+    news_articles,
+    news_coverage,
+    news_instrument_links,
+    news_sentiment,
+    news_votes,
+)
+from defiyield_assets.store.schema.paper import paper_orders, paper_portfolio, paper_trades
 from defiyield_assets.store.schema.policy import allocation_snapshot, policy_snapshot, pool_aliases, pool_contracts
 from defiyield_assets.store.schema.pools import (
     history_revisions,
@@ -103,10 +112,13 @@ from defiyield_assets.store.schema.prices import (
 )
 from defiyield_assets.store.schema.reporting import daily_report, slack_notification
 from defiyield_assets.store.schema.selection import eligible_pools, icebox, icebox_events, prefiltered_pools
+from defiyield_assets.store.schema.signals import ai_signals, signal_types, trading_signals
 
 __all__ = [
+    "VOTES",
     "account_cursors",
     "account_transactions",
+    "ai_signals",
     "allocation_limits",
     "allocation_runs",
     "allocation_snapshot",
@@ -154,12 +166,20 @@ __all__ = [
     "market_regimes",
     "metadata",
     "nav_daily",
+    "news_articles",
+    "news_coverage",
+    "news_instrument_links",
+    "news_sentiment",
+    "news_votes",
     "observations",
     "ohlcv_alpha_vantage",
     "ohlcv_coingecko",
     "ohlcv_coinmarketcap",
     "ohlcv_csv",
     "open_lots",
+    "paper_orders",
+    "paper_portfolio",
+    "paper_trades",
     "pendle_markets",
     "plan_executions",
     "policy_snapshot",
@@ -183,10 +203,12 @@ __all__ = [
     "scenario_paths",
     "scenarios",
     "share_rates",
+    "signal_types",
     "slack_notification",
     "strategies",
     "strategy_rankings",
     "token_registry",
+    "trading_signals",
     "trial_balance",
     "unexplained_transactions",
     "vendor_paces",

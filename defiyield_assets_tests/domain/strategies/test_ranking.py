@@ -146,6 +146,7 @@ def test_flags_take_the_rank_and_are_told() -> None:
             *[run("good", f"x{k}", "fg"[k % 2], 1.0) for k in range(10)],
             *[run("idle", f"x{k}", "fg"[k % 2], 9.0, n_trades=0) for k in range(10)],
             *[run("seen", f"x{k}", "fg"[k % 2], 9.0, is_in_sample=True) for k in range(10)],
+            *[run("stand_in", f"x{k}", "fg"[k % 2], 9.0, is_stub=True) for k in range(10)],
             *[run("broke", f"x{k}", "fg"[k % 2], 9.0, total_return=-0.95) for k in range(10)],
             *[run("rare", f"x{k}", "f", 9.0) for k in range(0, 10, 2)],
         ]
@@ -155,6 +156,7 @@ def test_flags_take_the_rank_and_are_told() -> None:
         "good": (),
         "idle": ("too_few_trades",),
         "seen": ("in_sample",),
+        "stand_in": ("stub",),
         "broke": ("ruin",),
         "rare": ("too_few_families", "too_few_scenarios"),
     }
