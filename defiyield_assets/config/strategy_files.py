@@ -101,8 +101,7 @@ def _require_plain(source: Source) -> None:
     """ConfigurationError for what JSON does not have: dates and the like, and aliases, which can be a whole bomb."""
     seen: set[int] = set()
     waiting: list[tuple[tuple[str | int, ...], Any]] = [((), source.data)]
-    while waiting:
-        place, value = waiting.pop()
+    for place, value in waiting:  # grows on the way, so that what stands first is seen first
         if isinstance(value, dict | list):
             if id(value) in seen:
                 told = f"{source.at(place)}: {dotted(place) or 'the file'} is an alias (*name); write it out"
