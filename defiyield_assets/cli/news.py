@@ -89,6 +89,9 @@ def show_news(wanted: Wanted, console: Console, *, is_json: bool) -> int:
     if is_json:
         print_json({"articles": articles, "sentiment": hours}, console)
         return 0
+    if not articles and not hours:
+        console.print(f"no news of {days.start} to {days.end} are stored")
+        return 0
     console.print(_drawn_hours(hours))
     console.print(_drawn_articles(articles))
     return 0

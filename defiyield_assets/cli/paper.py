@@ -242,7 +242,8 @@ def _show_all(engine: Engine, chosen: Chosen, console: Console, *, is_json: bool
         console.print("no portfolio is traded yet: run `defiyield paper run`")
         return code
     table = _table(
-        "portfolio", "strategy", "since", "day", equity="right", cash="right", orders="right", trades="right"
+        *("portfolio", "strategy", "since", "day"),
+        **dict.fromkeys(("equity", "cash", "orders", "round trips"), "right"),
     )
     for row in rows.to_dict("records"):
         words = (row["portfolio_id"], row["strategy_id"], row["starts_on"], row["date"])
@@ -295,7 +296,8 @@ def print_followed(told: Statement, console: Console, whose: str = "") -> None:
 def print_step(told: Statement, n_before: int, console: Console) -> None:
     """What a new bar changed."""
     row = told.row
-    line = f"{row['date']}: equity {usd(row['equity'])} ({signed_percent(told.total_return)}), {row['n_trades']} trades"
+    earned = f"equity {usd(row['equity'])} ({signed_percent(told.total_return)})"
+    line = f"{row['date']}: {earned}, {row['n_trades']} round trips"
     console.print(show.plain(line), style="bold", soft_wrap=True, emoji=False)
     print_followed(told, console)
     fresh = told.orders[told.orders["number"] > n_before]
@@ -341,7 +343,10 @@ def print_pending(told: Statement, console: Console) -> None:
 
 def print_trades(told: Statement, console: Console) -> None:
     """The trade table, newest last."""
-    words, figures = ("instrument", "side", "entry", "exit", "reason"), ("units", "bought", "sold", "profit", "return")
+    words, figures = (
+        ("instrument", "side", "entry", "exit", "reason"),
+        ("units", "entry price", "exit price", "profit", "return"),
+    )
     table = _table(*words, **dict.fromkeys(figures, "right"))
     for row in told.trades.tail(TRADES_SHOWN).to_dict("records"):
         words = (row["instrument_id"], row["side"], row["entry_date"], row["exit_date"], row["exit_reason"])

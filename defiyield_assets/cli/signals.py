@@ -25,6 +25,7 @@ from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.reporting.formats import is_missing
 from defiyield_assets.domain.signals.types import require_known
 from defiyield_assets.errors import ConfigurationError
+from defiyield_assets.orchestration.lab.signals import SAYS_NOTHING
 from defiyield_assets.orchestration.partitions import FIRST_DAY
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.orchestration.signal_inputs import asked_instruments
@@ -58,7 +59,10 @@ class Wanted:
 
 
 def make(wanted: Wanted, console: Console, *, is_json: bool) -> int:
-    """Ask one model about every bar of the days; what is stored of the same questions is not asked again."""
+    """Ask one model about every bar of the days; what is stored of the same questions is not asked again.
+
+    Exit code 1 where a step failed, where there was nothing to ask about, or where a bar is left without an answer.
+    """
     settings = load_settings()
     models = load_models(settings.config_dir)
     kind = models.chosen(wanted.model or settings.signal_model)
@@ -78,12 +82,20 @@ def make(wanted: Wanted, console: Console, *, is_json: bool) -> int:
     if not ran.failed and not facts.get("dagster/row_count"):
         words = f"no signal was made: there are no bars with features from {days.start} to {days.end}"
         told.print(show.plain(words), style="yellow", soft_wrap=True)
+    if facts.get("n_unread_news"):
+        words = (
+            f"news before {facts['n_unread_news']} bars of coins were not read, or not all: `defiyield news update "
+            "--from D` reads them back, and --again then follows the answers to the questions with them"
+        )
+        told.print(show.plain(words), style="yellow", soft_wrap=True)
     if facts.get("n_beside"):
         words = f"{facts['n_beside']} answers are to questions that were asked otherwise before; --again follows them"
         told.print(show.plain(words), style="yellow", soft_wrap=True)
     chosen = Wanted(days.start, days.end, wanted.instruments, signal_type=kind.signal_type)
-    _tell(_rows(engine, settings, chosen), console, is_json=is_json)
-    return 1 if ran.failed else 0
+    rows = _rows(engine, settings, chosen)
+    _tell(rows, console, is_json=is_json)
+    is_unanswered = rows.empty or bool(rows["status"].eq(SAYS_NOTHING).any())
+    return 1 if ran.failed or is_unanswered else 0
 
 
 def show_signals(wanted: Wanted, console: Console, *, is_json: bool) -> int:

@@ -74,12 +74,14 @@ def asked_instruments(engine: Engine, settings: SignalSettings, only: Collection
 @dataclass(frozen=True)
 class Questions:
     """Questions ordered by day and instrument, and the bars that cannot be asked about yet, as "instrument day": a
-    session's bar that is not there though earlier ones are, a bar that has no row of features.
+    session's bar that is not there though earlier ones are, a bar that has no row of features. `unread_news`: bars of
+    coins that were asked about, before whose close somebody had not read all news.
     """
 
     asked: tuple[Question, ...] = ()
     without_bar: tuple[str, ...] = ()
     without_features: tuple[str, ...] = ()
+    unread_news: tuple[str, ...] = ()
 
     @property
     def wanting(self) -> str | None:
@@ -120,7 +122,12 @@ def read_questions(
     ]
     without_bar = [f"{name} {day}" for day, name in sessions if (name, day) not in there]
     bare = [f"{name} {day}" for day, name in sessions if (name, day) in there and (name, day) not in known.features]
-    return Questions(tuple(found), tuple(without_bar), tuple(bare))
+    unread = [
+        f"{question.instrument_id} {question.day}"
+        for question in found
+        if question.kind == "crypto" and not known.is_read(question.closed_at)
+    ]
+    return Questions(tuple(found), tuple(without_bar), tuple(bare), tuple(unread))
 
 
 @dataclass(frozen=True)
@@ -134,13 +141,16 @@ class _Known:
     spans: Sequence[Span]
 
     def headlines(self, instrument_id: str, closed_at: datetime) -> tuple[Headline, ...] | None:
-        """Headlines before a close; None where there is none because nobody read the news of that time."""
+        """Headlines before a close that are known; None where there is none and not all news of that time were read."""
         told = self.news.recent(instrument_id, closed_at, hours=NEWS_HOURS, most=HEADLINES)
-        first = closed_at - timedelta(hours=NEWS_HOURS)
-        is_read = any(span.start <= first and closed_at <= span.end for span in self.spans)
-        if not told and not is_read:
+        if not told and not self.is_read(closed_at):
             return None
         return tuple(Headline(line.published_at, line.source, line.title) for line in told)
+
+    def is_read(self, closed_at: datetime) -> bool:
+        """Whether all news before a close, as far back as a question tells them, were read."""
+        first = closed_at - timedelta(hours=NEWS_HOURS)
+        return any(span.start <= first and closed_at <= span.end for span in self.spans)
 
 
 def _questions(

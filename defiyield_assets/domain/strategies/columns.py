@@ -14,6 +14,9 @@ SCENARIO_WARM_UP = 253
 """Bars before the first scored one that every scenario has (domain/market/scenarios): on the last of them strategies
 decide for the first time."""
 
+MOST_NAMES = 40
+"""Names that are listed where none is near to what was asked for."""
+
 
 def known_columns() -> dict[str, int]:
     """Column -> bars until its first value (1: at once), of bars and of the registry of features."""
@@ -40,4 +43,6 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """In words: the known name that is meant, or the first ones of all."""
     known = sorted(names)
     near = get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known[:12])}{', …' if len(known) > 12 else ''}"
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"known: {', '.join(known[:MOST_NAMES])}{', …' if len(known) > MOST_NAMES else ''}"

@@ -164,6 +164,7 @@ def ai_signals(
         n_beside=put[0].n_beside,
         n_without_bar=len(questions.without_bar),
         n_without_features=len(questions.without_features),
+        n_unread_news=len(questions.unread_news),
         degraded="; ".join(_wanting(made, questions, str(kind.model))) or None,
     )
 

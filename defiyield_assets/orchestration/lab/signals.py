@@ -4,7 +4,7 @@ Lives here: reading `trading_signals` for runs. Not here: the join to bars (doma
 signals (assets/signals.py).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import date
 
 import pandas as pd
@@ -90,7 +90,8 @@ def signals_for(engine: Engine, strategy: Strategy, days: DayRange, instruments:
     counted = counted_signals(engine, days, types, instruments)
     missing = [name for name in types if not counted.get(name, {}).get(ANSWERED)]
     if missing:
-        raise ConfigurationError(_nothing_of(engine, strategy, missing[0], days))
+        unread = counted.get(missing[0], {})
+        raise ConfigurationError(_nothing_of(engine, strategy, missing[0], days, unread))
     return stored_signals(engine, days, types, instruments)
 
 
@@ -106,7 +107,14 @@ def counted_signals(
     return found
 
 
-def _nothing_of(engine: Engine, strategy: Strategy, name: str, days: DayRange) -> str:
+def _nothing_of(engine: Engine, strategy: Strategy, name: str, days: DayRange, unread: Mapping[str, int]) -> str:
+    """Why there is nothing to follow. `unread`: signals of the type that are stored of these bars, by status."""
+    if unread:
+        told = ", ".join(f"{n:,} {status}" for status, n in unread.items())
+        return (
+            f"{strategy.strategy_id} follows {name}, of which no signal from {days.start} to {days.end} was answered "
+            f"well: {told}. Bars that are unavailable are asked again by `defiyield signals make` once the host answers"
+        )
     counted = reads.read_days(engine, schema.trading_signals, days, None, ["signal_type", "status"])
     counted = counted[counted["status"] != SAYS_NOTHING]
     stored = ", ".join(f"{kind} ({n:,})" for kind, n in counted["signal_type"].value_counts().sort_index().items())
