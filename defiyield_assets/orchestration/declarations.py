@@ -62,7 +62,8 @@ PHASES = {
 }
 
 
-def _tell(asset: str, what: str, seconds: float) -> None:
+def tell_step(asset: str, what: str, seconds: float) -> None:
+    """That a step started or ended (ENDINGS), or how far it is, for whoever listens to PROGRESS."""
     listener = PROGRESS.get()
     if listener is not None:
         listener(asset, what, seconds)
@@ -70,7 +71,7 @@ def _tell(asset: str, what: str, seconds: float) -> None:
 
 def tell_progress(asset: str, words: str) -> None:
     """How far an asset is, for whoever listens."""
-    _tell(asset, words, 0.0)
+    tell_step(asset, words, 0.0)
 
 
 def _engine(resources: dict[str, Any]) -> Engine | None:
@@ -102,13 +103,13 @@ def watched(
             started = time.perf_counter()
             days, is_last = day_range(context), is_last_attempt(context, retry)
             parts = parts_of_run(asset, resources.get("config"))
-            _tell(asset, "started", 0.0)
+            tell_step(asset, "started", 0.0)
             try:
                 with outcomes(_engine(resources), asset, days, context.log, parts=parts, is_last_attempt=is_last):
                     is_required = required_by is not None and context.job_name == required_by
                     result = _ask(fn, context, resources, substitute, is_last=is_last, is_required=is_required)
             except BaseException:
-                _tell(asset, "failed", time.perf_counter() - started)
+                tell_step(asset, "failed", time.perf_counter() - started)
                 raise
             engine = _engine(resources)
             resting = degraded_sources_of(engine, parts[0], days) if engine is not None else {}
@@ -119,7 +120,7 @@ def watched(
                     record_outcomes(engine, other, days, {})
             if own is not None:
                 context.log.warning("%s is degraded: %s", asset, own[1])
-            _tell(asset, "degraded" if own or resting else "done", time.perf_counter() - started)
+            tell_step(asset, "degraded" if own or resting else "done", time.perf_counter() - started)
             return _with_sources(result, resting)
 
         return run

@@ -7,7 +7,6 @@ Neither has a day: every run goes on where the last one stopped (`news_coverage`
 when it is told to.
 """
 
-import inspect
 from collections.abc import Collection, Iterator, Mapping
 from datetime import date, datetime
 from pathlib import Path
@@ -25,7 +24,7 @@ from defiyield_assets.domain.news.lexicon import Lexicon
 from defiyield_assets.domain.news.sentiment import HOUR, Mention, Weighing, due_hours, hourly, opinions, ruler_of
 from defiyield_assets.domain.outcomes import DEGRADED, NOT_CONFIGURED
 from defiyield_assets.errors import ConfigurationError
-from defiyield_assets.orchestration.declarations import OWNERS, tell_progress
+from defiyield_assets.orchestration.declarations import tell_progress
 from defiyield_assets.orchestration.degradation import declare_step
 from defiyield_assets.orchestration.news_inputs import mention_of
 from defiyield_assets.orchestration.news_reading import (
@@ -39,9 +38,9 @@ from defiyield_assets.orchestration.news_reading import (
     tellings_of,
 )
 from defiyield_assets.orchestration.policies import RETRY_INGESTION
-from defiyield_assets.orchestration.reporting import report, table_schema
+from defiyield_assets.orchestration.reporting import report
 from defiyield_assets.orchestration.resources import MarketResource, PolicyResource, WarehouseResource
-from defiyield_assets.orchestration.watermarked import watermarked_spec, watermarked_step
+from defiyield_assets.orchestration.steps import own_asset, own_spec, own_step
 from defiyield_assets.settings import load_settings
 from defiyield_assets.sources.cryptopanic import Reading
 from defiyield_assets.store import news, schema, writes
@@ -82,13 +81,13 @@ class NewsToRead(dg.Config):
 @dg.multi_asset(
     name=STEP,
     specs=[
-        watermarked_spec(table, words, group=GROUP, deps=["instruments"], kinds=("python", "sql"), spec=SPEC)
+        own_spec(table, words, group=GROUP, deps=["instruments"], kinds=("python", "sql"), spec=SPEC)
         for table, words in TABLES.items()
     ],
     retry_policy=RETRY_INGESTION,
     pool=VENDOR,
 )
-@watermarked_step(STEP, RETRY_INGESTION)
+@own_step(STEP, RETRY_INGESTION)
 def news_tables(
     context: dg.AssetExecutionContext, config: NewsToRead, warehouse: WarehouseResource, market: MarketResource
 ) -> Results:
@@ -169,8 +168,14 @@ def _untouched(warehouse: WarehouseResource, reason: str, kind: str) -> Results:
     return articles, votes, links, coverage
 
 
-@watermarked_step("news_sentiment")
-def _sentiment(
+@own_asset(
+    schema.news_sentiment,
+    group=GROUP,
+    deps=[table.name for table in TABLES],
+    kinds=("python", "sql"),
+    spec=SPEC,
+)
+def news_sentiment(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource, policy: PolicyResource
 ) -> dg.MaterializeResult:
     """Sentiment of every instrument in the news at the end of every hour, from titles and votes known by then.
@@ -222,19 +227,3 @@ def _scored(
     frame = pd.DataFrame(made, columns=columns)
     frame = frame.astype(dict.fromkeys(("lexicon_score", "votes_score", "combined", "window_hours"), float))
     return frame.assign(**{name: pd.to_datetime(frame[name], utc=True) for name in ("hour", "known_at")})
-
-
-news_sentiment = dg.asset(
-    _sentiment,
-    name=schema.news_sentiment.name,
-    description=inspect.getdoc(_sentiment),
-    deps=[table.name for table in TABLES],
-    group_name=GROUP,
-    kinds={"python", "sql"},
-    owners=OWNERS,
-    metadata={
-        "dagster/column_schema": table_schema(schema.news_sentiment),
-        "spec": SPEC,
-        "dagster/table_name": schema.news_sentiment.name,
-    },
-)

@@ -19,8 +19,7 @@ from defiyield_assets.config.reading import listed
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.paper.portfolios import Portfolio, in_todays_prices, scales_of, trade_day
 from defiyield_assets.errors import DefiYieldError, PermanentError
-from defiyield_assets.orchestration.declarations import OWNERS, tell_progress
-from defiyield_assets.orchestration.lab.steps import lab_step
+from defiyield_assets.orchestration.declarations import tell_progress
 from defiyield_assets.orchestration.paper.books import (
     TABLES,
     StoredBook,
@@ -33,8 +32,9 @@ from defiyield_assets.orchestration.paper.inputs import Inputs, first_bar, instr
 from defiyield_assets.orchestration.paper.wishes import PaperTrading, Wish, wishes
 from defiyield_assets.orchestration.partitions import DAILY, FIRST_DAY, YESTERDAY, day_before, day_range
 from defiyield_assets.orchestration.policies import ONE_RUN
-from defiyield_assets.orchestration.reporting import report, table_schema
+from defiyield_assets.orchestration.reporting import report
 from defiyield_assets.orchestration.resources import PolicyResource, WarehouseResource
+from defiyield_assets.orchestration.steps import own_spec, own_step
 from defiyield_assets.store import reads, schema, writes
 
 STEP, GROUP, SPEC = "paper_books", "paper", "market.md#simulated-exchange"
@@ -55,15 +55,8 @@ ThreeResults = tuple[dg.MaterializeResult, dg.MaterializeResult, dg.MaterializeR
 
 def _spec(table: sa.Table) -> dg.AssetSpec:
     own_past = [dg.AssetDep(table.name, partition_mapping=YESTERDAY)] if table is schema.paper_portfolio else []
-    return dg.AssetSpec(
-        table.name,
-        deps=[*DEPS, *own_past],
-        description=WORDS[table],
-        group_name=GROUP,
-        kinds={"numpy", "sql"},
-        owners=OWNERS,
-        metadata={"dagster/column_schema": table_schema(table), "spec": SPEC, "dagster/table_name": table.name},
-    )
+    deps = [*DEPS, *own_past]
+    return own_spec(table, WORDS[table], group=GROUP, deps=deps, kinds=("numpy", "sql"), spec=SPEC)
 
 
 @dataclass
@@ -76,7 +69,7 @@ class Kept:
 
 
 @dg.multi_asset(name=STEP, specs=[_spec(table) for table in TABLES], partitions_def=DAILY, backfill_policy=ONE_RUN)
-@lab_step(STEP)
+@own_step(STEP)
 def paper_books(
     context: dg.AssetExecutionContext, config: PaperTrading, warehouse: WarehouseResource, policy: PolicyResource
 ) -> ThreeResults:

@@ -44,11 +44,12 @@ from defiyield_assets.orchestration.lab.inputs import (
     request_of,
     strategies_in,
 )
-from defiyield_assets.orchestration.lab.steps import Pace, lab_asset, lab_spec, lab_step, scenario_keys
+from defiyield_assets.orchestration.lab.steps import Pace, lab_asset, lab_spec, scenario_keys
 from defiyield_assets.orchestration.partitions import SCENARIOS
 from defiyield_assets.orchestration.policies import ONE_RUN
 from defiyield_assets.orchestration.reporting import picture, report
 from defiyield_assets.orchestration.resources import PolicyResource, WarehouseResource
+from defiyield_assets.orchestration.steps import own_step
 from defiyield_assets.store import reads, schema, writes
 
 REGENERATED = "stochastic"
@@ -277,7 +278,7 @@ TABLES = {
     partitions_def=SCENARIOS,
     backfill_policy=ONE_RUN,
 )
-@lab_step(STEP)
+@own_step(STEP)
 def scenario_tables(
     context: dg.AssetExecutionContext, config: StoredPaths, warehouse: WarehouseResource
 ) -> tuple[dg.MaterializeResult, dg.MaterializeResult]:

@@ -25,10 +25,9 @@ from defiyield_assets.domain.signals.types import NEWS_TYPE, SignalSettings
 from defiyield_assets.errors import SuspiciousDataError
 from defiyield_assets.orchestration.declarations import OWNERS, tell_progress, watched
 from defiyield_assets.orchestration.lab.inputs import records
-from defiyield_assets.orchestration.lab.steps import lab_step
 from defiyield_assets.orchestration.partitions import DAILY, day_range
 from defiyield_assets.orchestration.policies import ONE_RUN
-from defiyield_assets.orchestration.reporting import report, table_schema
+from defiyield_assets.orchestration.reporting import report
 from defiyield_assets.orchestration.resources import MarketResource, PolicyResource, WarehouseResource
 from defiyield_assets.orchestration.signal_asking import Made, Speaker, model_signals, stub_signals
 from defiyield_assets.orchestration.signal_inputs import (
@@ -38,6 +37,7 @@ from defiyield_assets.orchestration.signal_inputs import (
     read_questions,
     sentiment_at,
 )
+from defiyield_assets.orchestration.steps import own_asset, own_metadata
 from defiyield_assets.settings import load_settings
 from defiyield_assets.sources.transport import Gateway
 from defiyield_assets.store import reads, schema, writes
@@ -54,30 +54,31 @@ def folder_of(policy: PolicyResource) -> Path | None:
     return Path(policy.config_dir) if policy.config_dir else None
 
 
-def _asset(
-    table: Table, deps: tuple[str, ...], *, kinds: tuple[str, ...], is_daily: bool = True
+def _daily_asset(
+    table: Table, deps: tuple[str, ...], *, kinds: tuple[str, ...]
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """Declare the one writer of a table, by day or without; it is no part of the treasury's day, whose register
-    (degradation.py) does not know it."""
+    """Declare the one writer of a table, by day; it is no part of the treasury's day, whose register (degradation.py)
+    does not know it.
+    """
 
     def declare(fn: Callable[..., Any]) -> dg.AssetsDefinition:
         return dg.asset(
-            (watched if is_daily else lab_step)(table.name)(fn),
+            watched(table.name)(fn),
             name=table.name,
             description=" ".join((fn.__doc__ or "").split()),
-            partitions_def=DAILY if is_daily else None,
-            backfill_policy=ONE_RUN if is_daily else None,
+            partitions_def=DAILY,
+            backfill_policy=ONE_RUN,
             deps=list(deps),
             group_name=GROUP,
             kinds=set(kinds),
             owners=OWNERS,
-            metadata={"dagster/column_schema": table_schema(table), "spec": SPEC, "dagster/table_name": table.name},
+            metadata=own_metadata(table, SPEC),
         )
 
     return declare
 
 
-@_asset(schema.signal_types, ("migrations",), kinds=("yaml", "sql"), is_daily=False)
+@own_asset(schema.signal_types, group=GROUP, deps=("migrations",), kinds=("yaml", "sql"), spec=SPEC)
 def signal_types(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource, policy: PolicyResource
 ) -> dg.MaterializeResult:
@@ -107,7 +108,7 @@ class Asking(dg.Config):
     )
 
 
-@_asset(
+@_daily_asset(
     schema.ai_signals,
     ("daily_bars", "daily_features", "news_articles", "signal_types"),
     kinds=("python", "sql"),
@@ -190,7 +191,7 @@ def _checked(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-@_asset(
+@_daily_asset(
     schema.trading_signals,
     ("ai_signals", "news_sentiment", "daily_bars", "signal_types"),
     kinds=("pandas", "sql"),

@@ -56,11 +56,12 @@ from defiyield_assets.orchestration.lab.runs import (
     trade_rows,
 )
 from defiyield_assets.orchestration.lab.signals import stored_signals
-from defiyield_assets.orchestration.lab.steps import Pace, lab_asset, lab_spec, lab_step, scenario_keys
+from defiyield_assets.orchestration.lab.steps import Pace, lab_asset, lab_spec, scenario_keys
 from defiyield_assets.orchestration.partitions import SCENARIOS
 from defiyield_assets.orchestration.policies import ONE_RUN
 from defiyield_assets.orchestration.reporting import picture, report, whole_table
 from defiyield_assets.orchestration.resources import NotifierResource, PolicyResource, WarehouseResource
+from defiyield_assets.orchestration.steps import own_step
 from defiyield_assets.store import reads, schema, writes
 
 STEP, RANKING_STEP = "backtests", "rankings"
@@ -168,7 +169,7 @@ ThreeResults = tuple[dg.MaterializeResult, dg.MaterializeResult, dg.MaterializeR
     partitions_def=SCENARIOS,
     backfill_policy=ONE_RUN,
 )
-@lab_step(STEP)
+@own_step(STEP)
 def backtests(
     context: dg.AssetExecutionContext, config: Backtesting, warehouse: WarehouseResource, policy: PolicyResource
 ) -> ThreeResults:
@@ -299,7 +300,7 @@ RANKING_TABLES = {
         for table, words in RANKING_TABLES.items()
     ],
 )
-@lab_step(RANKING_STEP)
+@own_step(RANKING_STEP)
 def rankings(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource, policy: PolicyResource
 ) -> tuple[dg.MaterializeResult, dg.MaterializeResult]:

@@ -1,11 +1,9 @@
-"""Steps of the strategy lab: progress and typed failures for assets that have no day.
+"""Steps of the strategy lab: how its assets are declared, how often progress is told, which scenarios a run is of.
 
-Lives here: `lab_step`, `lab_asset`, `lab_spec`, the partitions of scenarios in a run. Not here: daily assets
-(orchestration/declarations.py), the assets (assets/scenarios.py, assets/strategies.py).
+Lives here: `lab_asset`, `lab_spec`, `Pace`, the partitions of scenarios in a run. Not here: progress and failures of
+a step (orchestration/steps.py), the assets (assets/scenarios.py, assets/strategies.py).
 """
 
-import functools
-import inspect
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,43 +11,13 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import Table
 
-from defiyield_assets.errors import DefiYieldError, SuspiciousDataError
-from defiyield_assets.orchestration.declarations import OWNERS, PROGRESS
-from defiyield_assets.orchestration.failures import failure_metadata
-from defiyield_assets.orchestration.reporting import table_schema
+from defiyield_assets.errors import SuspiciousDataError
+from defiyield_assets.orchestration.declarations import tell_progress
+from defiyield_assets.orchestration.steps import own_asset, own_spec
 
 GROUP = "lab"
 SECONDS_APART = 1.0
 """Between two words about how far a step is."""
-
-
-def lab_step(step: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Wrap a step's function: tell when it starts and ends, and end typed errors as failures that are not retried."""
-
-    def wrap(fn: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(fn)
-        def run(context: dg.AssetExecutionContext, **resources: Any) -> Any:
-            started = time.perf_counter()
-            _tell(step, "started", 0.0)
-            ending = "failed"
-            try:
-                result = fn(context, **resources)
-                ending = "done"
-            except DefiYieldError as error:
-                raise dg.Failure(str(error), metadata=failure_metadata(error), allow_retries=False) from error
-            finally:
-                _tell(step, ending, time.perf_counter() - started)
-            return result
-
-        return run
-
-    return wrap
-
-
-def _tell(step: str, what: str, seconds: float) -> None:
-    listener = PROGRESS.get()
-    if listener is not None:
-        listener(step, what, seconds)
 
 
 class Pace:
@@ -65,40 +33,19 @@ class Pace:
         now = self._now()
         if number == total or now - self._told >= SECONDS_APART:
             self._told = now
-            _tell(self._step, f"{number} of {total} {words}", 0.0)
+            tell_progress(self._step, f"{number} of {total} {words}")
 
 
 def lab_spec(table: Table, description: str, deps: Sequence[str], kinds: Sequence[str], spec: str) -> dg.AssetSpec:
     """A table of the lab as one of several that a step writes."""
-    return dg.AssetSpec(
-        table.name,
-        deps=list(deps),
-        description=description,
-        group_name=GROUP,
-        kinds=set(kinds),
-        owners=OWNERS,
-        metadata={"dagster/column_schema": table_schema(table), "spec": spec, "dagster/table_name": table.name},
-    )
+    return own_spec(table, description, group=GROUP, deps=deps, kinds=kinds, spec=spec)
 
 
 def lab_asset(
     table: Table, *, deps: Sequence[str], spec: str, kinds: Sequence[str] = ("numpy", "sql")
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """Declare the unpartitioned asset that is the one writer of a table, described by its function's docstring."""
-
-    def declare(fn: Callable[..., Any]) -> dg.AssetsDefinition:
-        return dg.asset(
-            lab_step(table.name)(fn),
-            name=table.name,
-            description=inspect.getdoc(fn),
-            deps=list(deps),
-            group_name=GROUP,
-            kinds=set(kinds),
-            owners=OWNERS,
-            metadata={"dagster/column_schema": table_schema(table), "spec": spec, "dagster/table_name": table.name},
-        )
-
-    return declare
+    """Declare the unpartitioned asset of the lab that is the one writer of a table."""
+    return own_asset(table, group=GROUP, deps=deps, kinds=kinds, spec=spec)
 
 
 def scenario_keys(context: dg.AssetExecutionContext) -> list[str]:
