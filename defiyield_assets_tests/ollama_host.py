@@ -1,6 +1,6 @@
 """An Ollama host of our own on a real socket, that answers as it is told: well, wrongly, late, broken or not at all.
 
-Lives here: the server. Not here: what is tested with it (sources/test_ollama.py, orchestration/test_signals.py).
+Lives here: the server. Not here: what is tested with it (sources/test_ollama.py, orchestration/signals).
 """
 
 import json

@@ -1,7 +1,7 @@
 """Strategies of external signals in an assessment: over real days with stored signals, nowhere else, again when those
 change.
 
-Not here: how signals are made (test_signals.py), assessments of the others (test_strategy_lab.py).
+Not here: how signals are made (test_making.py), assessments of the others (test_strategy_lab.py).
 """
 
 from datetime import date, timedelta

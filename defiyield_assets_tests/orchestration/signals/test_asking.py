@@ -1,6 +1,6 @@
 """The order in which a host is asked, and what becomes of a bar, or of a run, when it does not answer.
 
-Not here: the wire (sources/test_ollama.py), the assets (test_signals.py).
+Not here: the wire (sources/test_ollama.py), the assets (test_models.py).
 """
 
 import asyncio

@@ -1,0 +1,1 @@
+"""Signals through Dagster over a small warehouse."""
