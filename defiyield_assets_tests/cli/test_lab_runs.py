@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from defiyield_assets.cli.assess import RANK_COLUMNS, _print_ranking, blocks
-from defiyield_assets.cli.lab_runs import Clock, Stage, counted, run_stage
+from defiyield_assets.cli.lab_runs import Clock, Ran, Stage, counted, print_degraded, run_stage
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,13 @@ from defiyield_assets.cli.lab_runs import Clock, Stage, counted, run_stage
 )
 def test_how_far_a_step_is_stands_in_its_words(words: str, found: tuple[int, int, str] | None) -> None:
     assert counted(words) == found
+
+
+def test_why_a_stage_is_degraded_is_told_once_for_each_reason() -> None:
+    told = StringIO()
+    facts = {"a": {"degraded": "no KEY"}, "b": {"degraded": "no KEY"}, "c": {"degraded": "2 late"}, "d": {"rows": 1}}
+    print_degraded(Ran(Stage("data", "job", ()), 1.0, {}, facts), Console(file=told, width=80))
+    assert [line.split(": ")[1] for line in told.getvalue().splitlines()] == ["no KEY", "2 late"]
 
 
 def test_what_is_left_is_told_at_the_pace_so_far() -> None:

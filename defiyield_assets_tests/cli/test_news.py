@@ -46,6 +46,8 @@ def test_a_range_is_read_and_shown(state: Path, capsys: pytest.CaptureFixture[st
         (one["published_at"] for one in shown["articles"]), reverse=True
     )
     assert [one["instrument_id"] for one in shown["sentiment"]] == ["crypto:BTC"]
+    assert run(state, "show", "--from", "2024-01-01", "--to", "2024-01-02") == 0
+    assert "no news of 2024-01-01 to 2024-01-02 are stored" in capsys.readouterr().out
     assert run(state, "show", "--most", "100") == 0
     assert "Sentiment" in capsys.readouterr().out
 

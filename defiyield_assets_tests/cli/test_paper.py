@@ -69,6 +69,7 @@ def test_a_run_prints_balances_and_trades_and_goes_on_where_it_stopped(
     assert run("paper", "run", *TERMS, "--to", middle) == 0
     shown = capsys.readouterr().out
     assert all(word in shown for word in ("turtle over crypto_liquid", "USD", "equity", "round trips", "instrument"))
+    assert "entry price   exit price" in shown, "of a short, what was sold comes first"
     assert run("paper", "run", *TERMS, "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["date"], told["starts_on"], told["strategy_id"]) == (LAST.isoformat(), START.isoformat(), "turtle")

@@ -8,6 +8,7 @@ import pytest
 
 from defiyield_assets.config import strategy_files
 from defiyield_assets.config.strategy_files import load_strategies
+from defiyield_assets.domain.strategies.columns import nearest
 from defiyield_assets.domain.strategies.strategy import json_schema
 from defiyield_assets.errors import ConfigurationError
 
@@ -39,6 +40,12 @@ def _complaint(folder: Path, text: str) -> str:
     with pytest.raises(ConfigurationError) as caught:
         load_strategies(_written(folder, text))
     return str(caught.value)
+
+
+def test_where_no_name_is_near_all_that_one_can_read_are_listed() -> None:
+    told = nearest("zzz", load_strategies())
+    assert all(name in told for name in load_strategies())
+    assert nearest("turtl", load_strategies()) == "did you mean 'turtle'?"
 
 
 def test_every_shipped_strategy_is_read_and_each_has_a_hash_of_its_own() -> None:
