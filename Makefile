@@ -5,13 +5,15 @@ BIN := $(VENV)/bin
 MARKET ?= simulated
 STATE ?= $(CURDIR)/.state/$(MARKET)
 DEMO_DATE ?= 2025-06-03
+DOCS := build/docs
+DOCS_PORT ?= 3001
 export DAGSTER_HOME ?= $(CURDIR)
 export DAGSTER_DISABLE_TELEMETRY := 1
 ifneq ($(wildcard ../shared/data),)
 export DEFIYIELD_RECORDED_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: install demo ui test test-slow lint bench clean
+.PHONY: install demo ui docs docs-links docs-transcript test test-slow lint bench clean
 
 install: $(VENV)/.installed
 
@@ -22,13 +24,38 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 demo: install
-	@DEFIYIELD_STATE_DIR=$(STATE) $(BIN)/defiyield run --date $(DEMO_DATE) --market $(MARKET)
+	@DEFIYIELD_STATE_DIR=$(STATE) $(BIN)/defiyield demo --date $(DEMO_DATE) --market $(MARKET)
 
+# Dagster, and the docs beside it where they are built; the docs' server ends when Dagster does, however that ends.
 ui: install
 	@mkdir -p $(STATE)
-	@DEFIYIELD_STATE_DIR=$(STATE) DEFIYIELD_MARKET=$(MARKET) $(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port 3000
+	@if [ ! -f $(DOCS)/index.html ]; then echo "docs: make docs builds them; then they are served here, too"; \
+	elif (exec 3<>/dev/tcp/127.0.0.1/$(DOCS_PORT)) 2>/dev/null; then \
+	  echo "docs: port $(DOCS_PORT) is taken, so that they are not served (DOCS_PORT=...)"; \
+	else \
+	  echo "docs: http://127.0.0.1:$(DOCS_PORT)"; \
+	  ($(BIN)/python -m http.server $(DOCS_PORT) --bind 127.0.0.1 --directory $(DOCS) >/dev/null 2>&1 & server=$$!; \
+	    tail --pid=$$$$ -f /dev/null; kill $$server 2>/dev/null) </dev/null & \
+	fi; \
+	DEFIYIELD_STATE_DIR=$(STATE) DEFIYIELD_MARKET=$(MARKET) \
+	  exec $(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port 3000
 
+# The site of docs/; a remark of the builder is an error, links between pages are checked.
+docs: install
+	@$(BIN)/sphinx-build -W --keep-going -n -q docs $(DOCS)
+	@echo "docs: $(DOCS)/index.html"
+
+# Asks every address outside that the docs name, and lists those that do not answer.
+docs-links: install
+	$(BIN)/sphinx-build -b linkcheck docs build/links
+
+# Runs the tutorial's commands on a fresh state and writes what they print into docs/tutorial.md.
+docs-transcript: install
+	$(BIN)/python docs/transcribe.py
+
+# The days that tests share are run anew by `make test`; `make test-slow` finds them, while the sources stay as they are.
 test: install
+	@rm -rf .pytest_cache/d/states
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: install

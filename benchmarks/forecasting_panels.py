@@ -1,7 +1,7 @@
 """Panels on which forecasts are measured: recorded ones read in place, and the simulated market's.
 
 Lives here: which series belong to a panel, and their points in the shape of `pool_histories`. Not here: forecasting
-them (forecasting_replay.py) or what the files hold (docs/recorded-data.md).
+them (forecasting_replay.py) or what the files hold (docs/how-to/recorded-data.md).
 """
 
 import tempfile

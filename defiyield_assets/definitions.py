@@ -1,6 +1,7 @@
 """Front door: one `Definitions` for production, tests and the command line.
 
-Lives here: assembling assets, checks, jobs, schedules, sensors and resources. Not here: any of them.
+Lives here: assembling assets, checks, jobs, schedules, sensors and resources. Not here: any of them, what all assets
+have in common in the UI (orchestration/catalogue.py).
 """
 
 from typing import Any
@@ -10,18 +11,16 @@ from sqlalchemy import make_url
 
 from defiyield_assets.orchestration import assets as asset_modules
 from defiyield_assets.orchestration import checks as check_modules
+from defiyield_assets.orchestration.alerts import tell_of_failed_runs, tell_of_recoveries
+from defiyield_assets.orchestration.catalogue import documented
 from defiyield_assets.orchestration.drop_folder import import_dropped_files, import_files
 from defiyield_assets.orchestration.jobs import JOBS
 from defiyield_assets.orchestration.lab.sensor import assess_new_scenarios
+from defiyield_assets.orchestration.notifier import NotifierResource
 from defiyield_assets.orchestration.paper.sensor import PAPER_SENSORS
-from defiyield_assets.orchestration.resources import (
-    MarketResource,
-    NotifierResource,
-    PolicyResource,
-    WarehouseResource,
-)
+from defiyield_assets.orchestration.resources import MarketResource, PolicyResource, WarehouseResource
 from defiyield_assets.orchestration.schedules import SCHEDULES
-from defiyield_assets.orchestration.sensors import repair_recent_gaps, tell_of_failed_runs
+from defiyield_assets.orchestration.sensors import repair_recent_gaps
 from defiyield_assets.settings import Settings, load_settings
 
 
@@ -49,16 +48,25 @@ def build_resources(settings: Settings) -> dict[str, Any]:
 
 def build_defs(settings: Settings | None = None, **overrides: Any) -> dg.Definitions:
     """All definitions; `overrides` replace resources by name (tests hand in fakes)."""
-    resources = build_resources(settings or load_settings()) | overrides
-    return dg.Definitions(
+    settings = settings or load_settings()
+    resources = build_resources(settings) | overrides
+    declared = dg.Definitions(
         assets=dg.load_assets_from_package_module(asset_modules, include_specs=True),
         asset_checks=dg.load_asset_checks_from_package_module(check_modules),
         jobs=[*JOBS, import_files],
         schedules=list(SCHEDULES),
-        sensors=[repair_recent_gaps, tell_of_failed_runs, import_dropped_files, assess_new_scenarios, *PAPER_SENSORS],
+        sensors=[
+            repair_recent_gaps,
+            tell_of_failed_runs,
+            tell_of_recoveries,
+            import_dropped_files,
+            assess_new_scenarios,
+            *PAPER_SENSORS,
+        ],
         resources=resources,
         executor=dg.in_process_executor,
     )
+    return documented(declared, settings.docs_url)
 
 
 defs = build_defs()

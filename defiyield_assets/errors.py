@@ -70,6 +70,10 @@ class VendorAuthError(VendorError, PermanentError):
     """The key is missing, wrong or not entitled."""
 
 
+class VendorUnanswered(VendorError, PermanentError):  # noqa: N818
+    """A request that must not be sent twice may have been carried out: no answer came, or none that says so."""
+
+
 class VendorEmpty(VendorError, PermanentError):  # noqa: N818
     """An empty answer to a question that cannot be empty."""
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from platformdirs import user_state_path
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from defiyield_assets.errors import ConfigurationError
 
@@ -55,13 +55,14 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="DEFIYIELD_", extra="ignore", frozen=True, env_ignore_empty=True)
 
-    market: Market = "simulated"
+    market: Market = Field("simulated", description="Whose answers are read: vendors, a folder or simulation")
     state_dir: Path | None = Field(None, description="Folder of databases, logs and reports")
     database_url: str | None = Field(None, description="SQLAlchemy URL of the warehouse; default: SQLite in state_dir")
-    recorded_data: Path | None = Field(None, description="Folder of recorded vendor data (docs/recorded-data.md)")
+    recorded_data: Path | None = Field(None, description="Recorded vendor data (docs/how-to/recorded-data.md)")
     config_dir: Path | None = Field(None, description="Folder whose YAML files replace those of the package")
     drop_folder: Path | None = Field(None, description="Folder whose CSV files are imported by themselves")
     first_day: date = Field(date(2024, 1, 1), description="First daily partition")
+    docs_url: str = Field("http://127.0.0.1:3001/", description="Where the built documentation is served")
     retry_delay_seconds: float = Field(30.0, ge=0.0, description="First delay before an ingestion asset tries again")
     costly_budget_seconds: float = Field(
         30.0, ge=0.0, description="What the first weekly evaluation of one costly forecasting model may take"
@@ -70,6 +71,9 @@ class Settings(BaseSettings):
     slack_webhook_url: SecretStr | None = Field(None, description="Incoming webhook; without it messages stay local")
     slack_bot_token: SecretStr | None = Field(None, description="Bot token, used when there is no webhook")
     slack_channel: str | None = Field(None, description="Channel of the bot")
+    slack_api_url: str | None = Field(
+        None, description="Address of Slack's Web API for the bot; default: https://slack.com/api/"
+    )
     coinmarketcap_api_key: SecretStr | None = None
     ethgastracker_api_key: SecretStr | None = None
     ethplorer_api_key: SecretStr | None = None
@@ -92,7 +96,9 @@ class Settings(BaseSettings):
     )
     signal_model: str = Field("stub", description="Model that is asked for signals (models.yaml); stub: nobody")
     ollama_url: str | None = Field(None, description="Ollama host; default: http://127.0.0.1:11434")
-    simulated_faults: str | None = Field(None, description="JSON: faults of the simulated vendors (docs/ingestion.md)")
+    simulated_faults: str | None = Field(
+        None, description="JSON: faults of the simulated vendors (docs/explanation/ingestion.md)"
+    )
     cryptopanic_api_key: SecretStr | None = None
     news_currencies: str = Field("", description="Currency codes whose news are read, comma separated; empty: all news")
     news_regions: str = Field("en", description="Languages or regions of news, comma separated; empty: all")
@@ -143,7 +149,7 @@ class Settings(BaseSettings):
         if self.recorded_data is None:
             raise ConfigurationError(
                 "the recorded market needs a folder of recorded data: set DEFIYIELD_RECORDED_DATA or --recorded-data "
-                "(docs/recorded-data.md describes its layout)"
+                "(docs/how-to/recorded-data.md describes its layout)"
             )
         if not self.recorded_data.is_dir():
             raise ConfigurationError(f"DEFIYIELD_RECORDED_DATA={self.recorded_data} is not a folder")
@@ -165,3 +171,5 @@ def _settings_of(_variables: tuple[tuple[str, str], ...]) -> Settings:
             f"DEFIYIELD_{'.'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors()
         )
         raise ConfigurationError(f"environment: {problems}") from error
+    except SettingsError as error:  # of what has to be JSON; its cause may repeat the value, which may hold a secret
+        raise ConfigurationError("environment: DEFIYIELD_VENDORS: cannot be read as JSON") from error

@@ -16,11 +16,11 @@ os.environ["DEFIYIELD_COSTLY_BUDGET_SECONDS"] = "1"
 
 
 LONGEST_FIRST = (
-    "faults/test_lasting.py",
     "test_end_to_end.py",
-    "cli/test_lab.py",
+    "faults/test_lasting.py",
     "test_daemon.py",
     "faults/test_crashes.py",
+    "cli/test_lab.py",
     "faults/test_healing.py",
     "orchestration/test_forecasting.py",
     "orchestration/test_idempotency.py",
@@ -37,6 +37,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """Tests and the processes that they start remember fits in pytest's cache (remembered_fits.py)."""
     cache = getattr(config, "cache", None)  # absent under `-p no:cacheprovider`: then nothing is remembered
     os.environ["REMEMBERED_FITS"] = "" if cache is None else str(cache.mkdir("fits"))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`-m slow` alone reads only the files in which the word stands: importing the others takes half a minute."""
+    is_asked_for = config.option.markexpr == "slow" and collection_path.name.startswith("test_")
+    if is_asked_for and collection_path.suffix == ".py" and "slow" not in collection_path.read_text(encoding="utf-8"):
+        return True
+    return None
 
 
 @pytest.hookimpl(trylast=True)
@@ -59,19 +67,34 @@ def recorded_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def first_day(tmp_path_factory: pytest.TempPathFactory) -> "Loop":
-    """The demo day through Dagster on a fresh state; tests read it or copy it, nobody changes it."""
-    from defiyield_assets_tests.installations import run_first_day
-
-    return run_first_day(tmp_path_factory.mktemp("first_day"))
+def kept_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where states are kept that workers share: pytest's cache, or the session's folder where there is no cache."""
+    cache = getattr(request.config, "cache", None)
+    if cache is not None:
+        return Path(cache.mkdir("states"))
+    own = tmp_path_factory.getbasetemp()
+    return (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "states"
 
 
 @pytest.fixture(scope="session")
-def closed_loop(first_day: "Loop", tmp_path_factory: pytest.TempPathFactory) -> "Loop":
+def first_day(kept_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> "Loop":
+    """The demo day through Dagster on a fresh state; tests read it or copy it, nobody changes it."""
+    from defiyield_assets_tests.installations import run_first_day
+    from defiyield_assets_tests.kept_states import kept
+
+    return kept(kept_folder, "first_day", tmp_path_factory.mktemp("first_day") / "state", run_first_day)
+
+
+@pytest.fixture(scope="session")
+def closed_loop(first_day: "Loop", kept_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> "Loop":
     """Five days in order through Dagster, the first of them `first_day`; nobody changes it."""
     from defiyield_assets_tests.installations import run_closed_loop
+    from defiyield_assets_tests.kept_states import kept
 
-    return run_closed_loop(first_day, tmp_path_factory.mktemp("closed_loop") / "state")
+    def five_days(folder: Path) -> "Loop":
+        return run_closed_loop(first_day, folder)
+
+    return kept(kept_folder, "closed_loop", tmp_path_factory.mktemp("closed_loop") / "state", five_days)
 
 
 @pytest.fixture

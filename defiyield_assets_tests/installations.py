@@ -145,7 +145,7 @@ class Installation:
         return Installation(folder, self.market, None, self.recorded_data)
 
 
-def materialised(result: dg.ExecuteInProcessResult) -> set[str]:
+def materialised(result: "Told") -> set[str]:
     """Names of the assets that the run materialised."""
     return {
         event.asset_key.to_user_string()
@@ -154,7 +154,7 @@ def materialised(result: dg.ExecuteInProcessResult) -> set[str]:
     }
 
 
-def failed_steps(result: dg.ExecuteInProcessResult) -> set[str]:
+def failed_steps(result: "Told") -> set[str]:
     """Steps of the run that failed."""
     return {event.step_key or "" for event in result.all_events if event.is_step_failure}
 
@@ -230,12 +230,38 @@ def together(*meddlers: Meddler) -> Meddler:
 
 
 @dataclass(frozen=True)
+class ToldRun:
+    """What Dagster said of a run, by itself: it can be kept in a file and read by another process."""
+
+    success: bool
+    all_events: Sequence[dg.DagsterEvent]
+
+    def get_asset_materialization_events(self) -> list[dg.DagsterEvent]:
+        """As of Dagster's own result."""
+        return [event for event in self.all_events if event.is_step_materialization]
+
+    def get_asset_check_evaluations(self) -> list[Any]:
+        """As of Dagster's own result."""
+        evaluation = dg.DagsterEventType.ASSET_CHECK_EVALUATION
+        return [event.event_specific_data for event in self.all_events if event.event_type == evaluation]
+
+    def asset_materializations_for_node(self, name: str) -> list[dg.AssetMaterialization]:
+        """As of Dagster's own result."""
+        made = [event for event in self.get_asset_materialization_events() if event.node_name == name]
+        return [event.step_materialization_data.materialization for event in made]
+
+
+Told = dg.ExecuteInProcessResult | ToldRun
+"""What a run said, just now or kept."""
+
+
+@dataclass(frozen=True)
 class Loop:
     """Days that were run in order on one state, with what Dagster said and how the tables stood after each."""
 
     installation: Installation
     days: Sequence[date]
-    results: Sequence[dg.ExecuteInProcessResult]
+    results: Sequence[Told]
 
 
 def run_first_day(folder: Path) -> Loop:

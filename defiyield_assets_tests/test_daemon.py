@@ -1,4 +1,6 @@
-"""The real webserver and the real daemon: a backfill as the UI launches it, schedules and sensors that tick, the CLI.
+"""The real webserver and the real daemon: a backfill as the UI launches it, schedules and sensors that tick.
+
+Not here: `dagster asset materialize` of a whole day in a clean home, which .ci/run does.
 
 One installation is broken first (the vendor refuses every chart of yesterday), then backfilled through GraphQL, then
 healed by `repair_recent_gaps`.
@@ -303,13 +305,3 @@ def test_definitions_validate_is_clean(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
     told = [line for line in done.stdout.splitlines() if "Warning:" in line or " WARNING " in line]
     assert [line for line in told if "defiyield_assets/" in line or "defiyield_assets." in line] == []
-
-
-@pytest.mark.slow
-def test_the_command_line_materialises_a_whole_day_in_a_clean_home(tmp_path: Path) -> None:
-    installation = DagsterHome.make(tmp_path)
-    arguments = ["-m", "defiyield_assets.definitions", "--select", "tag:daily", "--partition", "2025-06-03"]
-    done = installation.run("dagster", "asset", "materialize", *arguments, timeout_seconds=2 * PATIENCE_SECONDS)
-    assert done.returncode == 0, done.stdout[-4000:]
-    warehouse = WarehouseResource(url=Settings(state_dir=installation.state).warehouse_url, market="simulated")
-    assert len(reads.read_days(warehouse.engine, schema.allocation_runs, DayRange.of(date(2025, 6, 3)))) == 1

@@ -142,6 +142,7 @@ def test_every_table_has_one_writer() -> None:
     kept_by_the_store = {
         *("raw_fetches", "raw_bodies", "vendor_usage", "vendor_paces"),
         *("warehouse_identity", "asset_outcomes", "account_cursors", "forecast_cache"),
+        *("slack_messages", "slack_alerts"),
     }
     assert set(schema.metadata.tables) - set(NODES) == kept_by_the_store
 
@@ -225,6 +226,7 @@ def test_the_schedule_runs_at_0045_utc_and_the_sensors_are_on() -> None:
     assert {sensor.name for sensor in repository.sensor_defs} == {
         "repair_recent_gaps",
         "tell_of_failed_runs",
+        "tell_of_recoveries",
         "import_dropped_files",
         "assess_new_scenarios",
         *("paper_trade_after_daily_features", "paper_trade_after_trading_signals", "scenarios_after_set_up"),

@@ -14,13 +14,13 @@ import dagster as dg
 import pandas as pd
 from rich import box
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 from sqlalchemy import Engine
 
 from defiyield_assets.cli import show
 from defiyield_assets.cli.lab_runs import Ran, Stage, all_failed, print_degraded, print_ran, run_stage
-from defiyield_assets.cli.strategies import print_json
+from defiyield_assets.cli.output import write_json
+from defiyield_assets.cli.tables import print_table
 from defiyield_assets.definitions import build_defs
 from defiyield_assets.domain.reporting.formats import is_missing
 from defiyield_assets.domain.strategies.cells import written
@@ -56,8 +56,6 @@ RANK_COLUMNS = (
     ("eligibility_flags", "not ranked because", "text"),
 )
 """Column of `strategy_rankings`, what it is called here, and how it is written; the pages tell the others."""
-WIDEST = 1_000
-"""Characters that the ranking may take: in a narrower terminal, or none, its lines are longer than the window."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +172,7 @@ def blocks(keys: Sequence[str], chosen: set[str] | None) -> list[tuple[str, str]
     return found
 
 
-def bring_data(first: date | None, last: date | None, console: Console) -> int:
+def bring_data(first: date | None, last: date | None, console: Console, *, is_json: bool) -> int:
     """Bars, features and regimes of a range of days in one run; 0, or 1 when something failed."""
     newest = datetime.now(UTC).date() - timedelta(days=1)
     end = last or newest
@@ -185,25 +183,33 @@ def bring_data(first: date | None, last: date | None, console: Console) -> int:
         bench = Bench(instance, console)
         console.print(f"[bold]defiyield[/] market data {start} to {end}, {bench.settings.market} market")
         stage = Stage("data", DAILY_JOB, DATA, (start.isoformat(), end.isoformat()))
-        return 0 if bench.run(stage) else 1
+        is_done = bench.run(stage)
+    if is_json:
+        write_json({"first": start, "last": end, **_how(bench)})
+    return 0 if is_done else 1
 
 
-def make_scenarios(drawing: Drawing, console: Console) -> int:
+def make_scenarios(drawing: Drawing, console: Console, *, is_json: bool) -> int:
     """The set of scenarios, with the paths that are stored of it."""
     with dg.DagsterInstance.get() as instance:
         bench = Bench(instance, console)
-        if not bench.make_scenarios(drawing):
-            return 1
-        print_set(bench.engine, console)
-    return 0
+        is_done = bench.make_scenarios(drawing)
+        if is_json:
+            write_json({**_how(bench), "scenarios": counts_of(bench.engine) if is_done else None})
+        elif is_done:
+            print_set(bench.engine, console)
+    return 0 if is_done else 1
 
 
-def make_metrics(first: date | None, last: date | None, console: Console) -> int:
+def make_metrics(first: date | None, last: date | None, console: Console, *, is_json: bool) -> int:
     """Features of the scenarios that lie in a range of days."""
     with dg.DagsterInstance.get() as instance:
         bench = Bench(instance, console)
         keys = _keys_between(bench.engine, first, last)
-        return 0 if bench.make_metrics(keys) else 1
+        is_done = bench.make_metrics(keys)
+        if is_json:
+            write_json({"n_scenarios": len(keys), **_how(bench)})
+        return 0 if is_done else 1
 
 
 def _keys_between(engine: Engine, first: date | None, last: date | None) -> list[str]:
@@ -221,14 +227,13 @@ def _keys_between(engine: Engine, first: date | None, last: date | None) -> list
 
 def assess(drawing: Drawing, workers: int, console: Console, *, is_json: bool) -> int:
     """Scenarios, metrics, backtests, ranking and report; what is stored of an interrupted one is not run again."""
-    told = Console(stderr=True, highlight=False, emoji=False) if is_json else console
     with dg.DagsterInstance.get() as instance:
-        bench = Bench(instance, told, {CHAIN: ASSESS})
+        bench = Bench(instance, console, {CHAIN: ASSESS})
         is_done = bench.make_scenarios(drawing) and bench.make_metrics() and bench.make_assessment(workers)
         if is_done:
             bench.require_own_set()
         if is_json:
-            print_json(_as_json(bench, is_done=is_done), console)
+            write_json(_as_json(bench, is_done=is_done))
         if not is_done:
             return 1
         if not is_json:
@@ -250,16 +255,25 @@ def ranking_of(engine: Engine) -> pd.DataFrame:
 
 def print_set(engine: Engine, console: Console) -> None:
     """How many scenarios of each family and type the current set has, and why some cannot be made."""
-    rows = reads.read_all(engine, schema.scenarios, {"is_current": True})
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("family", "type"):
         table.add_column(name)
     for name in ("ready", "unavailable"):
         table.add_column(name, justify="right")
+    for row in counts_of(engine):
+        table.add_row(*(str(value) for value in row.values()))
+    print_table(table, console)
+
+
+def counts_of(engine: Engine) -> list[dict[str, Any]]:
+    """How many scenarios of each family and type the current set has: ready ones, and those that cannot be made."""
+    rows = reads.read_all(engine, schema.scenarios, {"is_current": True})
+    found = []
     for (family, kind), own in rows.groupby(["family", "type"], sort=True):
         n_ready = int((own["status"] == "ready").sum())
-        table.add_row(str(family), str(kind), f"{n_ready}", f"{len(own) - n_ready}")
-    console.print(table)
+        told = {"family": str(family), "type": str(kind), "ready": n_ready, "unavailable": len(own) - n_ready}
+        found.append(told)
+    return found
 
 
 def _print_ranking(scope: str, rows: pd.DataFrame, console: Console) -> None:
@@ -268,11 +282,7 @@ def _print_ranking(scope: str, rows: pd.DataFrame, console: Console) -> None:
         table.add_column(words, justify="left" if kind == "text" else "right", no_wrap=True)
     for row in rows.to_dict("records"):
         table.add_row(*(_cell(row[name], kind) for name, _, kind in RANK_COLUMNS))
-    # A console never prints wider than it is, and cuts names and figures instead: a narrow one is replaced.
-    needed = Measurement.get(console, console.options.update(width=WIDEST), table).maximum
-    width = max(console.width, needed)
-    wide = Console(file=console.file, width=width, force_terminal=console.is_terminal, highlight=False, emoji=False)
-    wide.print(table)
+    print_table(table, console)
 
 
 def _cell(value: Any, kind: str) -> str:
@@ -291,12 +301,26 @@ def print_pages(told: Mapping[str, Any], console: Console) -> None:
 
 def _as_json(bench: Bench, *, is_done: bool) -> dict[str, Any]:
     """What came of an assessment; of one that failed, how far it came and why."""
-    seconds = {one.stage.name: round(one.seconds, 3) for one in bench.ran}
     if not is_done:
-        return {"failed": all_failed(bench.ran), "seconds": seconds}
+        return _how(bench)
+    seconds = _how(bench)["seconds"]
     ranks = ranking_of(bench.engine)
     rows = [
         {name: None if is_missing(value) else value for name, value in row.items()} for row in ranks.to_dict("records")
     ]
     told = bench.told("assessment_report")
     return {"ranking": rows, "seconds": seconds, "pages": told["pages"], "tear_sheets": told["tear_sheets"]}
+
+
+def _how(bench: Bench) -> dict[str, Any]:
+    """How the stages of a command went: seconds by stage, failed steps with their errors, degraded assets and why."""
+    degraded = {
+        asset: str(facts["degraded"])
+        for ran in bench.ran
+        for asset, facts in ran.metadata.items()
+        if facts.get("degraded")
+    }
+    seconds: dict[str, float] = {}
+    for ran in bench.ran:
+        seconds[ran.stage.name] = round(seconds.get(ran.stage.name, 0.0) + ran.seconds, 3)
+    return {"failed": all_failed(bench.ran), "degraded": degraded, "seconds": seconds}

@@ -15,6 +15,8 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
+from defiyield_assets.cli.output import write_json
+from defiyield_assets.cli.tables import print_table
 from defiyield_assets.domain.allocation.backtest.engine import Books, Start, Strategy, replay
 from defiyield_assets.domain.allocation.backtest.figures import attribution, figures
 from defiyield_assets.domain.allocation.backtest.records import RealisedYields, decision_days
@@ -35,7 +37,7 @@ SHOWN_CHARACTERS = 80
 POLICY = "policy"
 
 
-def backtest_policy(days: DayRange, capital_usd: Decimal, symbol: str, console: Console) -> int:
+def backtest_policy(days: DayRange, capital_usd: Decimal, symbol: str, console: Console, *, is_json: bool) -> int:
     """Replay the paid days from `capital_usd` in one token; the plans are made on the evenings before them."""
     settings = load_settings()
     warehouse = WarehouseResource(url=settings.warehouse_url, market=settings.warehouse_market)
@@ -43,16 +45,33 @@ def backtest_policy(days: DayRange, capital_usd: Decimal, symbol: str, console: 
     token = next((one.address for one in policy.tokens if one.symbol == symbol), None)
     if token is None:
         raise ConfigurationError(f"--token {symbol}: no approved token of that symbol")
+    is_quiet = not console.is_terminal
     start = Start(days.start, days.end, capital_usd, token, investable_wallet(policy))
-    for day in track([*decision_days(days.start, days.end), days.end], "reading stored days", console=console):
+    for day in track(
+        [*decision_days(days.start, days.end), days.end],
+        "reading stored days",
+        console=console,
+        transient=True,
+        disable=is_quiet,
+    ):
         records.known(day)
     strategies = strategies_of(policy, records.yields)
     books = {
         name: replay(strategy, records, start, policy)
-        for name, strategy in track(strategies.items(), "replaying", len(strategies), console=console)
+        for name, strategy in track(
+            strategies.items(), "replaying", len(strategies), console=console, transient=True, disable=is_quiet
+        )
     }
-    console.print(_comparison(books, days))
-    console.print(_pools(books[POLICY]))
+    if is_json:
+        told = {name: figures(book) for name, book in books.items()}
+        pools = attribution(books[POLICY])
+        write_json(
+            {"first": days.start, "last": days.end, "capital_usd": capital_usd, "token": symbol}
+            | {"strategies": told, "pools": pools}
+        )
+        return 0
+    print_table(_comparison(books, days), console)
+    print_table(_pools(books[POLICY]), console)
     return 0
 
 

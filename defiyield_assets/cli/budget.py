@@ -12,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Engine
 
+from defiyield_assets.cli.output import write_json
+from defiyield_assets.cli.tables import print_table
 from defiyield_assets.definitions import build_resources
 from defiyield_assets.errors import ConfigurationError
 from defiyield_assets.orchestration.calls import askable_vendors, expected_calls
@@ -46,11 +48,14 @@ def _key(vendor: str, configured: frozenset[str]) -> Text:
     return Text("public one" if vendor == "ethplorer" else "no", style="yellow")
 
 
-def show_budgets(console: Console) -> int:
+def show_budgets(console: Console, *, is_json: bool) -> int:
     """Every vendor's limits, what is used and left of them now, and what a missing key would add."""
     settings = load_settings()
     market, engine = _resources(settings)
     configured = configured_vendors(settings)
+    if is_json:
+        _write_budgets(settings, market, engine, configured)
+        return 0
     table = Table(title="Budgets", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("vendor", "key", "a call every", "limit"):
         table.add_column(name, no_wrap=True)
@@ -61,15 +66,38 @@ def show_budgets(console: Console) -> int:
         for row, stand in enumerate(stands):
             who = ("", "", "") if row else (vendor, _key(vendor, configured), f"{gaps[vendor]:.2f} s")
             table.add_row(*who, str(stand.limit), f"{stand.used:,}", f"{stand.left:,}")
-    console.print(table)
+    print_table(table, console)
     for vendor, (variable, adds) in KEY_VARIABLES.items():
         if vendor not in configured:
-            console.print(Text(f"{variable} would add {adds}"))
+            console.print(Text(f"{variable} would add {adds}"), soft_wrap=True)
     if settings.market != "live":
         console.print(f"These are the limits of a live market; the {settings.market} one counts nothing.")
     elif engine is None:
         console.print("The warehouse is not there yet: nothing is used.")
     return 0
+
+
+def _write_budgets(
+    settings: Settings, market: MarketResource, engine: Engine | None, configured: frozenset[str]
+) -> None:
+    """The same as one JSON document; no key is in it, only whether there is one."""
+    gaps = {vendor: gap_seconds(of_vendor) for vendor, of_vendor in live_vendors(settings).items()}
+    vendors = [
+        {
+            "vendor": vendor,
+            "key": _key(vendor, configured).plain,
+            "seconds_between_calls": gaps[vendor],
+            "limits": [{"limit": str(one.limit), "used": one.used, "left": one.left} for one in stands],
+        }
+        for vendor, stands in vendor_standings(settings, engine, market.wall_clock()).items()
+    ]
+    missing = [
+        {"vendor": vendor, "variable": variable, "adds": adds}
+        for vendor, (variable, adds) in KEY_VARIABLES.items()
+        if vendor not in configured
+    ]
+    is_counted = settings.market == "live" and engine is not None
+    write_json({"market": settings.market, "is_counted": is_counted, "vendors": vendors, "missing_keys": missing})
 
 
 def print_statement(settings: Settings, days: Sequence[date], console: Console) -> None:

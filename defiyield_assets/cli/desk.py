@@ -18,7 +18,8 @@ from sqlalchemy import Engine
 
 from defiyield_assets.cli import show
 from defiyield_assets.cli.assess import Bench
-from defiyield_assets.cli.lab_runs import Stage
+from defiyield_assets.cli.lab_runs import Stage, tell_failed
+from defiyield_assets.cli.output import write_json
 from defiyield_assets.cli.paper import (
     PaperDesk,
     Wait,
@@ -29,7 +30,6 @@ from defiyield_assets.cli.paper import (
     tell,
     wanted_of,
 )
-from defiyield_assets.cli.strategies import print_json
 from defiyield_assets.cli.strategy_backtest import Wish, backtest
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.reporting.formats import is_missing
@@ -101,14 +101,13 @@ def _keys(days: DayRange) -> tuple[str, str]:
 
 def set_up(choice: Choice, console: Console, *, is_json: bool) -> int:
     """Workflow 1: the past. Bars, features, news and signals of the range, then the strategy's backtest over it."""
-    told = Console(stderr=True, highlight=False) if is_json else console
     wanted = choice.wanted
     with dg.DagsterInstance.get() as instance:
-        desk = Workflow(Bench(instance, told), choice, set_up_desk.name)
+        desk = Workflow(Bench(instance, console), choice, set_up_desk.name)
         if not desk.bring(DayRange(wanted.first, desk.last), is_history=True):
-            return 1
+            return tell_failed(desk.bench.ran, is_json=is_json)
         if not desk.bench.run(Stage("strategies", set_up_desk.name, ("strategies",))):
-            return 1
+            return tell_failed(desk.bench.ran, is_json=is_json)
     asked = Wish(wanted.strategy, wanted.first, desk.last, 1.0, wanted.capital, wanted.universe or None)
     return backtest(asked, console, is_json=is_json)
 
@@ -117,18 +116,19 @@ def trade_live(choice: Choice, console: Console, *, is_json: bool, wait: Wait | 
     """Workflow 2: day by day, each with its bars, news and signal, then stops, orders and the mark; nothing is brought
     before its day. With `poll` it goes on with each day that is over, until Ctrl-C.
     """
-    told = Console(stderr=True, highlight=False) if is_json else console
     with dg.DagsterInstance.get() as instance:
-        desk = Workflow(Bench(instance, told), choice, trade_day.name)
+        desk = Workflow(Bench(instance, console), choice, trade_day.name)
         try:
             while True:
-                code = _through(desk, told)
+                code = _through(desk, console)
                 if code or choice.wanted.poll is None or choice.wanted.last is not None:
                     break
                 (wait or sleep)(choice.wanted.poll)
         except KeyboardInterrupt:
-            told.print(show.plain(f"stopped behind {desk.done()}: the same command goes on there"), soft_wrap=True)
+            console.print(show.plain(f"stopped behind {desk.done()}: the same command goes on there"), soft_wrap=True)
             code = 0
+        if code and is_json:
+            return tell_failed(desk.bench.ran, is_json=is_json)
         done = desk.done()
         if done is not None:
             tell(
@@ -157,20 +157,19 @@ def update(choice: Choice, console: Console, *, is_json: bool) -> int:
     """Workflow 3: what is missing since the portfolio's newest day in one go, the newest signals, and what waits for
     the next open.
     """
-    told = Console(stderr=True, highlight=False) if is_json else console
     with dg.DagsterInstance.get() as instance:
-        desk = Workflow(Bench(instance, told), choice, trade_day.name)
+        desk = Workflow(Bench(instance, console), choice, trade_day.name)
         engine = desk.bench.engine
         done = desk.done()
         first = desk.wanted.first if done is None else min(done + ONE_DAY, desk.last)
         if not (desk.bring(DayRange(first, desk.last)) and desk.trade(desk.last)):
-            return 1
+            return tell_failed(desk.bench.ran, is_json=is_json)
         if desk.done() is None:
             raise ConfigurationError(nothing_traded(desk))
         now = statement(engine, desk.name)
         signals = newest_signals(engine, followed_types(desk.wish.strategy), now)
         if is_json:
-            print_json({**facts_of(now), "signals": signals.to_dict("records")}, console)
+            write_json({**facts_of(now), "signals": signals.to_dict("records")})
             return 0
         print_signals(signals, console)
         tell(now, console, is_json=False)

@@ -7,12 +7,15 @@ Lives here: progress, the table, exit codes. Not here: importing (orchestration/
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from defiyield_assets.cli import show
+from defiyield_assets.cli.output import write_json
+from defiyield_assets.cli.tables import print_table
 from defiyield_assets.definitions import build_resources
 from defiyield_assets.errors import ConfigurationError
 from defiyield_assets.orchestration.csv_imports import FileImport
@@ -25,10 +28,10 @@ BAD_LINES_SHOWN = 20
 INSTRUMENTS_SHOWN = 3
 
 
-def import_csv(paths: Sequence[Path], source: str | None, console: Console, *, is_replacing: bool) -> int:
-    """Import files, and the files of folders; returns 0, 1 when something of a file was not taken, 2 when a file was
-    not taken at all.
-    """
+def import_csv(
+    paths: Sequence[Path], source: str | None, console: Console, *, is_replacing: bool, is_json: bool
+) -> int:
+    """Import files, and the files of folders; returns 0, or 1 when a file, or something of one, was not taken."""
     resources = build_resources(load_settings())
     warehouse, policy = resources["warehouse"], resources["policy"]
     if not (isinstance(warehouse, WarehouseResource) and isinstance(policy, PolicyResource)):
@@ -49,15 +52,42 @@ def import_csv(paths: Sequence[Path], source: str | None, console: Console, *, i
             is_replacing=is_replacing,
             on_file=lambda path: progress.update(task, description=path.name, advance=1),
         )
-    print_intake(intake, console)
+    if is_json:
+        write_json(facts_of(intake))
+    else:
+        print_intake(intake, console)
     return exit_code(intake)
 
 
 def exit_code(intake: Intake) -> int:
-    """0: every row of every file is in the warehouse; 1: some lines or series are not; 2: a file is not."""
-    if intake.failures:
-        return 2
-    return 1 if any(item.bad or item.left_out for item in intake.imports) else 0
+    """0: every row of every file is in the warehouse; 1: a file is not, or some lines or series are not."""
+    is_partial = any(item.bad or item.left_out for item in intake.imports)
+    return 1 if intake.failures or is_partial else 0
+
+
+def facts_of(intake: Intake) -> dict[str, Any]:
+    """What became of each file, as JSON takes it; bad lines are all told."""
+    taken = [
+        {
+            "file": item.file_name,
+            "is_known": item.is_known,
+            "known_as": item.known_as,
+            "source": item.source,
+            "interval": item.interval,
+            "instruments": list(item.instruments),
+            "rows": item.n_read,
+            "new": item.n_new,
+            "changed": item.n_changed,
+            "known": item.n_known,
+            "repeated": item.n_repeated,
+            "left_out": dict(item.left_out),
+            "notes": list(item.notes),
+            "bad_lines": [{"line": line.number, "reason": line.reason} for line in item.bad],
+        }
+        for item in intake.imports
+    ]
+    failed = [{"file": item.file_name, "reason": item.told} for item in intake.failures]
+    return {"files": taken, "failed": failed, "intraday_bars": intake.n_intraday, "daily_bars": intake.n_daily}
 
 
 def print_intake(intake: Intake, console: Console) -> None:
@@ -68,7 +98,7 @@ def print_intake(intake: Intake, console: Console) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for item in intake.files:
         table.add_row(*(_failed(item) if isinstance(item, Failure) else _taken(item)))
-    console.print(table)
+    print_table(table, console)
     for item in intake.failures:
         console.print(show.plain(f"nothing was taken of {item.told}"), style="red", soft_wrap=True)
     for taken in intake.imports:

@@ -8,11 +8,12 @@ import argparse
 
 from rich.console import Console
 
+from defiyield_assets.cli.parsers import require_order
+
 
 def run_command(arguments: argparse.Namespace, console: Console) -> int:
     """Run a command of `lab_arguments.COMMANDS`; returns the exit code."""
-    if "first" in arguments:
-        _require_order(arguments)
+    require_order(arguments)
     if arguments.command == "strategies":
         return _strategies(arguments, console)
     if arguments.command == "backtest":
@@ -34,9 +35,9 @@ def _stage(arguments: argparse.Namespace, console: Console) -> int:
     from defiyield_assets.cli import assess, scenarios
 
     if arguments.command == "data":
-        return assess.bring_data(arguments.first, arguments.last, console)
+        return assess.bring_data(arguments.first, arguments.last, console, is_json=arguments.json)
     if arguments.command == "metrics":
-        return assess.make_metrics(arguments.first, arguments.last, console)
+        return assess.make_metrics(arguments.first, arguments.last, console, is_json=arguments.json)
     types = tuple(getattr(arguments, "types", None) or ())
     drawing = assess.Drawing(arguments.first, arguments.last, types, arguments.count, arguments.seed)
     if arguments.command == "assess":
@@ -45,12 +46,7 @@ def _stage(arguments: argparse.Namespace, console: Console) -> int:
         return scenarios.list_scenarios(drawing, console, is_json=arguments.json)
     if arguments.action == "generate":
         return scenarios.generate(drawing, console, is_json=arguments.json)
-    return assess.make_scenarios(drawing, console)
-
-
-def _require_order(arguments: argparse.Namespace) -> None:
-    if arguments.first and arguments.last and arguments.first > arguments.last:
-        raise argparse.ArgumentTypeError(f"--from {arguments.first} is after --to {arguments.last}")
+    return assess.make_scenarios(drawing, console, is_json=arguments.json)
 
 
 def _strategies(arguments: argparse.Namespace, console: Console) -> int:
@@ -60,4 +56,4 @@ def _strategies(arguments: argparse.Namespace, console: Console) -> int:
         return strategies.list_strategies(console, is_json=arguments.json)
     if arguments.action == "check":
         return strategies.check_strategy(arguments.file, console, is_json=arguments.json)
-    return strategies.write_schema(arguments.write, console)
+    return strategies.write_schema(arguments.write, console, is_json=arguments.json)

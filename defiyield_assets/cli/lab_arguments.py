@@ -6,47 +6,68 @@ strategy_backtest.py, scenarios.py, assess.py).
 
 import argparse
 from collections.abc import Callable
-from copy import copy
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from defiyield_assets.cli.parsers import Commands, Day, Parents, command, said_before
 from defiyield_assets.domain.strategies.limits import DEFAULT_SEED, MOST_DRAWN, MOST_PROCESSES, MOST_SEED
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    from rich.console import Console
 
-Day = Callable[[str], date]
-COMMANDS = ("strategies", "scenarios", "backtest", "data", "metrics", "assess")
-"""The commands that are told of here."""
+STRATEGIES = """Strategies are YAML files: the shipped ones, and those of DEFIYIELD_CONFIG_DIR."""
+BACKTEST = """Run one strategy over the stored bars of its universe, after costs. All before
+the first day is warm-up. Writes a tear sheet as an HTML page."""
+DATA = """Bring bars of a range of days and make features and market regimes of them, in
+one run. It is the first stage of an assessment."""
+SCENARIOS = """Generate the scenarios that strategies are judged in: real windows, windows with
+gaps, drawn at random, from fitted processes, and stressed ones. The action says
+whether some of them are listed or generated; without one, all are generated."""
+METRICS = """Make the features of generated scenarios, by the same calculators as those of
+the real market."""
+ASSESS = """Judge every strategy over every scenario: scenarios, metrics, backtests, ranking
+and report in one. It goes on where it was stopped."""
+RANGE = "--from 2024-01-01 --to 2024-12-31"
 
 
-def add_arguments(commands: "Commands", market: argparse.ArgumentParser, day: Day) -> None:
-    """The commands of the lab; `market` holds the options that all share, `day` reads a date."""
-    named = commands.add_parser("strategies", help="which strategies there are, and whether a file is one")
-    _add_strategies(named.add_subparsers(dest="action", required=True), market)
-    _add_backtest(commands.add_parser("backtest", parents=[market], help="one strategy over stored bars"), day)
-
-    data = commands.add_parser("data", parents=[market], help="bars, features and regimes of a range, in one run")
-    _add_days(data, day, "days to bring")
-    scenarios = commands.add_parser(
-        "scenarios", parents=[market], help="generate the scenarios of a range; `list`, `generate`: some of them"
+def add_arguments(commands: Commands, parents: Parents, day: Day) -> None:
+    """The commands of the lab; `parents` hold the options that all share, `day` reads a date."""
+    named = command(
+        commands, "strategies", "which strategies there are, and whether a file is one", description=STRATEGIES
     )
-    _add_days(scenarios, day, "see `defiyield assess --help`")
-    _add_drawing(scenarios)
-    scenarios.set_defaults(json=False, types=None)
-    _add_scenarios(scenarios.add_subparsers(dest="action"), _said_before(market), day)
-    metrics = commands.add_parser("metrics", parents=[market], help="features of scenarios, by the same calculators")
-    _add_days(metrics, day, "scenarios as of these days")
-    assess = commands.add_parser(
-        "assess", parents=[market], help="scenarios, metrics, backtests, ranking and report in one; resumable"
+    _add_strategies(named.add_subparsers(dest="action", required=True, metavar="ACTION", title="actions"), parents)
+    backtest = command(
+        commands,
+        "backtest",
+        "one strategy over stored bars",
+        parents=parents,
+        description=BACKTEST,
+        examples=[
+            f"defiyield backtest golden_cross {RANGE}",
+            f"defiyield backtest mine.yaml {RANGE} --capital 5000",
+        ],
     )
-    _add_days(assess, day, "real windows lie between these days; --to is the day as of which all is known")
-    _add_drawing(assess)
-    assess.add_argument(
-        "--workers", type=_between(1, MOST_PROCESSES), default=2, metavar="N", help="processes; default: 2"
+    _add_backtest(backtest, day)
+    data = command(
+        commands,
+        "data",
+        "bars, features and regimes of a range, in one run",
+        parents=parents,
+        description=DATA,
+        examples=[f"defiyield data {RANGE}"],
     )
-    assess.add_argument("--json", action="store_true", help="the ranking as JSON on standard output")
+    _add_days(data, day, "days to bring; default: the last one")
+    _add_scenarios(commands, parents, day)
+    metrics = command(
+        commands,
+        "metrics",
+        "features of scenarios, by the same calculators",
+        parents=parents,
+        description=METRICS,
+        examples=[f"defiyield metrics {RANGE}"],
+    )
+    _add_days(metrics, day, "scenarios as of these days; default: all that are known")
+    _add_assess(commands, parents, day)
 
 
 def _between(least: int, most: int) -> Callable[[str], int]:
@@ -87,7 +108,7 @@ def capital_of(text: str) -> float:
 
 def _add_days(parser: argparse.ArgumentParser, day: Day, words: str) -> None:
     parser.add_argument("--from", dest="first", type=day, metavar="D", help=f"first day: {words}")
-    parser.add_argument("--to", dest="last", type=day, metavar="D", help="last day; default: the newest stored bar")
+    parser.add_argument("--to", dest="last", type=day, metavar="D", help="last day; default: the newest that there is")
 
 
 def _add_drawing(parser: argparse.ArgumentParser) -> None:
@@ -99,43 +120,99 @@ def _add_drawing(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_strategies(actions: "Commands", market: argparse.ArgumentParser) -> None:
-    every = actions.add_parser("list", parents=[market], help="the shipped ones and those of DEFIYIELD_CONFIG_DIR")
-    check = actions.add_parser("check", parents=[market], help="check a file; errors name file, line and nearest name")
-    check.add_argument("file", type=Path, metavar="FILE")
-    for one in (every, check):
-        one.add_argument("--json", action="store_true", help="as JSON on standard output")
-    schema = actions.add_parser("schema", parents=[market], help="the JSON Schema of a strategy's file, for editors")
-    schema.add_argument("--write", type=Path, metavar="FILE", help="default: standard output")
+def _add_strategies(actions: Commands, parents: Parents) -> None:
+    command(
+        actions,
+        "list",
+        "the shipped ones and those of DEFIYIELD_CONFIG_DIR",
+        parents=parents,
+        examples=["defiyield strategies list", "defiyield strategies list --json"],
+    )
+    check = command(
+        actions,
+        "check",
+        "check a file; errors name file, line and nearest name",
+        parents=parents,
+        examples=["defiyield strategies check my_strategy.yaml"],
+    )
+    check.add_argument("file", type=Path, metavar="FILE", help="a strategy in YAML")
+    schema = command(
+        actions,
+        "schema",
+        "the JSON Schema of a strategy's file, for editors",
+        parents=parents,
+        examples=["defiyield strategies schema --write strategy.schema.json"],
+    )
+    schema.add_argument("--write", type=Path, metavar="FILE", help="where it is written; default: standard output")
 
 
 def _add_backtest(parser: argparse.ArgumentParser, day: Day) -> None:
     parser.add_argument("strategy", metavar="STRATEGY", help="an id, or a file that ends with .yaml")
-    parser.add_argument("--from", dest="first", type=day, required=True, metavar="D", help="first scored day")
-    parser.add_argument("--to", dest="last", type=day, required=True, metavar="D", help="last day")
+    parser.add_argument("--from", dest="first", type=day, required=True, metavar="D", help="first scored day; required")
+    parser.add_argument("--to", dest="last", type=day, required=True, metavar="D", help="last day; required")
     parser.add_argument("--cost-multiplier", type=_factor, default=1.0, metavar="X", help="of all costs; default: 1")
     parser.add_argument("--capital", type=capital_of, default=100_000.0, metavar="USD", help="default: 100,000")
-    parser.add_argument("--universe", metavar="NAME", help="default: the strategy's own")
-    parser.add_argument("--json", action="store_true", help="all figures as JSON on standard output")
+    parser.add_argument("--universe", metavar="NAME", help="which instruments; default: the strategy's own")
 
 
-def _said_before(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """The same options without defaults: one that is left out after an action keeps what was said before it."""
-    told = argparse.ArgumentParser(add_help=False)
-    for option in parser._actions:
-        same = copy(option)
-        same.default = argparse.SUPPRESS
-        told._add_action(same)
-    return told
-
-
-def _add_scenarios(actions: "Commands", market: argparse.ArgumentParser, day: Day) -> None:
+def _add_scenarios(commands: Commands, parents: Parents, day: Day) -> None:
+    scenarios = command(
+        commands,
+        "scenarios",
+        "generate the scenarios of a range; list, generate: some of them",
+        parents=parents,
+        description=SCENARIOS,
+        examples=[
+            f"defiyield scenarios {RANGE}",
+            "defiyield scenarios generate --type bootstrap --count 20",
+            "defiyield scenarios list --json",
+        ],
+    )
+    _add_days(scenarios, day, "see `defiyield assess --help`; default: the first stored bar")
+    _add_drawing(scenarios)
+    scenarios.set_defaults(types=None)
+    actions = scenarios.add_subparsers(dest="action", metavar="ACTION", title="actions")
     own = argparse.ArgumentParser(add_help=False)
-    _add_days(own, day, "real windows begin on it or later")
+    _add_days(own, day, "real windows begin on it or later; default: the first stored bar")
     _add_drawing(own)
-    own.add_argument("--json", action="store_true", help="as JSON on standard output")
-    both = [market, _said_before(own)]
-    every = actions.add_parser("list", parents=both, help="what may be generated, and what is stored of it")
-    one = actions.add_parser("generate", parents=both, help="generate some scenarios and store them")
-    one.add_argument("--type", dest="types", nargs="+", required=True, metavar="TYPE", help="see docs/strategy-lab.md")
+    both = [said_before(own), *map(said_before, parents)]
+    every = command(
+        actions,
+        "list",
+        "what may be generated, and what is stored of it",
+        parents=both,
+        examples=["defiyield scenarios list", "defiyield scenarios list --type bootstrap"],
+    )
     every.add_argument("--type", dest="types", nargs="+", metavar="TYPE", help="default: all")
+    one = command(
+        actions,
+        "generate",
+        "generate some scenarios and store them",
+        parents=both,
+        examples=["defiyield scenarios generate --type bootstrap --count 20 --seed 11"],
+    )
+    words = "as `defiyield scenarios list` names them; required"
+    one.add_argument("--type", dest="types", nargs="+", required=True, metavar="TYPE", help=words)
+
+
+def _add_assess(commands: Commands, parents: Parents, day: Day) -> None:
+    assess = command(
+        commands,
+        "assess",
+        "scenarios, metrics, backtests, ranking and report in one; resumable",
+        parents=parents,
+        description=ASSESS,
+        examples=[f"defiyield assess {RANGE}", f"defiyield assess {RANGE} --count 2 --workers 4"],
+    )
+    _add_days(assess, day, "real windows lie between these days, and all is known as of --to; default: all")
+    _add_drawing(assess)
+    assess.add_argument(
+        "--workers", type=_between(1, MOST_PROCESSES), default=2, metavar="N", help="processes; default: 2"
+    )
+
+
+def run_command(arguments: argparse.Namespace, console: "Console") -> int:
+    """Run a command; returns the exit code."""
+    from defiyield_assets.cli import lab
+
+    return lab.run_command(arguments, console)

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from defiyield_assets.cli import show
+from defiyield_assets.cli.output import write_json
 from defiyield_assets.orchestration.declarations import ENDINGS, PROGRESS
 from defiyield_assets.orchestration.failures import innermost_error
 
@@ -176,3 +177,10 @@ def _words(seconds: float | None) -> str:
 def all_failed(ran: Sequence[Ran]) -> dict[str, str]:
     """Every step that failed, with its error."""
     return {step: reason for one in ran for step, reason in one.failed.items()}
+
+
+def tell_failed(ran: Sequence[Ran], *, is_json: bool, is_line: bool = False) -> int:
+    """The exit code of a command whose run failed; under `--json` also which steps, and why."""
+    if is_json:
+        write_json({"failed": all_failed(ran)}, is_line=is_line)
+    return 1

@@ -16,6 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from defiyield_assets.cli import ledger_export, ledger_tables
+from defiyield_assets.cli.output import write_json
+from defiyield_assets.cli.tables import print_table
 from defiyield_assets.config.loader import load_policy
 from defiyield_assets.definitions import build_resources
 from defiyield_assets.domain.days import DayRange
@@ -33,8 +35,9 @@ from defiyield_assets.store import reads, schema
 
 def show(arguments: argparse.Namespace, console: Console) -> int:
     """Run a command of the group; returns the exit code."""
+    is_json: bool = arguments.json
     if arguments.action == "explain":
-        return explain(arguments.chain, arguments.tx, arguments.wallet, console)
+        return explain(arguments.chain, arguments.tx, arguments.wallet, console, is_json=is_json)
     warehouse = _resources()[0]
     if arguments.action == "export":
         return ledger_export.export_ledger(
@@ -44,14 +47,17 @@ def show(arguments: argparse.Namespace, console: Console) -> int:
             last=arguments.last,
             output=arguments.output,
             console=console,
+            is_json=is_json,
         )
     if arguments.action == "balances":
-        return ledger_tables.show_balances(warehouse, arguments.date, console)
+        return ledger_tables.show_balances(warehouse, arguments.date, console, is_json=is_json)
     if arguments.action == "lots":
-        return ledger_tables.show_lots(warehouse, arguments.date, arguments.token, console)
+        return ledger_tables.show_lots(warehouse, arguments.date, arguments.token, console, is_json=is_json)
     if arguments.action == "gains":
-        return ledger_tables.show_gains(warehouse, arguments.first, arguments.last, arguments.token, console)
-    return show_unexplained(arguments.date, console)
+        return ledger_tables.show_gains(
+            warehouse, arguments.first, arguments.last, arguments.token, console, is_json=is_json
+        )
+    return show_unexplained(arguments.date, console, is_json=is_json)
 
 
 # --- what all of them need -----------------------------------------------------------------------------------------
@@ -79,7 +85,7 @@ def draw(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, n
 
 
 # --- explain ---------------------------------------------------------------------------------------------------------
-def explain(chain_id: int, tx_hash: str, wallet: str | None, console: Console) -> int:
+def explain(chain_id: int, tx_hash: str, wallet: str | None, console: Console, *, is_json: bool = False) -> int:
     """Rows, classification and legs of one transaction: as booked when the warehouse has it, else asked for."""
     warehouse, market = _resources()
     settings = load_settings()
@@ -98,12 +104,15 @@ def explain(chain_id: int, tx_hash: str, wallet: str | None, console: Console) -
             warehouse.engine, schema.ledger_postings, where={"chain_id": chain_id, "corrects": tx_hash}
         )
         legs = [tuple(row) for frame in (booked, corrected) for row in frame[_LEG].itertuples(index=False)]
+    if is_json:
+        write_json({"rows": rows, "booked": [dict(zip(_LEG, leg, strict=True)) for leg in legs]})
+        return 0
     names = Prices(policy.token_by_address(), {}, {})
-    console.print(_rows_table(rows, names))
+    print_table(_rows_table(rows, names), console)
     if not legs:
         console.print("nothing is booked: the day is not closed yet, or nothing moved that our wallets believe in")
         return 0
-    console.print(_legs_table(chain_id, legs, names))
+    print_table(_legs_table(chain_id, legs, names), console)
     return 0
 
 
@@ -186,7 +195,7 @@ def _legs_table(chain_id: int, legs: Sequence[tuple[object, ...]], names: Prices
 
 
 # --- unexplained -----------------------------------------------------------------------------------------------------
-def show_unexplained(day: date | None, console: Console) -> int:
+def show_unexplained(day: date | None, console: Console, *, is_json: bool = False) -> int:
     """What is on equity:unexplained at the end of the day, money first, with what would explain it."""
     warehouse, _ = _resources()
     newest = reads.newest_day(warehouse.engine, schema.ledger_closings)
@@ -196,11 +205,14 @@ def show_unexplained(day: date | None, console: Console) -> int:
     if reads.read_days(warehouse.engine, schema.ledger_closings, DayRange.of(chosen)).empty:
         raise ConfigurationError(f"the warehouse holds no ledger of {chosen}; the newest day is {newest}")
     rows = reads.read_days(warehouse.engine, schema.unexplained_transactions, DayRange.of(chosen))
+    if is_json:
+        write_json({"date": chosen, "unexplained": rows})
+        return 0
     if rows.empty:
         console.print(f"{chosen}: everything is explained")
         return 0
     ordered = sorted(rows.to_dict("records"), key=lambda row: (row["symbol"] is None, row["booked_on"], row["tx_hash"]))
-    console.print(
+    print_table(
         draw(
             f"Unexplained on {chosen}: {rows['tx_hash'].nunique()} transactions",
             (
@@ -227,6 +239,7 @@ def show_unexplained(day: date | None, console: Console) -> int:
                 for row in ordered
             ],
             numbers=("amount", "worth USD"),
-        )
+        ),
+        console,
     )
     return 0

@@ -6,12 +6,21 @@ Lives here: the parser, light to import and before settings are read. Not here: 
 import argparse
 import re
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from defiyield_assets.cli.parsers import Commands, Day, Parents, command
 from defiyield_assets.domain.chains import CHAINS
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LEDGER = """A double-entry ledger of what our wallets really did, read from the chains."""
+EXPLAIN = """Rows, classification and bookings of one transaction: as booked when the
+warehouse has it; on the live market, with a key, also as Etherscan tells it."""
+
 _HASH = re.compile(r"0x[0-9a-f]{64}")
+_EXAMPLE_HASH = "0x" + "5c1e" * 16
 _ADDRESS = re.compile(r"0x[0-9a-f]{40}")
 
 
@@ -26,32 +35,95 @@ def _told(pattern: re.Pattern[str], words: str) -> Callable[[str], str]:
     return read
 
 
-def add_arguments(group: argparse.ArgumentParser, market: argparse.ArgumentParser, day: Callable[[str], date]) -> None:
-    """The commands of the group; `market` holds the options that all share, `day` reads a date."""
-    commands = group.add_subparsers(dest="action", required=True)
-    explain = commands.add_parser("explain", parents=[market], help="what the ledger makes of one transaction")
-    explain.add_argument("--chain", type=int, choices=sorted(CHAINS), default=1, help="chain id, default 1: Ethereum")
-    explain.add_argument("--tx", type=_told(_HASH, "transaction hash: 0x and 64 hexadecimal digits"), required=True)
+def add_arguments(commands: Commands, parents: Parents, day: Day) -> None:
+    """The commands of the group; `parents` hold the options that all share, `day` reads a date."""
+    group = command(commands, "ledger", "what the ledger holds, and what it makes of a transaction", description=LEDGER)
+    actions = group.add_subparsers(dest="action", required=True, metavar="ACTION", title="actions")
+    _add_explain(actions, parents)
+    unexplained = command(
+        actions,
+        "unexplained",
+        "what the ledger cannot explain, and why",
+        parents=parents,
+        examples=["defiyield ledger unexplained", "defiyield ledger unexplained --date 2025-06-04 --json"],
+    )
+    balances = command(
+        actions,
+        "balances",
+        "what wallets and pools hold",
+        parents=parents,
+        examples=["defiyield ledger balances", "defiyield ledger balances --date 2025-06-04"],
+    )
+    lots = command(
+        actions,
+        "lots",
+        "what is held, by when and for how much it was acquired",
+        parents=parents,
+        examples=["defiyield ledger lots --token USDC"],
+    )
+    gains = command(
+        actions,
+        "gains",
+        "what was gained when units were given away",
+        parents=parents,
+        examples=["defiyield ledger gains --from 2025-06-03 --to 2025-06-05"],
+    )
+    export = command(
+        actions,
+        "export",
+        "write the ledger as a file for other programs",
+        parents=parents,
+        examples=["defiyield ledger export --format beancount --output books.beancount"],
+    )
+    for one in (unexplained, balances, lots):
+        one.add_argument("--date", type=day, metavar="D", help="default: the newest day of the ledger")
+    for one in (gains, export):
+        one.add_argument("--from", dest="first", type=day, metavar="D", help="default: the first day of the ledger")
+        one.add_argument("--to", dest="last", type=day, metavar="D", help="default: the newest day of the ledger")
+    for one in (lots, gains):
+        one.add_argument(
+            "--token", metavar="SYMBOL", help="of one token only, by our symbol or its address; default: all"
+        )
+    export.add_argument("--format", choices=["beancount"], default="beancount", help="default: beancount")
+    export.add_argument(
+        "--output", type=Path, metavar="FILE", help="default: ledger-<last day>.beancount in the state folder"
+    )
+
+
+def _add_explain(actions: Commands, parents: Parents) -> None:
+    explain = command(
+        actions,
+        "explain",
+        "what the ledger makes of one transaction",
+        parents=parents,
+        description=EXPLAIN,
+        examples=[f"defiyield ledger explain --tx {_EXAMPLE_HASH}"],
+    )
+    explain.add_argument(
+        "--chain",
+        type=int,
+        choices=sorted(CHAINS),
+        default=1,
+        metavar="ID",
+        help=f"chain id of {', '.join(map(str, sorted(CHAINS)))}; default: 1, Ethereum",
+    )
+    explain.add_argument(
+        "--tx",
+        type=_told(_HASH, "transaction hash: 0x and 64 hexadecimal digits"),
+        required=True,
+        metavar="HASH",
+        help="the transaction; required",
+    )
     explain.add_argument(
         "--wallet",
         type=_told(_ADDRESS, "address: 0x and 40 hexadecimal digits"),
         metavar="ADDRESS",
         help="look at it as if this address were the only wallet; default: the wallets of accounts.yaml",
     )
-    unexplained = commands.add_parser("unexplained", parents=[market], help="what the ledger cannot explain, and why")
-    unexplained.add_argument("--date", type=day, metavar="D", help="default: the newest day of the ledger")
-    balances = commands.add_parser("balances", parents=[market], help="what wallets and pools hold")
-    balances.add_argument("--date", type=day, metavar="D", help="default: the newest day of the ledger")
-    lots = commands.add_parser("lots", parents=[market], help="what is held by when and for how much it was acquired")
-    lots.add_argument("--date", type=day, metavar="D", help="default: the newest day of the ledger")
-    gains = commands.add_parser("gains", parents=[market], help="what was gained when units were given away")
-    export = commands.add_parser("export", parents=[market], help="write the ledger as a file for other programs")
-    export.add_argument("--format", choices=["beancount"], default="beancount", help="default: beancount")
-    for command in (gains, export):
-        command.add_argument("--from", dest="first", type=day, metavar="D", help="default: the first day of the ledger")
-        command.add_argument("--to", dest="last", type=day, metavar="D", help="default: the newest day of the ledger")
-    for command in (lots, gains):
-        command.add_argument("--token", metavar="SYMBOL", help="of one token only, by our symbol or its address")
-    export.add_argument(
-        "--output", type=Path, metavar="FILE", help="default: ledger-<last day>.beancount in the state folder"
-    )
+
+
+def run_command(arguments: argparse.Namespace, console: "Console") -> int:
+    """Run a command; returns the exit code."""
+    from defiyield_assets.cli import ledger
+
+    return ledger.show(arguments, console)

@@ -5,6 +5,7 @@ Lives here: reading the tables, writing the file. Not here: its lines (domain/le
 
 import tempfile
 from collections.abc import Iterable
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 from rich.console import Console
 from rich.text import Text
 
+from defiyield_assets.cli.output import write_json
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.ledger.accounts import AddressBook
 from defiyield_assets.domain.ledger.beancount import beancount_lines
@@ -30,6 +32,7 @@ def export_ledger(
     last: date | None,
     output: Path | None,
     console: Console,
+    is_json: bool = False,
 ) -> int:
     """Write the ledger of the days (default: all that there are) to `output`, readable by its owner only.
 
@@ -39,7 +42,11 @@ def export_ledger(
     path = output or folder / f"ledger-{days.end}.beancount"
     if path.is_dir() or not path.parent.is_dir():
         raise ConfigurationError(f"--output {path} is no place for a file; name a file in a folder that exists")
-    written = write_privately(path, ledger_lines(warehouse, days))
+    with console.status(f"writing {days.start} to {days.end}") if console.is_terminal else nullcontext():
+        written = write_privately(path, ledger_lines(warehouse, days))
+    if is_json:
+        write_json({"path": path, "first": days.start, "last": days.end, "lines": written})
+        return 0
     console.print(Text(f"{path}: {days.start} to {days.end}, {written:,} lines"))
     console.print(Text(f"bean-check {path}  checks every transaction and every balance that the chain told"))
     return 0

@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from defiyield_assets.cli.output import write_json
+from defiyield_assets.cli.tables import print_table
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.ledger.lot_legs import minus, transaction_of
 from defiyield_assets.domain.ledger.valuation import Prices, exact_sum, exact_value
@@ -51,13 +53,19 @@ def require_day(engine: sa.Engine, day: date | None) -> date:
     return chosen
 
 
-def show_balances(warehouse: WarehouseResource, day: date | None, console: Console) -> int:
+def show_balances(warehouse: WarehouseResource, day: date | None, console: Console, *, is_json: bool = False) -> int:
     """Wallets and pools at the end of the day, token by token; tokens that nobody approved are counted."""
     engine = warehouse.engine
     chosen = require_day(engine, day)
     only = DayRange.of(chosen)
     held = reads.read_days(engine, schema.daily_balances, only)
     names = {(wallet.chain_id, wallet.address): wallet.name for wallet in warehouse.policy(chosen).wallets}
+    if is_json:
+        positions = reads.read_days(engine, schema.pool_positions, only)
+        trusted = held[held["is_trusted"].astype(bool)]
+        total = exact_sum([*trusted["value_usd"], *positions["value_usd"]])
+        write_json({"date": chosen, "wallets": held, "pools": positions, "total_usd": total})
+        return 0
     wallets = _table(f"Wallets on {chosen}", ("wallet", "token"), ("balance", "close", "value"))
     trusted = held[held["is_trusted"].astype(bool)]
     for row in trusted.to_dict("records"):
@@ -65,7 +73,7 @@ def show_balances(warehouse: WarehouseResource, day: date | None, console: Conso
         amount = token_amount(row["balance"], row["decimals"])
         price = f"{row['price_usd']:f}"
         _add(wallets, (clean(wallet), clean(row["symbol"]), amount, price, usd(row["value_usd"])))
-    console.print(wallets)
+    print_table(wallets, console)
     positions = reads.read_days(engine, schema.pool_positions, only)
     policy = warehouse.policy(chosen)
     pools = _table(f"Pools on {chosen}", ("pool", "token", "rate from"), ("underlying", "value"))
@@ -73,7 +81,7 @@ def show_balances(warehouse: WarehouseResource, day: date | None, console: Conso
         token = _symbol(policy, row["chain_id"], row["token_address"])
         amount = token_amount(row["underlying_amount"], row["decimals"])
         _add(pools, (clean(row["pool_id"]), token, clean(row["rate_source"]), amount, usd(row["value_usd"])))
-    console.print(pools)
+    print_table(pools, console)
     console.print(Text(f"together {usd(exact_sum([*trusted['value_usd'], *positions['value_usd']]))}"))
     others = len(held) - len(trusted)
     if others:
@@ -100,12 +108,22 @@ def _chosen(frame: pd.DataFrame, policy: Policy, token: str | None) -> pd.DataFr
     return frame[[pair in wanted for pair in pairs]]
 
 
-def show_lots(warehouse: WarehouseResource, day: date | None, token: str | None, console: Console) -> int:
+def show_lots(
+    warehouse: WarehouseResource, day: date | None, token: str | None, console: Console, *, is_json: bool = False
+) -> int:
     """Open lots at the end of the day: when they came, what they cost, what they are worth now."""
     engine = warehouse.engine
     chosen = require_day(engine, day)
     policy, prices = warehouse.policy(chosen), prices_of(warehouse, DayRange.of(chosen))
     lots = _chosen(reads.read_days(engine, schema.open_lots, DayRange.of(chosen)), policy, token)
+    if is_json:
+        worth = [_value(prices, row, chosen) for row in lots.to_dict("records")]
+        gains = [minus(value, cost) for value, cost in zip(worth, lots["cost_usd"], strict=True)]
+        symbols = [_symbol(policy, *pair) for pair in zip(lots["chain_id"], lots["token_address"], strict=True)]
+        more = pd.DataFrame({"symbol": symbols, "value_usd": worth, "gain_usd": gains}, index=lots.index, dtype=object)
+        told = pd.concat([lots, more], axis=1)
+        write_json({"date": chosen, "method": policy.parameters.lot_method, "lots": told})
+        return 0
     table = _table(f"Open lots on {chosen}", ("acquired", "by", "token", "lot"), ("amount", "cost", "value", "gain"))
     for row in lots.sort_values(["token_address", "acquired_on", "lot_id"]).to_dict("records"):
         value = _value(prices, row, chosen)
@@ -122,7 +140,7 @@ def show_lots(warehouse: WarehouseResource, day: date | None, token: str | None,
                 signed_usd(minus(value, row["cost_usd"])),
             ),
         )
-    console.print(table)
+    print_table(table, console)
     console.print(Text(f"{len(lots)} lots, taken {_words(policy)}"))
     return 0
 
@@ -140,7 +158,13 @@ def _value(prices: Prices, row: Mapping[Hashable, Any], day: date) -> Decimal | 
 
 
 def show_gains(
-    warehouse: WarehouseResource, first: date | None, last: date | None, token: str | None, console: Console
+    warehouse: WarehouseResource,
+    first: date | None,
+    last: date | None,
+    token: str | None,
+    console: Console,
+    *,
+    is_json: bool = False,
 ) -> int:
     """What was given away on the days (default: all), lot by lot, and the gain in sum by token."""
     engine = warehouse.engine
@@ -151,6 +175,13 @@ def show_gains(
         raise ConfigurationError(f"--from {start} is after --to {end}")
     policy = warehouse.policy(end)
     gains = _chosen(reads.read_days(engine, schema.realised_gains, DayRange(start, end)), policy, token)
+    total = exact_sum(gain for gain in gains["gain_usd"] if gain is not None)
+    unknown = int(gains["gain_usd"].isna().sum())
+    if is_json:
+        symbols = [_symbol(policy, *pair) for pair in zip(gains["chain_id"], gains["token_address"], strict=True)]
+        told = {"first": start, "last": end, "gains": gains.assign(symbol=symbols)}
+        write_json({**told, "total_usd": total, "n_unknown": unknown})
+        return 0
     words = ("day", "by", "token", "acquired", "method", "disposal", "lot")
     table = _table(f"Realised gains {start} to {end}", words, ("amount", "proceeds", "cost", "gain"))
     for row in gains.to_dict("records"):
@@ -170,9 +201,7 @@ def show_gains(
                 signed_usd(row["gain_usd"]),
             ),
         )
-    console.print(table)
-    total = exact_sum(gain for gain in gains["gain_usd"] if gain is not None)
-    unknown = int(gains["gain_usd"].isna().sum())
+    print_table(table, console)
     console.print(
         Text(
             f"gain in sum {signed_usd(total)}"

@@ -1,125 +1,138 @@
-"""The command `defiyield`: arguments, errors in one line, exit codes.
+# PYTHON_ARGCOMPLETE_OK
+"""The command `defiyield`: which commands there are, errors in one line, exit codes.
 
-Lives here: the parser and the dispatch. Not here: running days (run.py) or what is printed about a plan (show.py).
+Lives here: the table of commands and the dispatch. Not here: a command's options (NAME_arguments.py, which parse and
+dispatch and import the rest late), how they are read (parsers.py), what is written (output.py).
 """
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal, InvalidOperation
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
-from rich.console import Console
+from defiyield_assets.cli import (
+    backfill_arguments,
+    completion_arguments,
+    config_arguments,
+    day_arguments,
+    demo_arguments,
+    doctor_arguments,
+    explain_arguments,
+    forecast_arguments,
+    lab_arguments,
+    ledger_arguments,
+    news_arguments,
+    paper_arguments,
+    report_arguments,
+    signals_arguments,
+    simulator_arguments,
+    warehouse_arguments,
+)
+from defiyield_assets.cli.parsers import Commands, Day, Parents, Parser, WrongUse, day, shared_options
+from defiyield_assets.errors import ConfigurationError, DefiYieldError
 
-from defiyield_assets.cli import lab_arguments, ledger_arguments, news_arguments, paper_arguments, signals_arguments
-from defiyield_assets.cli.serve import add_arguments, serve
-from defiyield_assets.errors import DefiYieldError
+if TYPE_CHECKING:
+    from rich.console import Console
 
-PHASE_NAMES = {
-    "ingest": (1, 2),
-    "analyse": (3,),
-    "forecast": (4,),
-    "allocate": (5,),
-    "report": (6,),
-    **{f"phase{number}": (number,) for number in range(1, 7)},
+
+class CommandModule(Protocol):
+    """What every NAME_arguments.py offers: parsers that are light to import, and a function that imports the rest."""
+
+    def add_arguments(self, commands: Commands, parents: Parents, day: Day) -> None:
+        """Add the module's commands."""
+
+    def run_command(self, arguments: argparse.Namespace, console: "Console") -> int:
+        """Run the one that was typed; the exit code."""
+
+
+# A new command: import its NAME_arguments above and name it here, in the group of what it is for.
+COMMANDS: Mapping[str, Mapping[str, CommandModule]] = {
+    "the treasury's day": {
+        "demo": demo_arguments,
+        "run": day_arguments,
+        "plan": day_arguments,
+        "explain": explain_arguments,
+        "forecast": forecast_arguments,
+        "report": report_arguments,
+        "ledger": ledger_arguments,
+    },
+    "looking back": {
+        "backfill": backfill_arguments,
+        "rebuild": day_arguments,
+        "backtest-policy": day_arguments,
+    },
+    "strategies of the lab": {
+        "strategies": lab_arguments,
+        "backtest": lab_arguments,
+        "data": lab_arguments,
+        "scenarios": lab_arguments,
+        "metrics": lab_arguments,
+        "assess": lab_arguments,
+        "paper": paper_arguments,
+        "desk": paper_arguments,
+    },
+    "news and signals": {
+        "news": news_arguments,
+        "signals": signals_arguments,
+    },
+    "the installation": {
+        "doctor": doctor_arguments,
+        "config": config_arguments,
+        "import-csv": warehouse_arguments,
+        "budget": warehouse_arguments,
+        "migrate": warehouse_arguments,
+        "simulator": simulator_arguments,
+        "completion": completion_arguments,
+    },
 }
-"""What `--phases` understands, and the phases of the graph that it means."""
+"""What a group of commands is for -> its commands -> the module that adds and runs them."""
+READS_BROKEN_SETTINGS = ("doctor", "config")
+"""Commands that tell what is wrong with settings: they read them themselves, and make no state folder."""
+MODULES: Mapping[str, CommandModule] = {name: module for group in COMMANDS.values() for name, module in group.items()}
+DESCRIPTION = """Put a stablecoin treasury to work, day by day: read the market, forecast, decide
+under the limits of policy.yaml, say what to do and what became of it."""
+EPILOG = """examples:
+  defiyield run --date 2025-06-03  # a day of the simulated market
+  defiyield plan  # what it advises
+  defiyield COMMAND --help  # options and examples of a command
+
+exit codes:
+  0    done
+  1    something failed: an error that is named, or a part of a day
+  2    wrong use, or a setting, key or file that is missing or wrong
+  130  interrupted by Ctrl-C; what was finished is whole
+  141  whoever read the output stopped reading
+
+Options win over DEFIYIELD_* variables. With --json every command writes one
+document to standard output; an error is {"error": {"type", "message"}}."""
 
 
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date; write it as YYYY-MM-DD") from error
-
-
-def _dollars(text: str) -> Decimal:
-    try:
-        found = Decimal(text.replace(",", ""))
-    except InvalidOperation as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no amount of dollars") from error
-    if not (found.is_finite() and found > 0):
-        raise argparse.ArgumentTypeError(f"{text!r}: the capital is above 0")
-    return found
-
-
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The parser of the whole command line."""
-    parser = argparse.ArgumentParser(prog="defiyield", description="Put a stablecoin treasury to work, day by day.")
-    commands = parser.add_subparsers(dest="command", required=True)
-
-    market = argparse.ArgumentParser(add_help=False)
-    market.add_argument(
-        "--market", choices=["live", "simulated", "recorded"], help="default: DEFIYIELD_MARKET or simulated"
-    )
-    market.add_argument("--recorded-data", type=Path, metavar="FOLDER", help="default: DEFIYIELD_RECORDED_DATA")
-    market.add_argument(
-        "--state-dir", type=Path, metavar="FOLDER", help="databases, logs, reports; default: .state/<market>"
-    )
-
-    run = commands.add_parser("run", parents=[market], help="run one day, or whole days in order")
-    run.add_argument("--date", type=_day, metavar="D", help="the UTC day; default: the last complete one")
-    run.add_argument("--from", dest="first", type=_day, metavar="D", help="first day of a range")
-    run.add_argument("--to", dest="last", type=_day, metavar="D", help="last day of a range")
-    run.add_argument("--phases", nargs="+", choices=list(PHASE_NAMES), metavar="PHASE", help=", ".join(PHASE_NAMES))
-
-    show = commands.add_parser("plan", parents=[market], help="show the stored plan of a day")
-    show.add_argument("--date", type=_day, metavar="D", help="default: the newest plan")
-
-    commands.add_parser("budget", parents=[market], help="what is left of every vendor's limits, and which keys help")
-    commands.add_parser("migrate", parents=[market], help="bring the warehouse's schema to its newest revision")
-
-    files = commands.add_parser("import-csv", parents=[market], help="import CSV files of bars or events")
-    files.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="files, or folders of files")
-    files.add_argument("--source", metavar="NAME", help="source in csv_sources.yaml; default: by the file's name")
-    files.add_argument(
-        "--replace", action="store_true", help="take the files' bars in place of what is stored of their instruments"
-    )
-
-    rebuild = commands.add_parser(
-        "rebuild", parents=[market], help="derive past days again from the archive alone, and say what that changed"
-    )
-    rebuild.add_argument("--date", type=_day, metavar="D", help="the UTC day; default: the last complete one")
-    rebuild.add_argument("--from", dest="first", type=_day, metavar="D", help="first day of a range")
-    rebuild.add_argument("--to", dest="last", type=_day, metavar="D", help="last day of a range")
-
-    backtest = commands.add_parser(
-        "backtest-policy", parents=[market], help="replay the policy over stored days, beside simple strategies"
-    )
-    backtest.add_argument("--from", dest="first", type=_day, required=True, metavar="D", help="first stored day")
-    backtest.add_argument("--to", dest="last", type=_day, required=True, metavar="D", help="last stored day")
-    backtest.add_argument("--capital", type=_dollars, default=Decimal(1_000_000), metavar="USD")
-    backtest.add_argument("--token", default="USDC", metavar="SYMBOL", help="what the capital is in; default: USDC")
-
-    group = commands.add_parser("ledger", help="what the ledger holds, and what it makes of a transaction")
-    ledger_arguments.add_arguments(group, market, _day)
-
-    lab_arguments.add_arguments(commands, market, _day)
-    news_arguments.add_arguments(commands, market, _day)
-    signals_arguments.add_arguments(commands, market, _day)
-    paper_arguments.add_arguments(commands, market, _day)
-
-    simulator = commands.add_parser("simulator", help="the simulated market").add_subparsers(
-        dest="action", required=True
-    )
-    reset = simulator.add_parser("reset", parents=[market], help="undo what was executed on the simulated chain")
-    reset.add_argument("--from", dest="first", type=_day, required=True, metavar="D", help="first plan to undo")
-    add_arguments(simulator.add_parser("serve", parents=[market], help="serve the market over HTTP, for live clients"))
+    parser = Parser(prog="defiyield", description=DESCRIPTION, epilog=EPILOG, usage="defiyield COMMAND [options]")
+    parser.groups = tuple((title, tuple(group)) for title, group in COMMANDS.items())
+    plain: argparse.ArgumentParser = parser
+    commands = plain.add_subparsers(dest="command", required=True, metavar="COMMAND", prog="defiyield")
+    parents = (shared_options(),)
+    for module in dict.fromkeys(MODULES.values()):
+        module.add_arguments(commands, parents, day)
     return parser
 
 
-def apply_environment(arguments: argparse.Namespace) -> None:
-    """Let options win over the environment, and give Dagster a home when it has none; before anything reads
-    settings.
-    """
+def apply_options(arguments: argparse.Namespace) -> None:
+    """Let options win over the environment."""
     if arguments.market:
         os.environ["DEFIYIELD_MARKET"] = arguments.market
     if arguments.recorded_data:
         os.environ["DEFIYIELD_RECORDED_DATA"] = str(arguments.recorded_data.resolve())
     if arguments.state_dir:
         os.environ["DEFIYIELD_STATE_DIR"] = str(arguments.state_dir.resolve())
+
+
+def apply_environment(arguments: argparse.Namespace) -> None:
+    """Apply options, and give Dagster a home when it has none; before anything reads settings."""
+    apply_options(arguments)
     from defiyield_assets.settings import PROJECT_ROOT, load_settings
 
     state = load_settings().state_path.resolve()
@@ -129,84 +142,47 @@ def apply_environment(arguments: argparse.Namespace) -> None:
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
 
 
-def _days(arguments: argparse.Namespace) -> list[date]:
-    """The days that were asked for, in order."""
-    if arguments.date and (arguments.first or arguments.last):
-        raise argparse.ArgumentTypeError("give either --date or --from and --to")
-    if bool(arguments.first) != bool(arguments.last):
-        raise argparse.ArgumentTypeError("--from and --to belong together")
-    if arguments.first:
-        if arguments.first > arguments.last:
-            raise argparse.ArgumentTypeError(f"--from {arguments.first} is after --to {arguments.last}")
-        return [arguments.first + timedelta(days=n) for n in range((arguments.last - arguments.first).days + 1)]
-    return [arguments.date or datetime.now(UTC).date() - timedelta(days=1)]
-
-
-def dispatch(arguments: argparse.Namespace, console: Console) -> int:
+def dispatch(arguments: argparse.Namespace, console: "Console") -> int:
     """Run the command; returns the exit code."""
-    apply_environment(arguments)
-    from defiyield_assets.cli import budget, run
-
-    if arguments.command == "run":
-        phases = sorted({number for name in arguments.phases or () for number in PHASE_NAMES[name]})
-        return run.run_days(_days(arguments), phases, console)
-    if arguments.command == "rebuild":
-        from defiyield_assets.cli.rebuild import rebuild
-
-        return rebuild(_days(arguments), console)
-    if arguments.command == "import-csv":
-        from defiyield_assets.cli import imports
-
-        return imports.import_csv(arguments.paths, arguments.source, console, is_replacing=arguments.replace)
-    if arguments.command == "backtest-policy":
-        from defiyield_assets.cli import backtest
-
-        days = backtest.paid_days(arguments.first, arguments.last)
-        return backtest.backtest_policy(days, arguments.capital, arguments.token, console)
-    if arguments.command == "plan":
-        return run.show_stored_plan(arguments.date, console)
-    if arguments.command == "migrate":
-        return run.migrate(console)
-    if arguments.command == "ledger":
-        from defiyield_assets.cli import ledger
-
-        return ledger.show(arguments, console)
-    if arguments.command in lab_arguments.COMMANDS:
-        from defiyield_assets.cli import lab
-
-        return lab.run_command(arguments, console)
-    if arguments.command == "news":
-        return news_arguments.run_command(arguments, console)
-    if arguments.command == "signals":
-        return signals_arguments.run_command(arguments, console)
-    if arguments.command in paper_arguments.COMMANDS:
-        return paper_arguments.run_command(arguments, console)
-    if arguments.command == "budget":
-        return budget.show_budgets(console)
-    if arguments.action == "serve":
-        return serve(arguments, console)
-    return run.reset_simulation(arguments.first, console)
+    if arguments.command in READS_BROKEN_SETTINGS:
+        apply_options(arguments)
+    elif arguments.command != "completion":
+        apply_environment(arguments)
+    return MODULES[arguments.command].run_command(arguments, console)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of the console script; errors of the product are one line on standard error and exit code 2."""
+    """Entry point of the console script: exit codes as `--help` tells them, errors of the product in one line."""
     parser = build_parser()
-    arguments = parser.parse_args(argv)
-    console = Console(highlight=False, emoji=False)
+    if "_ARGCOMPLETE" in os.environ:
+        from argcomplete.finders import CompletionFinder
+
+        CompletionFinder()(parser)
+    words = list(sys.argv[1:] if argv is None else argv)
+    from defiyield_assets.cli.output import Terminal, leave_closed_pipe, write_error, write_json
+
+    is_json = "--json" in words
     try:
-        return dispatch(arguments, console)
-    except argparse.ArgumentTypeError as error:
-        parser.error(str(error))
+        arguments = parser.read(words)
+        try:
+            code = dispatch(arguments, Terminal(is_error=arguments.json))
+        except argparse.ArgumentTypeError as error:
+            arguments.parser.error(str(error))
+        sys.stdout.flush()
+        return code
+    except WrongUse as error:
+        if is_json:
+            write_json({"error": {"type": "UsageError", "message": error.message}})
+        raise
     except DefiYieldError as error:
-        Console(stderr=True, highlight=False, emoji=False).print(
-            f"[bold red]error:[/] {type(error).__name__}: ", end=""
-        )
-        Console(stderr=True, highlight=False, emoji=False, markup=False, soft_wrap=True).print(str(error))
-        return 2
+        write_error(error, is_json=is_json)
+        return 2 if isinstance(error, ConfigurationError) else 1
+    except BrokenPipeError:
+        leave_closed_pipe()
     except KeyboardInterrupt:
-        Console(stderr=True, emoji=False).print(
-            "stopped; tables that were finished are whole: run the same command to go on"
-        )
+        if is_json:
+            write_json({"error": {"type": "Interrupted", "message": "stopped by Ctrl-C"}})
+        Terminal(is_error=True).print("stopped; tables that were finished are whole: run the same command to go on")
         return 130
 
 

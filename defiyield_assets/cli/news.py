@@ -17,7 +17,8 @@ from sqlalchemy import Engine
 
 from defiyield_assets.cli import show
 from defiyield_assets.cli.lab_runs import Stage, print_ran, run_stage
-from defiyield_assets.cli.strategies import print_json
+from defiyield_assets.cli.output import write_json
+from defiyield_assets.cli.tables import print_table
 from defiyield_assets.definitions import build_defs
 from defiyield_assets.domain.days import DayRange, end_of, start_of
 from defiyield_assets.domain.news.sentiment import HOUR
@@ -48,19 +49,18 @@ class Wanted:
 
 def update(first: date | None, last: date | None, console: Console, *, is_json: bool) -> int:
     """Read the feed from the watermark, or from `first`, and score the hours. Exit code 1 where a step failed."""
-    told = Console(stderr=True, highlight=False) if is_json else console
     days = {"since": first, "through": last}
     config = {name: day.isoformat() for name, day in days.items() if day is not None}
     with dg.DagsterInstance.get() as instance:
         stage = Stage("news", JOB, ASSETS, config={STEP: config} if config else None)
-        ran = run_stage(build_defs(load_settings()), instance, stage, told)
-    print_ran(ran, told)
+        ran = run_stage(build_defs(load_settings()), instance, stage, console)
+    print_ran(ran, console)
     facts = ran.metadata.get("news_articles", {})
     degraded = facts.get("degraded")
     if is_json:
         hours = ran.metadata.get("news_sentiment", {}).get("dagster/row_count", 0)
         counts = {name: facts.get(name) for name in TOLD}
-        print_json({**counts, "hours": hours, "degraded": degraded, "failed": dict(ran.failed)}, console)
+        write_json({**counts, "hours": hours, "degraded": degraded, "failed": dict(ran.failed)})
         return 1 if ran.failed else 0
     if "pages" in facts:
         words = ", ".join(f"{name.replace('_', ' ')} {facts[name]}" for name in TOLD if name in facts)
@@ -79,7 +79,7 @@ def show_news(wanted: Wanted, console: Console, *, is_json: bool) -> int:
     last = wanted.last or reads.newest_day(engine, schema.news_articles)
     if last is None:
         if is_json:
-            print_json({"articles": [], "sentiment": []}, console)
+            write_json({"articles": [], "sentiment": []})
         else:
             console.print("no news are stored: `defiyield news update` reads them")
         return 0
@@ -87,13 +87,13 @@ def show_news(wanted: Wanted, console: Console, *, is_json: bool) -> int:
     days = DayRange(min(first, last), last)
     articles, hours = _articles(engine, days, names)[: wanted.most], _sentiment(engine, days, names)
     if is_json:
-        print_json({"articles": articles, "sentiment": hours}, console)
+        write_json({"articles": articles, "sentiment": hours})
         return 0
     if not articles and not hours:
         console.print(f"no news of {days.start} to {days.end} are stored")
         return 0
-    console.print(_drawn_hours(hours))
-    console.print(_drawn_articles(articles))
+    print_table(_drawn_hours(hours), console)
+    print_table(_drawn_articles(articles), console)
     return 0
 
 

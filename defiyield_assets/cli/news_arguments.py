@@ -6,12 +6,13 @@ Lives here: the parsers and the dispatch. Not here: what the commands do (news.p
 import argparse
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from defiyield_assets.cli.lab_arguments import Day
+from defiyield_assets.cli.parsers import Commands, Day, Parents, command, require_order
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    from rich.console import Console
+
+NEWS = """News of coins from CryptoPanic (or simulated ones), read once and kept, with the
+sentiment of each hour. A day knows only what was published before it ended."""
 
 
 def _count(text: str) -> int:
@@ -20,30 +21,41 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def add_arguments(commands: "Commands", market: argparse.ArgumentParser, day: Day) -> None:
-    """`news update` and `news show`; `market` holds the options that all share, `day` reads a date."""
-    group = commands.add_parser("news", help="read news of coins, and see them with their sentiment")
-    actions = group.add_subparsers(dest="action", required=True)
-    update = actions.add_parser("update", parents=[market], help="read on from where the last reading stopped")
-    update.add_argument("--from", dest="first", type=day, metavar="D", help="read back to this day")
+def add_arguments(commands: Commands, parents: Parents, day: Day) -> None:
+    """`news update` and `news show`; `parents` hold the options that all share, `day` reads a date."""
+    group = command(commands, "news", "read news of coins, and see them with their sentiment", description=NEWS)
+    actions = group.add_subparsers(dest="action", required=True, metavar="ACTION", title="actions")
+    update = command(
+        actions,
+        "update",
+        "read on from where the last reading stopped",
+        parents=parents,
+        examples=["defiyield news update", "defiyield news update --from 2025-06-01"],
+    )
+    update.add_argument(
+        "--from", dest="first", type=day, metavar="D", help="read back to this day; default: where reading stopped"
+    )
     update.add_argument(
         "--to", dest="last", type=day, metavar="D", help="day of a simulated market; default: the newest with bars"
     )
-    shown = actions.add_parser("show", parents=[market], help="stored articles and sentiment, the newest first")
+    shown = command(
+        actions,
+        "show",
+        "stored articles and sentiment, the newest first",
+        parents=parents,
+        examples=["defiyield news show --instrument BTC --most 5", "defiyield news show --json"],
+    )
     shown.add_argument("--instrument", metavar="ID", help="id or symbol, such as BTC; default: all")
-    shown.add_argument("--from", dest="first", type=day, metavar="D", help="first day")
+    shown.add_argument("--from", dest="first", type=day, metavar="D", help="first day; default: the first with news")
     shown.add_argument("--to", dest="last", type=day, metavar="D", help="last day; default: the newest with news")
     shown.add_argument("--most", type=_count, default=20, metavar="N", help="articles; default: 20")
-    for one in (update, shown):
-        one.add_argument("--json", action="store_true", help="as JSON on standard output")
 
 
-def run_command(arguments: argparse.Namespace, console: Console) -> int:
+def run_command(arguments: argparse.Namespace, console: "Console") -> int:
     """Run a command; returns the exit code."""
+    require_order(arguments)
     from defiyield_assets.cli import news
 
-    if arguments.first and arguments.last and arguments.first > arguments.last:
-        raise argparse.ArgumentTypeError(f"--from {arguments.first} is after --to {arguments.last}")
     if arguments.action == "update":
         return news.update(arguments.first, arguments.last, console, is_json=arguments.json)
     wanted = news.Wanted(arguments.instrument, arguments.first, arguments.last, arguments.most)

@@ -5,7 +5,6 @@ the assets (orchestration/assets/paper.py), arguments (paper_arguments.py), whol
 """
 
 import argparse
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -22,9 +21,10 @@ from sqlalchemy import Engine
 
 from defiyield_assets.cli import show
 from defiyield_assets.cli.assess import Bench
-from defiyield_assets.cli.lab_runs import Stage
-from defiyield_assets.cli.strategies import print_json
+from defiyield_assets.cli.lab_runs import Stage, tell_failed
+from defiyield_assets.cli.output import write_json
 from defiyield_assets.cli.strategy_backtest import IN_SAMPLE, NO_MODEL
+from defiyield_assets.cli.tables import print_table
 from defiyield_assets.config.strategy_files import load_strategies
 from defiyield_assets.domain.paper.equality import Comparison
 from defiyield_assets.domain.paper.exchange import decimal_of
@@ -52,8 +52,6 @@ JOB, STEP = "paper_trade", "paper_books"
 TABLES = ("paper_portfolio", "paper_orders", "paper_trades")
 TRADES_SHOWN = 40
 """Round trips that are printed; `--json` tells all."""
-WIDEST = 1_000
-"""Characters that a table may take; it takes what its words and figures need, so that none is cut."""
 FIGURE_DIGITS, BALANCE_DIGITS = 6, 10
 """Significant digits that are printed."""
 Wait = Callable[[float], None]
@@ -149,10 +147,9 @@ def strategies() -> dict[str, Strategy]:
 
 def run_paper(wanted: Wanted, console: Console, *, is_json: bool, wait: Wait | None = None) -> int:
     """Trade what is stored and not traded yet, print it, and with `poll` go on with every new bar until Ctrl-C."""
-    told = Console(stderr=True, highlight=False) if is_json else console
     checked(wanted)
     with dg.DagsterInstance.get() as instance:
-        desk = PaperDesk(Bench(instance, told), wanted)
+        desk = PaperDesk(Bench(instance, console), wanted)
         engine = desk.bench.engine
         require_universe(engine, desk.wish.universe)
         last = desk.ready()
@@ -163,24 +160,24 @@ def run_paper(wanted: Wanted, console: Console, *, is_json: bool, wait: Wait | N
                     "bring bars with `defiyield data`"
                 )
         elif not desk.trade(last):
-            return 1
+            return tell_failed(desk.bench.ran, is_json=is_json, is_line=wanted.poll is not None)
         done = desk.done()
         if done is not None:
             now = statement(engine, desk.name, min(done, wanted.last or done))
             if wanted.poll is not None and is_json:
-                print_line(facts_of(now), console)
+                write_json(facts_of(now), is_line=True)
             else:
                 tell(now, console, is_json=is_json)
         elif wanted.poll is None:
             raise ConfigurationError(nothing_traded(desk))
-        return 0 if wanted.poll is None else _follow(desk, wanted.poll, console, told, wait, is_json=is_json)
+        return 0 if wanted.poll is None else _follow(desk, wanted.poll, console, wait, is_json=is_json)
 
 
-def _follow(desk: PaperDesk, poll: float, console: Console, told: Console, wait: Wait | None, *, is_json: bool) -> int:
+def _follow(desk: PaperDesk, poll: float, console: Console, wait: Wait | None, *, is_json: bool) -> int:
     """Trade every new bar as it is stored. A failed run ends it: what follows would rest on nothing."""
     engine = desk.bench.engine
     done = desk.done()
-    told.print(
+    console.print(
         show.plain(f"following {desk.name}: a look every {poll:g} s, Ctrl-C ends it"), soft_wrap=True, emoji=False
     )
     try:
@@ -189,17 +186,17 @@ def _follow(desk: PaperDesk, poll: float, console: Console, told: Console, wait:
             if last is not None and last >= desk.wanted.first and (done is None or last > done):
                 before = 0 if done is None else int(statement(engine, desk.name).row["n_orders"])
                 if not desk.trade(last):
-                    return 1
+                    return tell_failed(desk.bench.ran, is_json=is_json, is_line=True)
                 done = desk.done()
                 if done is not None and is_json:
-                    print_line(facts_of(statement(engine, desk.name)), console)
+                    write_json(facts_of(statement(engine, desk.name)), is_line=True)
                 elif done is not None:
                     print_step(statement(engine, desk.name), before, console)
             if desk.wanted.last is not None and done is not None and done >= desk.wanted.last:
                 return 0
             (wait or sleep)(poll)
     except KeyboardInterrupt:
-        told.print(show.plain(f"stopped behind {done}: the same command goes on there"), soft_wrap=True, emoji=False)
+        console.print(show.plain(f"stopped behind {done}: the same command goes on there"), soft_wrap=True, emoji=False)
         return 0
 
 
@@ -236,7 +233,7 @@ def _show_all(engine: Engine, chosen: Chosen, console: Console, *, is_json: bool
     code = 0 if all(one.is_equal for one in beside.values()) else 1
     if is_json:
         more = {name: {"backtest": {**asdict(one), "is_equal": one.is_equal}} for name, one in beside.items()}
-        print_json([{**facts_of(one), **more.get(name, {})} for name, one in told.items()], console)
+        write_json([{**facts_of(one), **more.get(name, {})} for name, one in told.items()])
         return code
     if rows.empty:
         console.print("no portfolio is traded yet: run `defiyield paper run`")
@@ -249,7 +246,7 @@ def _show_all(engine: Engine, chosen: Chosen, console: Console, *, is_json: bool
         words = (row["portfolio_id"], row["strategy_id"], row["starts_on"], row["date"])
         figures = (usd(row["equity"]), usd(row["cash"]), number(row["n_orders"]), number(row["n_trades"]))
         table.add_row(*(show.plain(str(word)) for word in words), *figures)
-    _print_table(table, console)
+    print_table(table, console)
     for name, portfolio in told.items():
         print_followed(portfolio, console, f"{name}, ")
     for name, one in beside.items():
@@ -272,7 +269,7 @@ def verdict(beside: Comparison) -> str:
 def tell(told: Statement, console: Console, *, is_json: bool, **more: Any) -> None:
     """A statement in full."""
     if is_json:
-        print_json({**facts_of(told), **more}, console)
+        write_json({**facts_of(told), **more})
         return
     row = told.row
     title = f"{row['portfolio_id']}: {row['strategy_id']} over {row['universe']}, {row['starts_on']} to {row['date']}"
@@ -320,7 +317,7 @@ def print_balances(told: Statement, console: Console) -> None:
     table = _table("asset", units="right")
     for name, units in told.balances.items():
         table.add_row(show.plain(name), _plain(Decimal(units), BALANCE_DIGITS))
-    _print_table(table, console)
+    print_table(table, console)
     for day, one in told.restated:
         what = f"a split or dividend behind {one.bar}, units times {_plain(one.units_times)}"
         console.print(show.plain(f"  {day} {one.instrument_id}: {what}"), soft_wrap=True, emoji=False)
@@ -353,7 +350,7 @@ def print_trades(told: Statement, console: Console) -> None:
         told_figures = [_plain(decimal_of(row[name])) for name in ("quantity", "entry_price", "exit_price")]
         told_figures.append(f"{row['pnl']:,.2f}")
         table.add_row(*(show.plain(str(word)) for word in words), *told_figures, signed_percent(row["return"]))
-    _print_table(table, console)
+    print_table(table, console)
     if len(told.trades) > TRADES_SHOWN:
         console.print(f"and {len(told.trades) - TRADES_SHOWN} before them")
 
@@ -401,18 +398,6 @@ def _plain(value: Decimal, digits: int = FIGURE_DIGITS) -> str:
     rounded = Context(prec=max(digits, value.adjusted() + 1)).create_decimal(value)
     text = f"{rounded:,f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def print_line(value: object, console: Console) -> None:
-    """JSON on standard output as one line."""
-    text = json.dumps(value, separators=(",", ":"), sort_keys=True, default=str, allow_nan=False)
-    console.file.write(text + "\n")
-
-
-def _print_table(table: Table, console: Console) -> None:
-    """A table as wide as its figures need: a number that is cut is another number."""
-    table.width = table.__rich_measure__(console, console.options.update(width=WIDEST)).maximum
-    console.print(table, crop=False, soft_wrap=True)
 
 
 def _table(*words: str, **figures: Any) -> Table:

@@ -8,9 +8,12 @@ from datetime import date
 
 from dagster import Definitions
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from defiyield_assets.cli import show
+from defiyield_assets.cli.output import write_json
+from defiyield_assets.cli.tables import print_table
 from defiyield_assets.definitions import build_defs
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.errors import ConfigurationError
@@ -35,8 +38,8 @@ def archived_definitions(settings: Settings, day: date) -> Definitions:
     return build_defs(settings, market=market)
 
 
-def rebuild(days: Sequence[date], console: Console) -> int:
-    """Derive the days again; 0 when nothing that was there changed, 1 when something did, 2 when a day failed."""
+def rebuild(days: Sequence[date], console: Console, *, is_json: bool) -> int:
+    """Derive the days again; 0 when nothing that was there changed, 1 when something did or a day failed."""
     settings, span = load_settings(), DayRange(days[0], days[-1])
     warehouse = WarehouseResource(market=settings.warehouse_market)
     policies = reads.read_days(warehouse.engine, schema.policy_snapshot, span)
@@ -47,14 +50,28 @@ def rebuild(days: Sequence[date], console: Console) -> int:
             f"`defiyield run --date {absent[0]}` runs it"
         )
 
-    def tell(day: date) -> None:
-        console.print(f"rebuilding {day} from the archive")
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("rebuilding", total=len(days), completed=-1)
 
-    rebuilt = rebuild_days(warehouse.engine, span, lambda day: archived_definitions(settings, day), tell)
-    print_changes(rebuilt, console)
-    if rebuilt.failed:
-        return 2
-    return 1 if any(change.verdict is Verdict.CHANGED for change in rebuilt.changes) else 0
+        def tell(day: date) -> None:
+            progress.update(task, description=f"rebuilding {day} from the archive", advance=1)
+            if not console.is_terminal:
+                console.print(f"rebuilding {day} from the archive")
+
+        rebuilt = rebuild_days(warehouse.engine, span, lambda day: archived_definitions(settings, day), tell)
+    has_changed = any(change.verdict is Verdict.CHANGED for change in rebuilt.changes)
+    if is_json:
+        write_json({"first": span.start, "last": span.end, "tables": rebuilt.changes, "failed": rebuilt.failed})
+    else:
+        print_changes(rebuilt, console)
+    return 1 if rebuilt.failed or has_changed else 0
 
 
 def print_changes(rebuilt: Rebuilt, console: Console) -> None:
@@ -63,7 +80,7 @@ def print_changes(rebuilt: Rebuilt, console: Console) -> None:
     for change in rebuilt.changes:
         verdict = f"[{COLOURS[change.verdict]}]{change.verdict}[/]"
         table.add_row(change.table, verdict, f"{change.rows:,}", f"{change.came:,}", f"{change.went:,}")
-    console.print(table)
+    print_table(table, console)
     for day, reasons in rebuilt.failed.items():
         for asset, reason in reasons.items():
             console.print(f"[red]failed[/] {day} {asset}: {show.plain(reason)}")

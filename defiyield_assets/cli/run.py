@@ -5,9 +5,10 @@ Lives here: executing the job, progress, the summary and exit codes. Not here: p
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from time import perf_counter
+from typing import Any
 
 import dagster as dg
 from rich.console import Console
@@ -16,6 +17,8 @@ from rich.table import Table
 
 from defiyield_assets.cli import show
 from defiyield_assets.cli.budget import print_statement
+from defiyield_assets.cli.output import write_json
+from defiyield_assets.cli.tables import print_table
 from defiyield_assets.definitions import build_defs, build_resources
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.outcomes import group_by_roots
@@ -39,6 +42,8 @@ OWN_TABLES = {
     "forecast_scores": ("forecast_score_sums",),
 }
 """Steps that make several tables, and those that do not bear the step's name."""
+UNPLANNED = {"allocation", "allocation_runs", "allocation_steps_plan_replay"}
+"""Steps without which a day has no plan that may be shown."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -153,12 +158,12 @@ def print_summary(outcomes: Sequence[DayOutcome], console: Console) -> None:
             table.add_row(asset, "[yellow]degraded[/]", show.plain(reason))
         for reason, assets in resting.items():
             table.add_row(f"{len(assets)} assets", "[yellow]degraded[/]", show.plain(f"{reason}: {', '.join(assets)}"))
-        console.print(table)
+        print_table(table, console)
 
 
-def run_days(days: Sequence[date], phases: Sequence[int], console: Console) -> int:
+def run_days(days: Sequence[date], phases: Sequence[int], console: Console, *, is_json: bool = False) -> int:
     """Run whole days in order; 0 when nothing failed, 1 otherwise. A failed day ends the range: the next ones
-    need it.
+    need it. Under `is_json` the console is standard error, and one document tells how the days went.
     """
     settings = load_settings()
     if settings.market == "recorded":
@@ -179,16 +184,33 @@ def run_days(days: Sequence[date], phases: Sequence[int], console: Console) -> i
                 break
     failed = any(outcome.failed or outcome.skipped for outcome in outcomes)
     done, undone = outcomes[-1].day, {*outcomes[-1].failed, *outcomes[-1].skipped}
-    if (not phases or 5 in phases) and not undone & {"allocation", "allocation_runs", "allocation_steps_plan_replay"}:
+    has_plan = (not phases or 5 in phases) and not undone & UNPLANNED
+    has_report = (not phases or 6 in phases) and "daily_report" not in undone
+    if is_json:
+        told: dict[str, Any] = {
+            "market": settings.market,
+            "days": [facts_of(one) for one in outcomes],
+            "not_run": days[len(outcomes) :],
+        }
+        told["plan"] = show.plan_facts(_warehouse(), done) if has_plan else None
+        write_json({**told, "report": settings.reports_path / f"{done}.html" if has_report else None})
+        return 1 if failed else 0
+    if has_plan:
         show.print_plan(_warehouse(), done, console)
-    if (not phases or 6 in phases) and "daily_report" not in undone:
+    if has_report:
         show.print_next(settings, done, console)
     if len(outcomes) < len(days):
         console.print(f"[red]stopped at {done}[/]: {len(days) - len(outcomes)} days were not run")
     return 1 if failed else 0
 
 
-def show_stored_plan(day: date | None, console: Console) -> int:
+def facts_of(outcome: DayOutcome) -> dict[str, Any]:
+    """How a day went, as JSON takes it."""
+    status = "failed" if outcome.failed else ("incomplete" if outcome.skipped else "complete")
+    return {"status": status, **asdict(outcome)}
+
+
+def show_stored_plan(day: date | None, console: Console, *, is_json: bool = False) -> int:
     """Print the plan that the warehouse holds for the day, or the newest one."""
     warehouse = _warehouse()
     newest = reads.newest_day(warehouse.engine, schema.allocation_runs)
@@ -198,22 +220,32 @@ def show_stored_plan(day: date | None, console: Console) -> int:
     if reads.read_days(warehouse.engine, schema.allocation_runs, DayRange.of(chosen)).empty:
         raise ConfigurationError(f"the warehouse holds no plan of {chosen}; the newest one is of {newest}")
     require_replayed(warehouse, chosen)
+    if is_json:
+        write_json(show.plan_facts(warehouse, chosen))
+        return 0
     show.print_plan(warehouse, chosen, console)
     return 0
 
 
-def migrate(console: Console) -> int:
+def migrate(console: Console, *, is_json: bool = False) -> int:
     """Bring the warehouse to the newest schema."""
-    console.print(f"warehouse at revision {_warehouse().migrate()}")
+    revision = _warehouse().migrate()
+    if is_json:
+        write_json({"revision": revision})
+    else:
+        console.print(f"warehouse at revision {revision}")
     return 0
 
 
-def reset_simulation(first: date, console: Console) -> int:
+def reset_simulation(first: date, console: Console, *, is_json: bool = False) -> int:
     """Undo the plans executed from `first` on, on the simulated chain and in what was read from it."""
     resources = build_resources(load_settings())
     warehouse, market = resources["warehouse"], resources["market"]
     if not (isinstance(warehouse, WarehouseResource) and isinstance(market, MarketResource)):
         raise ConfigurationError("the warehouse and market resources were replaced; nothing to reset")
     undone = undo_executions(warehouse, market, first)
+    if is_json:
+        write_json({"first": first, "undone": undone})
+        return 0
     console.print(f"{undone} executed plans undone, from {first} on")
     return 0

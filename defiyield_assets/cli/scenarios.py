@@ -14,7 +14,9 @@ from rich.table import Table
 
 from defiyield_assets.cli import show
 from defiyield_assets.cli.assess import Bench, Drawing, print_set
-from defiyield_assets.cli.strategies import print_json
+from defiyield_assets.cli.lab_runs import tell_failed
+from defiyield_assets.cli.output import write_json
+from defiyield_assets.cli.tables import print_table
 from defiyield_assets.definitions import build_resources
 from defiyield_assets.domain.market.scenarios.catalogue import TYPES
 from defiyield_assets.domain.reporting.formats import is_missing
@@ -43,7 +45,7 @@ def list_scenarios(drawing: Drawing, console: Console, *, is_json: bool) -> int:
     require_types(drawing)
     rows = _rows(drawing)
     if is_json:
-        print_json(rows, console)
+        write_json(rows)
         return 0
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("family", "type", "scenario", "from", "to", "status"):
@@ -59,22 +61,21 @@ def list_scenarios(drawing: Drawing, console: Console, *, is_json: bool) -> int:
         n_made = sum(row["status"] == "ready" for row in own)
         names = f"{own[0]['name']} … {own[-1]['name']}" if len(own) > 1 else own[0]["name"]
         table.add_row(family, kind, f"{names} ({len(own)})", "", "", f"{n_made} ready")
-    console.print(table)
+    print_table(table, console)
     return 0
 
 
 def generate(drawing: Drawing, console: Console, *, is_json: bool) -> int:
     """Make the set of the scenarios of some types, and store their bars and features."""
     require_types(drawing)
-    told = Console(stderr=True, highlight=False, emoji=False) if is_json else console
     with dg.DagsterInstance.get() as instance:
-        bench = Bench(instance, told)
+        bench = Bench(instance, console)
         if not (bench.make_scenarios(drawing) and bench.make_metrics()):
-            return 1
+            return tell_failed(bench.ran, is_json=is_json)
         if is_json:
             columns = ["scenario_id", "name", "family", "type", "status", "reason", "seed", "n_steps", "paths_hash"]
             made = reads.read_all(bench.engine, schema.scenarios, {"is_current": True})[columns]
-            print_json([_row(row) for row in made.to_dict("records")], console)
+            write_json([_row(row) for row in made.to_dict("records")])
         else:
             print_set(bench.engine, console)
     return 0

@@ -1,7 +1,7 @@
 """`defiyield simulator serve`: the simulated or recorded market as an HTTP server that speaks for all vendors.
 
-Lives here: the command's options, what it prints, its life until Ctrl-C. Not here: the server (simulator/server.py) or
-the parser of the other commands (main.py).
+Lives here: what it prints, its life until Ctrl-C. Not here: its options (simulator_arguments.py), the server
+(simulator/server.py).
 """
 
 import argparse
@@ -9,34 +9,17 @@ import asyncio
 import re
 import signal
 from collections.abc import Sequence
-from datetime import date
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from defiyield_assets.cli.output import write_json
 from defiyield_assets.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from defiyield_assets.simulator.server import RateLimit, VendorServer
 
-DEFAULT_PORT = 8320
 _LIMIT = re.compile(r"(?P<host>[^=/]+)=(?P<calls>\d{1,9})/(?P<seconds>\d{1,6}(\.\d+)?)")
-
-
-def add_arguments(serve: argparse.ArgumentParser) -> None:
-    """The options of `serve`."""
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on; default: 127.0.0.1")
-    serve.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"default: {DEFAULT_PORT}; 0 finds a free one")
-    serve.add_argument(
-        "--day", type=date.fromisoformat, metavar="D", help="answer as of D+1 00:30 UTC; default: the running present"
-    )
-    serve.add_argument(
-        "--fault", action="append", default=[], metavar="KIND:HOST/PATH[:RATE]", help="a fault; may be repeated"
-    )
-    serve.add_argument(
-        "--rate-limit", action="append", default=[], metavar="HOST=N/SECONDS", help="answer 429 beyond; may be repeated"
-    )
-    serve.add_argument("--public", action="store_true", help="allow an address that other machines can reach")
 
 
 def parse_rate_limits(words: Sequence[str]) -> "dict[str, RateLimit]":
@@ -84,6 +67,7 @@ def serve(arguments: argparse.Namespace, console: Console) -> int:
 
 async def _serve(server: "VendorServer", arguments: argparse.Namespace, console: Console) -> int:
     from defiyield_assets.simulator.server import LOOPBACK
+    from defiyield_assets.simulator.wire import vendor_hosts
 
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -92,12 +76,18 @@ async def _serve(server: "VendorServer", arguments: argparse.Namespace, console:
     address = await server.start(arguments.host, arguments.port, is_public=arguments.public)
     if arguments.host not in LOOPBACK:
         console.print(f"[bold red]warning:[/] {arguments.host} is open to other machines, without any login")
-    _print_start(server, address, console)
+    if arguments.json:
+        write_json({"address": address, "day": server.day, "hosts": list(vendor_hosts())}, is_line=True)
+    else:
+        _print_start(server, address, console)
     try:
         await ended.wait()
     finally:
         await server.stop()
-    console.print(f"stopped after {server.requests.total()} requests")
+    if arguments.json:
+        write_json({"requests": server.requests.total()}, is_line=True)
+    else:
+        console.print(f"stopped after {server.requests.total()} requests")
     return 0
 
 

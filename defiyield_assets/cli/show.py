@@ -5,13 +5,16 @@ Lives here: drawing with rich. Not here: what is said (domain/reporting) or read
 
 from dataclasses import replace
 from datetime import date, timedelta
+from typing import Any
 
+import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from defiyield_assets.cli.tables import print_table
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.reporting import layout
 from defiyield_assets.domain.reporting.explained_sections import frontier_table
@@ -57,9 +60,9 @@ def print_plan(warehouse: WarehouseResource, day: date, console: Console) -> Non
     console.print(facts)
     if summary.holdings is not None:
         shown = summary.holdings if summary.why is None else _without(summary.holdings, "Why", "Pool id")
-        console.print(_draw(shown, "Holdings after the plan"))
+        print_table(_draw(shown, "Holdings after the plan"), console)
     if summary.steps is not None:
-        console.print(_draw(summary.steps, "Steps, in order"))
+        print_table(_draw(summary.steps, "Steps, in order"), console)
     if summary.steps_message:
         console.print(Text(summary.steps_message))
     if summary.why is not None:
@@ -67,16 +70,36 @@ def print_plan(warehouse: WarehouseResource, day: date, console: Console) -> Non
     for message in summary.limits_messages:
         console.print(Text(message))
     if summary.limits is not None:
-        console.print(_draw(summary.limits, "Limits that bind"))
+        print_table(_draw(summary.limits, "Limits that bind"), console)
     points = frontier_table(reads.read_days(warehouse.engine, schema.risk_gain_frontier, DayRange.of(day)))
     if points is not None:
-        console.print(_draw(points, "Gain and risk under other caps"))
+        print_table(_draw(points, "Gain and risk under other caps"), console)
     for message in summary.left_out_messages:
         console.print(Text(message))
     for table in summary.left_out_reasons:
-        console.print(_draw(table, table.caption or "Left out, by reason", rows=12))
+        print_table(_draw(table, table.caption or "Left out, by reason", rows=12), console)
     if summary.left_out is not None:
-        console.print(_draw(summary.left_out, "Best pools left out", rows=10))
+        print_table(_draw(summary.left_out, "Best pools left out", rows=10), console)
+
+
+def plan_facts(warehouse: WarehouseResource, day: date) -> dict[str, Any]:
+    """The plan of the day as JSON takes it: its run, holdings, steps, limits that bind, points of the frontier.
+
+    Figures are those of the tables: amounts in base units, rates as fractions, money in dollars.
+    """
+    own = DayRange.of(day)
+    (run,) = _rows(reads.read_days(warehouse.engine, schema.allocation_runs, own))
+    tables = {
+        "holdings": schema.allocations,
+        "steps": schema.allocation_steps,
+        "limits": schema.allocation_limits,
+        "frontier": schema.risk_gain_frontier,
+    }
+    return {**run, **{name: _rows(reads.read_days(warehouse.engine, one, own)) for name, one in tables.items()}}
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in frame.astype(object).to_dict("records")]
 
 
 def _without(table: layout.Table, *names: str) -> layout.Table:

@@ -17,8 +17,9 @@ from rich.table import Table
 from sqlalchemy import Engine
 
 from defiyield_assets.cli import show
-from defiyield_assets.cli.lab_runs import Stage, print_ran, run_stage
-from defiyield_assets.cli.strategies import print_json
+from defiyield_assets.cli.lab_runs import Stage, print_ran, run_stage, tell_failed
+from defiyield_assets.cli.output import write_json
+from defiyield_assets.cli.tables import print_table
 from defiyield_assets.config.models import load_models
 from defiyield_assets.definitions import build_defs
 from defiyield_assets.domain.days import DayRange
@@ -69,28 +70,31 @@ def make(wanted: Wanted, console: Console, *, is_json: bool) -> int:
     engine = WarehouseResource(market=settings.warehouse_market).engine
     days = _days(wanted, engine)
     asked_instruments(engine, models, wanted.instruments)
-    told = Console(stderr=True, highlight=False) if is_json else console
-    told.print(show.plain(f"signals of {kind.signal_type}, {days.start} to {days.end}"), style="bold", soft_wrap=True)
+    console.print(
+        show.plain(f"signals of {kind.signal_type}, {days.start} to {days.end}"), style="bold", soft_wrap=True
+    )
     config = {"model": kind.model, "instruments": list(wanted.instruments), "again": wanted.is_again}
     stage = Stage("signals", JOB, ASSETS, (days.start.isoformat(), days.end.isoformat()), {"ai_signals": config})
     with dg.DagsterInstance.get() as instance:
-        ran = run_stage(build_defs(settings), instance, stage, told)
-    print_ran(ran, told)
+        ran = run_stage(build_defs(settings), instance, stage, console)
+    print_ran(ran, console)
     facts = ran.metadata.get("ai_signals", {})
     if "degraded" in facts:
-        told.print(show.plain(f"degraded: {facts['degraded']}"), style="yellow", soft_wrap=True)
+        console.print(show.plain(f"degraded: {facts['degraded']}"), style="yellow", soft_wrap=True)
     if not ran.failed and not facts.get("dagster/row_count"):
         words = f"no signal was made: there are no bars with features from {days.start} to {days.end}"
-        told.print(show.plain(words), style="yellow", soft_wrap=True)
+        console.print(show.plain(words), style="yellow", soft_wrap=True)
     if facts.get("n_unread_news"):
         words = (
             f"news before {facts['n_unread_news']} bars of coins were not read, or not all: `defiyield news update "
             "--from D` reads them back, and --again then follows the answers to the questions with them"
         )
-        told.print(show.plain(words), style="yellow", soft_wrap=True)
+        console.print(show.plain(words), style="yellow", soft_wrap=True)
     if facts.get("n_beside"):
         words = f"{facts['n_beside']} answers are to questions that were asked otherwise before; --again follows them"
-        told.print(show.plain(words), style="yellow", soft_wrap=True)
+        console.print(show.plain(words), style="yellow", soft_wrap=True)
+    if ran.failed and is_json:
+        return tell_failed([ran], is_json=True)
     chosen = Wanted(days.start, days.end, wanted.instruments, signal_type=kind.signal_type)
     rows = _rows(engine, settings, chosen)
     _tell(rows, console, is_json=is_json)
@@ -136,7 +140,7 @@ def _rows(engine: Engine, settings: Settings, wanted: Wanted) -> pd.DataFrame:
 def _tell(rows: pd.DataFrame, console: Console, *, is_json: bool) -> None:
     if is_json:
         facts = [{name: None if is_missing(value) else value for name, value in row.items()} for row in _records(rows)]
-        print_json(facts, console)
+        write_json(facts)
         return
     counts = rows.groupby(["signal_type", "status", "signal"]).size()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -145,7 +149,7 @@ def _tell(rows: pd.DataFrame, console: Console, *, is_json: bool) -> None:
         table.add_column(name.replace("_", " "), justify=justify, overflow="fold", no_wrap=name in NARROW)
     for row in _records(rows.head(SHOWN)):
         table.add_row(*(_cell(row[name]) for name in COLUMNS[:-2]))
-    console.print(table)
+    print_table(table, console)
     for key, n in counts.items():
         words: Sequence[str] = key if isinstance(key, tuple) else (str(key),)
         console.print(show.plain(f"{' '.join(words)}: {n:,}"), soft_wrap=True)

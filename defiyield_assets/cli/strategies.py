@@ -5,6 +5,7 @@ Lives here: what is printed. Not here: arguments (lab_arguments.py), the languag
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from defiyield_assets.cli import show
+from defiyield_assets.cli.output import write_json
+from defiyield_assets.cli.tables import print_table
 from defiyield_assets.config.models import load_models
 from defiyield_assets.config.reading import listed, read_file
 from defiyield_assets.config.strategy_files import known_universes, load_strategies, parsed, told_problems
@@ -29,7 +32,7 @@ def list_strategies(console: Console, *, is_json: bool) -> int:
     strategies = load_strategies(load_settings().config_dir)
     facts = [_facts(strategy) for strategy in strategies.values()]
     if is_json:
-        print_json(facts, console)
+        write_json(facts)
         return 0
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("strategy", "type", "universe", "what it does", "columns"):
@@ -38,7 +41,7 @@ def list_strategies(console: Console, *, is_json: bool) -> int:
     for one in facts:
         words = (one["strategy_id"], one["type"], one["universe"], one["description"], ", ".join(one["columns"]))
         table.add_row(*(show.plain(str(word)) for word in words), f"{one['warm_up_bars']}")
-    console.print(table)
+    print_table(table, console)
     return 0
 
 
@@ -47,7 +50,7 @@ def check_strategy(path: Path, console: Console, *, is_json: bool) -> int:
     strategy = strategy_of_file(path)
     facts = _facts(strategy)
     if is_json:
-        print_json(facts, console)
+        write_json(facts)
         return 0
     name = f"[green]{show.plain(path.name)}[/] is a strategy: [bold]{show.plain(strategy.strategy_id)}[/]"
     console.print(name, soft_wrap=True)
@@ -57,15 +60,18 @@ def check_strategy(path: Path, console: Console, *, is_json: bool) -> int:
     return 0
 
 
-def write_schema(path: Path | None, console: Console) -> int:
+def write_schema(path: Path | None, console: Console, *, is_json: bool) -> int:
     """Print the JSON Schema of a strategy's file, or write it where an editor looks for it."""
     text = json.dumps(json_schema(), indent=1) + "\n"
     if path is None:
-        console.file.write(text)
+        sys.stdout.write(text)
         return 0
     if not path.parent.is_dir():
         raise ConfigurationError(f"{path.parent} is no folder; create it or name another file")
     path.write_text(text, encoding="utf-8")
+    if is_json:
+        write_json({"path": path})
+        return 0
     console.print(show.plain(f"schema written to {path}; name it in a file's first line:"), soft_wrap=True)
     console.print(show.plain(f"# yaml-language-server: $schema={path.name}"), soft_wrap=True)
     return 0
@@ -95,11 +101,6 @@ def chosen_strategy(name: str) -> Strategy:
     if name not in strategies:
         raise ConfigurationError(f"no strategy is called {name!r}; {nearest(name, strategies)}")
     return strategies[name]
-
-
-def print_json(value: object, console: Console) -> None:
-    """JSON on standard output, nothing else and never wrapped."""
-    console.file.write(json.dumps(value, indent=1, sort_keys=True, default=str, allow_nan=False) + "\n")
 
 
 def _facts(strategy: Strategy) -> dict[str, Any]:

@@ -16,7 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from defiyield_assets.cli import show
-from defiyield_assets.cli.strategies import chosen_strategy, print_json
+from defiyield_assets.cli.output import write_json
+from defiyield_assets.cli.strategies import chosen_strategy
+from defiyield_assets.cli.tables import print_table
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.reporting.formats import clean, is_missing
 from defiyield_assets.domain.signals.types import STUB_TYPE
@@ -74,7 +76,7 @@ def backtest(wish: Wish, console: Console, *, is_json: bool) -> int:
         warm_up = {"warm_up_bars": n_before, "warm_up_bars_wanted": n_wanted}
         followed = {"is_in_sample": result.is_in_sample, "is_stub": STUB_TYPE in counted, "signals": counted}
         shown = {**facts, **beside, **warm_up, **followed}
-        print_json({**shown, "metrics": result.metrics, "cost_grid": grid, "page": str(page)}, console)
+        write_json({**shown, "metrics": result.metrics, "cost_grid": grid, "page": str(page)})
         return 0
     _print(result, told, len(history.instruments), console)
     if n_before < n_wanted:
@@ -145,14 +147,14 @@ def _print(result: BacktestResult, told: str, n_instruments: int, console: Conso
         table.add_row(label, written(result.metrics.get(name), kind))
     for label, name in (("Buy and hold", "buy_and_hold_return"), ("Cash", "cash_return")):
         table.add_row(label, written(result.metrics.get(name), "signed"))
-    console.print(table)
+    print_table(table, console)
     grid = Table(title="Costs", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("factor", "total return", "Sharpe ratio", "round trips"):
         grid.add_column(name, justify="right")
     for row in result.cost_grid.to_dict("records"):
         figures = (("total_return", "signed"), ("sharpe", "ratio"), ("n_trades", "count"))
         grid.add_row(f"{row['cost_factor']:g}×", *(written(row[name], kind) for name, kind in figures))
-    console.print(grid)
+    print_table(grid, console)
     print_refusals(result.refusals, len(result.trades), console)
 
 

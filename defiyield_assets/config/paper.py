@@ -13,13 +13,12 @@ from pydantic import Field, TypeAdapter
 
 from defiyield_assets.config.files import MODELS, Strict
 from defiyield_assets.config.reading import listed, read_file, validate
+from defiyield_assets.domain.paper.limits import LEAST_CAPITAL, MOST_CAPITAL
 from defiyield_assets.domain.strategies.columns import nearest
 from defiyield_assets.domain.strategies.costs import CostModel
 from defiyield_assets.errors import ConfigurationError
 
 NAME = "paper.yaml"
-LEAST_CAPITAL, MOST_CAPITAL = 0.01, 1e12
-"""Currency."""
 Snake = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
 Fraction = Annotated[float, Field(ge=0, lt=0.1)]
 

@@ -1,6 +1,7 @@
-"""When an asset of a source is stale: Dagster's freshness policies, and our limits on the newest observation.
+"""When an asset that a schedule makes is stale: Dagster's freshness policies, and our limits on the newest observation.
 
-Lives here: policies and limits by name. Not here: the checks that look at partitions (checks/).
+Lives here: policies and limits by name. Not here: which asset has which policy (catalogue.py; sources say it
+themselves), the checks that look at partitions (checks/).
 
 Dagster's policies look at the asset, not at the partition: a backfill of an old day turns them green. They say whether
 anybody still runs; the checks `newest_day_is_fresh` say whether what a run got is of its day.
@@ -16,10 +17,16 @@ from defiyield_assets.domain.days import DayRange, cutoff
 from defiyield_assets.store import schema
 
 DAILY_BY_0300 = dg.FreshnessPolicy.cron(deadline_cron="0 3 * * *", lower_bound_delta=timedelta(hours=3))
-"""The schedule runs at 00:45 UTC; by 03:00, with all retries and the first repair, a day's sources have been asked."""
+"""The schedule runs at 00:45 UTC; by 03:00, with all retries and the first repair, a day has been made."""
 
 SESSIONS_BY_0300 = dg.FreshnessPolicy.cron(deadline_cron="0 3 * * 2-6", lower_bound_delta=timedelta(hours=3))
 """The same for exchanges: their sessions are asked for at 00:50 UTC from Tuesday to Saturday."""
+
+HOURLY_BY_HALF_PAST = dg.FreshnessPolicy.cron(deadline_cron="30 * * * *", lower_bound_delta=timedelta(minutes=30))
+"""News are read at five past every hour."""
+
+WEEKLY_BY_0600 = dg.FreshnessPolicy.cron(deadline_cron="0 6 * * 0", lower_bound_delta=timedelta(hours=3))
+"""Scenarios are made anew on Sundays at 04:00 UTC."""
 
 
 @dataclass(frozen=True)

@@ -43,12 +43,17 @@ def single_day(context: dg.AssetExecutionContext) -> date:
     """The one day of the run; a range is refused, because each of these days must see what the plan before it did."""
     days = day_range(context)
     if len(days) > 1:
-        raise PermanentError(
-            f"{context.asset_key.to_user_string()} cannot run {days.start}..{days.end} in one run: from the ledger on, "
-            f"every day depends on what the plan of the day before did. "
-            f"Use `defiyield run --from {days.start} --to {days.end}`, which runs whole days in order."
-        )
+        raise PermanentError(one_day_a_run(context.asset_key.to_user_string(), days))
     return days.start
+
+
+def one_day_a_run(asset: str, days: DayRange) -> str:
+    """Why a range of the asset is refused, and what runs it."""
+    return (
+        f"{asset} cannot run {days.start}..{days.end} in one run: from the ledger on, "
+        f"every day depends on what the plan of the day before did. "
+        f"Use `defiyield run --from {days.start} --to {days.end}`, which runs whole days in order."
+    )
 
 
 def day_before(day: date) -> date:

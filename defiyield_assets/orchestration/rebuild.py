@@ -29,6 +29,7 @@ KEPT = frozenset(
     {
         *("raw_fetches", "raw_bodies", "vendor_usage", "vendor_paces", "warehouse_identity"),
         *("forecast_cache", "feature_state"),
+        *("slack_messages", "slack_alerts"),
         *NOT_REBUILT,
     }
 )

@@ -1,12 +1,13 @@
-"""What assets are handed: the warehouse, the market behind the vendors, the policy, the notifier.
+"""What assets are handed: the warehouse, the market behind the vendors, the policy.
 
-Lives here: Dagster resources, thin. Not here: SQL (store), clients (sources), markets (simulator), rules (domain).
+Lives here: Dagster resources, thin. Not here: SQL (store), clients (sources), markets (simulator), rules (domain),
+where messages go (notifier.py).
 Secrets are read from the environment when a call is made, so that no resource configuration in the UI shows one.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -16,7 +17,6 @@ from typing import Any, TypeVar
 import dagster as dg
 import httpx
 import pandas as pd
-from dagster_slack import SlackResource
 from sqlalchemy import Engine
 
 from defiyield_assets.config.csv_sources import load_csv_sources
@@ -37,7 +37,6 @@ from defiyield_assets.simulator.recorded import RecordedMarket
 from defiyield_assets.sources.ollama import BesideMarket
 from defiyield_assets.sources.pacing import account_of
 from defiyield_assets.sources.recall import ALWAYS
-from defiyield_assets.sources.slack import SlackWebhook
 from defiyield_assets.sources.transport import Gateway, VendorSettings, Window
 from defiyield_assets.sources.vendors import OUR_OWN, adjusted, default_vendors, served_by, without_pacing
 from defiyield_assets.store import engine as engines
@@ -401,58 +400,6 @@ class PolicyResource(dg.ConfigurableResource[Any]):
     def csv_sources(self) -> tuple[CsvSource, ...]:
         """What is known of files of bars, as the file says now."""
         return load_csv_sources(Path(self.config_dir) if self.config_dir else None)
-
-
-class NotifierResource(dg.ConfigurableResource[Any]):
-    """Where messages go: Slack when it is configured and the market is live, else a local file.
-
-    A webhook wins over a bot token with channel. Plans of a simulated, recorded or served market are never posted.
-    """
-
-    market: str
-    local_folder: str
-
-    @property
-    def sink(self) -> str:
-        """`slack` or `local`."""
-        settings = load_settings()
-        configured = settings.slack_webhook_url or (settings.slack_bot_token and settings.slack_channel)
-        is_real = self.market == "live" and settings.vendor_server is None
-        return "slack" if is_real and configured else "local"
-
-    def post(
-        self,
-        text: str,
-        blocks: Sequence[Mapping[str, Any]],
-        name: str,
-        *,
-        market: MarketResource,
-        engine: Engine,
-        day: date,
-    ) -> str:
-        """Send one message and return the sink's answer; locally it is written to `<local_folder>/<name>`."""
-        if self.sink == "local":
-            folder = Path(self.local_folder)
-            folder.mkdir(parents=True, exist_ok=True)
-            path = folder / name
-            path.write_text(text + "\n", encoding="utf-8")
-            path.chmod(0o600)
-            return f"written to {path.name}"
-        settings = load_settings()
-        if settings.slack_webhook_url is not None:
-            url = settings.slack_webhook_url.get_secret_value()
-
-            async def question(gateway: Gateway) -> str:
-                return (await SlackWebhook(gateway).post(url, text, blocks)).rows
-
-            return market.ask(engine, day, question)
-        if settings.slack_bot_token is None:
-            raise ConfigurationError("DEFIYIELD_SLACK_BOT_TOKEN is not set")
-        client = SlackResource(token=settings.slack_bot_token.get_secret_value()).get_client()
-        answer = client.chat_postMessage(
-            channel=settings.slack_channel or "", text=text, blocks=[dict(block) for block in blocks]
-        )
-        return "ok" if answer.get("ok") else str(answer.get("error"))
 
 
 UNDONE_TABLES = (

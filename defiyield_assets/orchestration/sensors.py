@@ -1,6 +1,7 @@
-"""Sensors: repair of failed days, and word of failed runs.
+"""The sensor that repairs failed days.
 
-Lives here: reading Dagster's records and requesting runs. Not here: which days to repair (repair.py).
+Lives here: reading Dagster's records and requesting runs. Not here: which days to repair (repair.py), word of failed
+runs (alerts.py).
 """
 
 from collections import defaultdict
@@ -35,7 +36,7 @@ from defiyield_assets.orchestration.repair import (
     with_degraded_sources,
     with_exchange_parts,
 )
-from defiyield_assets.orchestration.resources import MarketResource, NotifierResource, WarehouseResource
+from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.settings import load_settings
 from defiyield_assets.store import reads, schema
 
@@ -218,28 +219,4 @@ def repair_recent_gaps(context: dg.SensorEvaluationContext, warehouse: Warehouse
     waiting = ", ".join(day.isoformat() for day in sorted(missing))
     return dg.SensorResult(
         run_requests=requests, skip_reason=None if requests else f"missing, but not to be asked for now: {waiting}"
-    )
-
-
-@dg.run_failure_sensor(
-    name="tell_of_failed_runs",
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Says once that a run has failed for good: which day, which assets, the first error.",
-)
-def tell_of_failed_runs(
-    context: dg.RunFailureSensorContext,
-    warehouse: WarehouseResource,
-    market: MarketResource,
-    notifier: NotifierResource,
-) -> None:
-    """Post the failure; a run that Dagster will retry by itself is not news yet."""
-    run = context.dagster_run
-    if run.tags.get("dagster/will_retry") == "true":
-        return
-    day = run.tags.get(PARTITION_TAG, "no partition")
-    steps = [event.step_key or "?" for event in context.get_step_failure_events()]
-    words = ", ".join(steps[:10]) or str(context.failure_event.message)
-    text = f"Run {run.run_id[:8]} of {run.job_name} for {day} failed: {words}"
-    notifier.post(
-        text, [], f"failure-{run.run_id[:8]}.txt", market=market, engine=warehouse.engine, day=datetime.now(UTC).date()
     )

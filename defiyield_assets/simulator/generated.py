@@ -3,7 +3,7 @@
 Lives here: what the parts make together. Not here: the parts (generated_catalogue.py, generated_crowd.py,
 generated_pools.py, generated_prices.py, generated_gas.py, generated_genesis.py, generated_coins.py,
 generated_shares.py, generated_news.py), what both markets share (market.py) or
-HTTP (wire.py). How believable it is: docs/simulated-market.md.
+HTTP (wire.py). How believable it is: docs/explanation/simulated-market.md.
 """
 
 from collections.abc import Sequence

@@ -19,7 +19,8 @@ POOL_NAMESPACE = UUID("0d0e2a55-3c57-5c0e-9d0c-7f5b9d1e4c11")
 
 @dataclass(frozen=True)
 class Liveliness:
-    """How the numbers of a kind of pool move; every figure was fitted to recorded series (docs/simulated-market.md).
+    """How the numbers of a kind of pool move; every figure was fitted to recorded series
+    (docs/explanation/simulated-market.md).
 
     Spreads, swings and noises are standard deviations of logarithms; chances are per day, lengths in days (means).
     """

@@ -2,7 +2,8 @@
 
 Lives here: the numbers, block of days by block of days, from a seed. Not here: which pools exist and how lively they
 are (generated_catalogue.py, generated_crowd.py), the random paths (generated_paths.py), how they are told
-(pool_panel.py) or what recorded figures they are held against (docs/simulated-market.md). APYs in percent, USD.
+(pool_panel.py) or what recorded figures they are held against (docs/explanation/simulated-market.md).
+APYs in percent, USD.
 """
 
 from collections.abc import Sequence

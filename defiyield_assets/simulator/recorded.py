@@ -1,7 +1,7 @@
 """The recorded market: real DeFiLlama, CoinMarketCap and gas data of a folder, answered as the vendors would have.
 
 Lives here: what is known as of a day and which chain the treasury starts with. Not here: the files (recorded_files.py,
-layout in docs/recorded-data.md), what both markets share (market.py) or HTTP (wire.py).
+layout in docs/how-to/recorded-data.md), what both markets share (market.py) or HTTP (wire.py).
 """
 
 from bisect import bisect_left, bisect_right

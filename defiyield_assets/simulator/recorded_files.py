@@ -1,7 +1,7 @@
 """The files of a recorded-data folder, read once and turned into the facts that the recorded market answers with.
 
-Lives here: file names, their columns and clear errors when one is missing (layout: docs/recorded-data.md). Not here:
-the market that answers from them (recorded.py).
+Lives here: file names, their columns and clear errors when one is missing (layout: docs/how-to/recorded-data.md).
+Not here: the market that answers from them (recorded.py).
 """
 
 import re
@@ -45,7 +45,7 @@ def find_file(folder: Path, pattern: str) -> Path:
     if not found:
         raise ConfigurationError(
             f"the recorded market needs {pattern} in its data folder, and {folder} has none; "
-            f"point {VARIABLE} at a folder that holds it (docs/recorded-data.md describes the layout)"
+            f"point {VARIABLE} at a folder that holds it (docs/how-to/recorded-data.md describes the layout)"
         )
     return found[-1]
 

@@ -28,6 +28,7 @@ from defiyield_assets.errors import (
     VendorError,
     VendorMalformed,
     VendorThrottled,
+    VendorUnanswered,
     VendorUnavailable,
 )
 from defiyield_assets.sources.pacing import LONGEST_PAUSE_SECONDS, BudgetedLane, Lane
@@ -70,6 +71,8 @@ class _Trace:
     sent_at: float = 0.0
     fetch_id: int | None = None
     is_archivable: bool = True
+    is_once: bool = False
+    was_sent: bool = False
 
 
 class Gateway:
@@ -199,8 +202,12 @@ class Gateway:
         refuse: Refusal | None = None,
         decode: Callable[[bytes], object] = decode_json,
         depends_on: Mapping[str, str] | None = None,
+        is_once: bool = False,
     ) -> Fetched[T]:
         """POST a JSON payload to an endpoint and parse the answer; retried like `get`, so delivered at least once.
+
+        `is_once`: carried out at most once instead. Only what the vendor refused, or what never reached it, is sent
+        again; whatever else goes wrong is `VendorUnanswered`, because nobody knows whether it was carried out.
 
         `secret_url` (by default the one of the vendor's settings) replaces the address where the address itself is the
         secret (webhooks, nodes): it is used below the client only and redacted everywhere. `window`, `reuse` and
@@ -221,7 +228,13 @@ class Gateway:
             )
 
         return await self._answer(
-            question, request, Reader(parse, refuse, decode), window=window, reuse=reuse, credits_used=credits_used
+            question,
+            request,
+            Reader(parse, refuse, decode),
+            window=window,
+            reuse=reuse,
+            credits_used=credits_used,
+            is_once=is_once,
         )
 
     def _timeout(self, vendor: str) -> httpx.Timeout:
@@ -248,6 +261,7 @@ class Gateway:
         window: Window | None,
         reuse: Window | None,
         credits_used: int,
+        is_once: bool = False,
     ) -> Fetched[T]:
         """From the archive where that is as good, else from the vendor."""
         try:
@@ -264,7 +278,7 @@ class Gateway:
         except VendorError as error:
             failure = self._named(error, question, error.status)
         else:
-            fetched = await self._ask(question, request(), reader, credits_used)
+            fetched = await self._ask(question, request(), reader, credits_used, is_once=is_once)
             if window is None or window.holds(fetched.fetched_at):
                 return fetched
             try:
@@ -279,11 +293,11 @@ class Gateway:
         return await loop.run_in_executor(self._archivist, lambda: work(*args, **options))
 
     async def _ask(
-        self, question: Question, request: httpx.Request, reader: Reader[T], credits_used: int
+        self, question: Question, request: httpx.Request, reader: Reader[T], credits_used: int, *, is_once: bool
     ) -> Fetched[T]:
         """All attempts of one request; whatever becomes of it, it leaves one row in the archive."""
         lane = self._lane(self.settings(question.vendor))
-        trace = _Trace()
+        trace = _Trace(is_once=is_once)
 
         async def attempt() -> T:
             trace.attempts += 1
@@ -300,6 +314,8 @@ class Gateway:
                     failure = error
             if isinstance(failure, VendorThrottled) and trace.status is not None:
                 await lane.throttled(trace.retry_after, trace.sent_at)
+            if _may_be_done(failure, trace):
+                failure = VendorUnanswered(f"it may have been carried out, and is not sent again: {failure}")
             # Raised outside the handler: the original, which nobody redacted, must not travel along as context.
             raise self._named(failure, question, trace.status)
 
@@ -355,9 +371,10 @@ class Gateway:
         """One request and its whole body into the trace, or the error that stands for what went wrong on the way."""
         trace.earlier += (trace.sha256,) if trace.sha256 is not None else ()
         trace.status, trace.body, trace.sha256, trace.fetched_at, trace.retry_after = None, None, None, None, 0.0
+        trace.was_sent = False
         try:
             trace.waited_seconds += await lane.turn(credits_used)
-            trace.sent_at = asyncio.get_running_loop().time()
+            trace.sent_at, trace.was_sent = asyncio.get_running_loop().time(), True
             async with asyncio.timeout(ATTEMPT_SECONDS):
                 response = await self._client.send(request, stream=True)
                 trace.status = response.status_code
@@ -371,6 +388,7 @@ class Gateway:
                 return VendorUnavailable(f"no answer: {type(error).__name__}: {error}")
             return VendorMalformed(f"the body broke off or cannot be decompressed: {error}")
         except (httpx.HTTPError, httpx.StreamError, OSError) as error:  # TimeoutError is an OSError
+            trace.was_sent = trace.was_sent and not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
             return VendorUnavailable(f"no complete answer: {type(error).__name__}: {error}")
         except VendorError as error:
             return error
@@ -435,6 +453,16 @@ class Gateway:
 def _may_heal(error: BaseException) -> bool:
     """Whether asking the vendor again may help; our own disk that is full is no reason to."""
     return isinstance(error, VendorError) and isinstance(error, TransientError)
+
+
+def _may_be_done(error: VendorError, trace: _Trace) -> bool:
+    """Whether a request that must not be sent twice may have been carried out: an answer that is no refusal, or none
+    after it was sent."""
+    if not trace.is_once or isinstance(error, VendorThrottled):
+        return False
+    if trace.status is None:
+        return trace.was_sent and isinstance(error, VendorUnavailable | VendorMalformed)
+    return trace.status < 300 or trace.status >= 500 or trace.status == 408
 
 
 async def all_of(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -119,6 +119,13 @@ def count(engine: sa.Engine, table: sa.Table, *limits: sa.ColumnElement[bool]) -
     return found
 
 
+def first_rows(engine: sa.Engine, table: sa.Table, limit: sa.ColumnElement[bool], number: int) -> pd.DataFrame:
+    """The first rows of a table that keep to a limit, in the order of its key."""
+    query = sa.select(table).where(limit).order_by(*table.primary_key.columns).limit(number)
+    with read_transaction(engine, table.name) as connection:
+        return pd.DataFrame(list(map(tuple, connection.execute(query))), columns=table.columns.keys())
+
+
 def _in_parts(
     engine: sa.Engine, table: sa.Table, column: sa.Column[Any], wanted: Collection[str], *limits: sa.ColumnElement[bool]
 ) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """What a frame must be before it may become rows of a table; every rule follows from the table's own metadata.
 
-Lives here: types, nullability, bounds, keys and the borders of a slice. Not here: the tables (schema/), the rules of
-the domain (domain/), the write itself (writes.py).
+Lives here: types, nullability, bounds, keys and the borders of a slice. Not here: the tables (schema/), units
+(units.py), the rules of the domain (domain/), the write itself (writes.py).
 """
 
 import math
@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.errors import SuspiciousDataError
 from defiyield_assets.store.types import BaseUnits, ExactDecimal, UtcDateTime
+from defiyield_assets.store.units import unit_of
 
 if TYPE_CHECKING:
     import pandera.pandas as pa
@@ -181,16 +182,6 @@ def frame_schema(table: sa.Table) -> "pa.DataFrameSchema":
     )
 
 
-UNIT_SUFFIXES = {
-    "_usd": "USD",
-    "_gwei": "gwei",
-    "_wei": "wei",
-    "_days": "days",
-    "_seconds": "seconds",
-    "_units": "units",
-}
-
-
 def column_schema(table: sa.Table) -> list[dict[str, Any]]:
     """The columns as documentation: name, type, description, nullable, is_key and, where there is one, unit."""
     columns: list[dict[str, Any]] = []
@@ -202,9 +193,7 @@ def column_schema(table: sa.Table) -> list[dict[str, Any]]:
             "nullable": bool(column.nullable),
             "is_key": bool(column.primary_key),
         }
-        unit = next((unit for suffix, unit in UNIT_SUFFIXES.items() if column.name.endswith(suffix)), None)
-        if entry["type"] == "base units" and unit is None:
-            unit = "base units"
+        unit = unit_of(column)
         if unit is not None:
             entry["unit"] = unit
         columns.append(entry)

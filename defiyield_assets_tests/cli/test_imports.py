@@ -28,7 +28,7 @@ def test_a_folder_of_files_is_taken_file_by_file_and_again_changes_nothing(
     (folder / "NOBODY.csv").write_text(HEADER + "".join(DAYS), encoding="utf-8")
     (folder / "events.csv").write_text(EVENTS, encoding="utf-8")
     (folder / "notes.md").write_text("not a table", encoding="utf-8")
-    assert run(state, folder) == 2, "one of them was not taken"
+    assert run(state, folder) == 1, "one of them was not taken"
     shown = capsys.readouterr().out
     assert "no instrument is called 'NOBODY'. Add it to instruments.yaml" in shown
     assert "BTCUSD.csv:7: open '=1+1' is no price" in shown
@@ -56,7 +56,7 @@ def test_a_folder_of_files_is_taken_file_by_file_and_again_changes_nothing(
 def test_a_clock_is_named_by_hand_or_the_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, state = tmp_path / "BTCUSD-5.csv", tmp_path / "state"
     path.write_text("2024.09.24,03:55,3,4,2,3,1\r\n2024.09.24,04:00,3,4,2,3,1\r\n", encoding="utf-8")
-    assert run(state, path) == 2
+    assert run(state, path) == 1
     assert "name no time zone" in capsys.readouterr().out
     assert run(state, path, "--source", "utc_clok") == 2
     assert "did you mean 'utc_clock'?" in capsys.readouterr().err

@@ -135,7 +135,7 @@ def test_without_a_ledger_the_command_to_run_is_named(tmp_path: Path, capsys: py
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [
-        (["ledger"], "required: action"),
+        (["ledger"], "required: ACTION"),
         (["ledger", "explain"], "required: --tx"),
         (["ledger", "explain", "--tx", "0x12"], "'0x12' is no transaction hash"),
         (["ledger", "explain", "--tx", "0x" + "ab" * 32, "--wallet", "0x1"], "'0x1' is no address"),

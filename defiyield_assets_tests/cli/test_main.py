@@ -14,7 +14,8 @@ from rich.console import Console
 
 from defiyield_assets.cli import main as entry
 from defiyield_assets.cli import run as running
-from defiyield_assets.cli.main import PHASE_NAMES, main
+from defiyield_assets.cli.day_arguments import PHASE_NAMES
+from defiyield_assets.cli.main import main
 from defiyield_assets.cli.run import DayOutcome, print_summary
 from defiyield_assets.definitions import build_defs
 from defiyield_assets.orchestration.declarations import PHASES
@@ -41,7 +42,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[date], list[int]]]
     """What `run` would have run: days and phases."""
     calls: list[tuple[list[date], list[int]]] = []
 
-    def run_days(days: list[date], phases: list[int], console: Console) -> int:
+    def run_days(days: list[date], phases: list[int], console: Console, *, is_json: bool) -> int:
         calls.append((days, phases))
         return 0
 
@@ -59,8 +60,10 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [
-        ([], "required: command"),
+        ([], "required: COMMAND"),
         (["fly"], "invalid choice: 'fly'"),
+        (["plann"], "did you mean 'plan'?"),
+        (["run", "--datee", "2025-06-03"], "did you mean '--date'?"),
         (["run", "--date", "03.06.2025"], "'03.06.2025' is no date; write it as YYYY-MM-DD"),
         (["run", "--date", "2025-02-30"], "'2025-02-30' is no date; write it as YYYY-MM-DD"),
         (["run", "--date", "2025-06-03", "--from", "2025-06-01"], "give either --date or --from and --to"),
@@ -72,7 +75,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
         (["run", "--market", "flea"], "invalid choice: 'flea'"),
         (["run", "--date", "2025-06-03", "--colour"], "unrecognized arguments: --colour"),
         (["plan", "--phases", "report"], "unrecognized arguments: --phases"),
-        (["simulator"], "required: action"),
+        (["simulator"], "required: ACTION"),
         (["simulator", "reset"], "required: --from"),
     ],
 )
@@ -247,7 +250,7 @@ def test_the_stored_plan_is_shown(after_first: Installation, capsys: pytest.Capt
         assert words in newest
     for words in (
         "Why, pool by pool",
-        "Doing nothing would earn",
+        "Doing nothing",
         "Limits that bind",
         "Gain and risk under other caps",
     ):

@@ -18,7 +18,7 @@ from defiyield_assets.domain.days import DayRange
 from defiyield_assets.orchestration.paper.statements import Statement
 from defiyield_assets.store import schema, writes
 from defiyield_assets_tests.installations import Installation
-from defiyield_assets_tests.orchestration.test_strategy_lab import LAST, fill
+from defiyield_assets_tests.orchestration.small_lab import LAST, fill
 
 START = LAST - timedelta(days=20)
 TERMS = ("--strategy", "turtle", "--from", START.isoformat())

@@ -18,7 +18,7 @@ from defiyield_assets.orchestration.assets.scenarios import SCENARIOS_NAME
 from defiyield_assets.store import schema
 from defiyield_assets_tests.faults.interrupted import die
 from defiyield_assets_tests.installations import Installation
-from defiyield_assets_tests.orchestration.test_strategy_lab import Lab
+from defiyield_assets_tests.orchestration.small_lab import Lab
 
 ROWS_BEFORE = 2
 """Writes into the table that come through before the one that does not."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from defiyield_assets.settings import PROJECT_ROOT
-from defiyield_assets_tests.orchestration.test_strategy_lab import Lab
+from defiyield_assets_tests.orchestration.small_lab import Lab
 
 pytestmark = pytest.mark.slow
 TABLES = ("scenarios", "scenario_metrics", "equity_curves", "strategy_rankings")

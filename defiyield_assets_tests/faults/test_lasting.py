@@ -5,6 +5,8 @@ Not here: faults that pass (test_healing.py), one vendor failing inside a closed
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,16 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbe
         yield day
 
 
+@dataclass(frozen=True)
+class OftenRun(Installation):
+    """An installation whose definitions are built once for its many runs; what they name is the same in all of them."""
+
+    @cached_property
+    def definitions(self) -> dg.Definitions:
+        """All definitions over this state."""
+        return Installation.definitions.fget(self)  # type: ignore[attr-defined]
+
+
 def forget(installation: Installation, asset: str) -> None:
     """As if the asset had not been made yet, and no vendor been asked."""
     tables = [*ADDITIONS, asset, *OTHER_TABLES.get(asset, ())]
@@ -70,7 +82,8 @@ def states(undisturbed: Undisturbed) -> dict[str, Installation]:
 def state_before(asset: str, day: Undisturbed, states: dict[str, Installation]) -> Installation:
     """A state in which all but this asset is made."""
     if asset not in states:
-        states[asset] = day.installation.copy_to(day.installation.folder.parent / f"before-{asset}")
+        copy = day.installation.copy_to(day.installation.folder.parent / f"before-{asset}")
+        states[asset] = OftenRun(copy.folder, copy.market)
     forget(states[asset], asset)
     return states[asset]
 

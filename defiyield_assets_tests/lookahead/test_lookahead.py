@@ -19,8 +19,8 @@ from defiyield_assets.domain.days import DayRange, cutoff
 from defiyield_assets.store import reads, schema, writes
 from defiyield_assets.store.types import BaseUnits, ExactDecimal
 from defiyield_assets_tests.installations import FIRST, Installation, Loop, day_after, instead_of, meddle
+from defiyield_assets_tests.orchestration.small_lab import LAB
 from defiyield_assets_tests.orchestration.test_idempotency import CONFIGURED, DERIVED, TOGETHER, changed
-from defiyield_assets_tests.orchestration.test_strategy_lab import LAB
 from defiyield_assets_tests.test_graph_snapshot import BESIDE_THE_DAY, OF_NEWS
 
 NOW = FIRST
@@ -92,10 +92,10 @@ def rewrite_history_later(installation: Installation) -> int:
     return len(later)
 
 
-@pytest.fixture
-def spoilt(closed_loop: Loop, tmp_path: Path) -> Installation:
+@pytest.fixture(scope="module")
+def spoilt_state(closed_loop: Loop, tmp_path_factory: pytest.TempPathFactory) -> Installation:
     """Five days, of which all that came after the first is noise now."""
-    installation = closed_loop.installation.copy_to(tmp_path / "state")
+    installation = closed_loop.installation.copy_to(tmp_path_factory.mktemp("spoilt") / "state")
     missed = {table.name for table in dated_tables()} - spoil_the_future(installation)
     may_be_empty = {"icebox", "macro_series", "resolved_underlyings", "history_revisions", "unexplained_transactions"}
     may_be_empty |= {"ohlcv_csv", "intraday_bars", "intraday_features", "market_events"}
@@ -103,6 +103,12 @@ def spoilt(closed_loop: Loop, tmp_path: Path) -> Installation:
     assert missed <= may_be_empty, "hardly anything later was there to be spoilt"
     assert rewrite_history_later(installation) > 1_000
     return installation
+
+
+@pytest.fixture
+def spoilt(spoilt_state: Installation, tmp_path: Path) -> Installation:
+    """A copy of that state."""
+    return spoilt_state.copy_to(tmp_path / "state")
 
 
 def test_no_derived_table_of_a_day_depends_on_later_rows(spoilt: Installation, closed_loop: Loop) -> None:

@@ -16,7 +16,8 @@ import pytest
 import sqlalchemy as sa
 
 from defiyield_assets.domain.days import DayRange
-from defiyield_assets.orchestration import declarations, jobs, sensors
+from defiyield_assets.orchestration import declarations, jobs
+from defiyield_assets.orchestration.alerts import tell_of_failed_runs
 from defiyield_assets.orchestration.resources import MarketResource
 from defiyield_assets.store import reads, schema, writes
 from defiyield_assets_tests.installations import (
@@ -278,7 +279,7 @@ def test_when_data_stops_the_check_fails_names_the_stale_and_is_told_of_once(fir
             dagster_event=results["equity_bars_are_fresh"].get_run_failure_event(),
             resources={name: (defs.resources or {})[name] for name in ("warehouse", "market", "notifier")},
         ).for_run_failure()
-        sensors.tell_of_failed_runs(context)
+        tell_of_failed_runs(context)
     told_of = list((installation.folder / "reports").glob("failure-*.txt"))
     assert len(told_of) == 1
     assert f"equity_bars_are_fresh for {monday} failed" in told_of[0].read_text()

@@ -360,7 +360,7 @@ def test_a_pool_without_forecast_and_reason_stops_what_rests_on_it(
     result = fresh.run(NEXT, [*STEP, "eligible_pools"], raise_on_error=False)
     found = evaluations(result)["every_tracked_pool_has_a_forecast_or_a_reason"]
     assert (found.passed, found.blocking) == (False, True)
-    assert found.metadata["missing"].value == [f"{NEXT} {lost[0]}"]
+    assert [row.data for row in found.metadata["listed"].records] == [{"day and pool": f"{NEXT} {lost[0]}"}]
     assert "eligible_pools" not in materialised(result)
 
 
@@ -377,7 +377,7 @@ def test_a_silent_pool_has_a_reason_and_stops_nothing(fresh: Installation) -> No
     found = evaluations(result)["every_tracked_pool_has_a_forecast_or_a_reason"]
     assert found.passed
     assert found.metadata["with_reason"].value == 2
-    assert all(word in found.metadata["reasons"].value for word in (silent, "STALE", unknown, "NO_DATA"))
+    assert all(word in str(found.metadata["reasons"].records) for word in (silent, "STALE", unknown, "NO_DATA"))
     assert not {silent, unknown} & set(fresh.rows(schema.pool_forecasts, late)["pool_id"])
     assert metadata_of(result, "pool_forecasts")["without_forecast"]["STALE"] == 1
 

@@ -44,7 +44,7 @@ from defiyield_assets.orchestration.paper.wishes import Terms, wish_of
 from defiyield_assets.orchestration.resources import PolicyResource
 from defiyield_assets.store import schema, writes
 from defiyield_assets_tests.installations import SILENT, Installation
-from defiyield_assets_tests.orchestration.test_strategy_lab import LAST, fill
+from defiyield_assets_tests.orchestration.small_lab import LAST, fill
 
 START = LAST - timedelta(days=30)
 RULES = {"strategy": "turtle", "starts_on": START.isoformat(), "capital": 50_000.0}

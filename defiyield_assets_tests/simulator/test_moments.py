@@ -1,7 +1,7 @@
 """The generated market is believable: its moments lie in stated bands around those of the recorded data.
 
 Lives here: the bands, and which recorded file stands for what. Not here: the arithmetic (moments.py). What they are is
-told in docs/simulated-market.md.
+told in docs/explanation/simulated-market.md.
 """
 
 from collections.abc import Mapping

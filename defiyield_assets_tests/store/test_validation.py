@@ -201,6 +201,7 @@ def test_units_follow_from_names_and_types() -> None:
         "description": "",
         "nullable": True,
         "is_key": False,
+        "unit": "fraction a year",
     }
 
 

@@ -22,7 +22,8 @@ MIN_BESIDE = 3
 MAX_MEDIAN_ERROR = 0.02
 MAX_P90_ERROR = 0.10
 """Relative errors on points left out. Measured: rate models on chain leave medians of at most 0.5 % (Aave v3, hourly);
-718 simulated histories whose rates are drawn beside their utilisation leave at least 3.2 % (docs/allocation.md)."""
+718 simulated histories whose rates are drawn beside their utilisation leave at least 3.2 %
+(docs/explanation/allocation.md)."""
 MAX_LAST_ERROR = 0.10
 """Relative error on the newest point: after a change of the rate model the old curve is of no use."""
 KINK_STEP = 0.005

@@ -1,14 +1,18 @@
 """What the report says, once, for every form in which it is shown: page, Markdown, terminal and Slack.
 
-Lives here: the headline of each kind of day and the order of the sections. Not here: the sections' tables
-(plan_sections.py, ledger_sections.py, outcome_sections.py) or escaping for a medium (report.py, slack.py).
+Lives here: the headline of each kind of day, its tone and the order of the sections. Not here: the sections
+(*_sections.py) or escaping for a medium (report.py, slack.py).
 """
 
+from dataclasses import fields, replace
+from datetime import date
 from typing import Any
 
+import pandas as pd
+
 from defiyield_assets.domain.days import cutoff
-from defiyield_assets.domain.outcomes import STAYING, group_by_roots
 from defiyield_assets.domain.reporting.explained_sections import limits_section, why_section
+from defiyield_assets.domain.reporting.forecast_sections import forecasts_section
 from defiyield_assets.domain.reporting.formats import (
     clean,
     is_missing,
@@ -19,27 +23,26 @@ from defiyield_assets.domain.reporting.formats import (
     token_amount,
     usd,
 )
+from defiyield_assets.domain.reporting.health_sections import broken_words, care_words, health_section
+from defiyield_assets.domain.reporting.icebox_sections import icebox_section
 from defiyield_assets.domain.reporting.inputs import ReportInputs, collect_names
 from defiyield_assets.domain.reporting.layout import Content, Fact, Section
 from defiyield_assets.domain.reporting.ledger_sections import earned_section, unexplained_section, unexplained_words
-from defiyield_assets.domain.reporting.outcome_sections import (
-    failures_section,
-    icebox_section,
-    scores_section,
-)
+from defiyield_assets.domain.reporting.nav_sections import nav_section
 from defiyield_assets.domain.reporting.plan_sections import (
     assumed_section,
     holdings_section,
     left_out_section,
     steps_section,
 )
+from defiyield_assets.domain.reporting.pool_sections import pools_section
 
 NO_PLAN = "no_plan"
 """Status when the day has no row in allocation_runs."""
 
 VERDICTS = {
-    "optimal": ("Rebalance", "good", "A plan was found that earns more than doing nothing, costs included."),
-    "hold": ("Hold", "calm", "Nothing to do: no plan beats keeping what is held by more than it costs."),
+    "optimal": ("Rebalance", "good", "A plan was found: send the steps below in their order."),
+    "hold": ("Hold", "calm", "Nothing to do: send no transaction today."),
     "infeasible": (
         "Hold: no plan keeps every limit",
         "bad",
@@ -64,7 +67,7 @@ VERDICTS = {
     NO_PLAN: (
         "Do not act: there is no plan for this day",
         "bad",
-        "No plan was made for this day. The list of failed assets says why; nothing here is an instruction.",
+        "No plan was made for this day. Data health says why; nothing here is an instruction.",
     ),
 }
 """Headline, tone (good, calm, warn, bad) and meaning of each status."""
@@ -73,27 +76,34 @@ PUBLISHED = ("optimal", "hold")
 
 
 def build_content(inputs: ReportInputs) -> Content:
-    """Everything that the report of the day says, as plain text, in the order in which an analyst asks."""
+    """Everything that the report of the day says, as plain text, in the order in which an analyst asks.
+
+    The tone is that of the plan; it becomes `warn` only by what changes how one should act: broken rules, a source of
+    the plan that failed, money that the ledger cannot explain.
+    """
+    inputs = _known_then(inputs)
     run = plan_of_day(inputs)
     status = _status(run)
     headline, tone, meaning = VERDICTS[status]
     if run is not None and status == "optimal":
         steps = "1 transaction" if run["n_steps"] == 1 else f"{run['n_steps']} transactions"
-        headline = f"{headline} to {percent(run['projected_apy'])} in {steps}"
+        headline = f"{headline} to {percent(run['projected_apy'])} APY in {steps}"
     names = collect_names(inputs)
     is_published = status in PUBLISHED
     sections = [
         holdings_section(inputs, names, is_published=is_published),
         steps_section(inputs, names, is_published=is_published),
         why_section(inputs, names, is_published=is_published),
+        pools_section(inputs, names, run, is_published=is_published),
         limits_section(inputs, names, run, is_published=is_published),
         left_out_section(inputs, names),
         earned_section(inputs, names),
+        nav_section(inputs),
         unexplained_section(inputs, names),
-        scores_section(inputs),
-        icebox_section(inputs),
+        forecasts_section(inputs, names, is_published=is_published),
+        icebox_section(inputs, names),
+        health_section(inputs),
         assumed_section(inputs, names, run),
-        failures_section(inputs),
         _next_section(inputs, status),
     ]
     paragraphs = [meaning]
@@ -101,10 +111,11 @@ def build_content(inputs: ReportInputs) -> Content:
         paragraphs.append(clean(run["message"], 1_000))
     if status == "optimal" and run is not None and is_missing(run["verified_by"]):
         paragraphs.append("No second solver has confirmed this plan.")
-    for care in (_care(inputs), unexplained_words(inputs)):
-        if care is not None:
-            tone = "warn" if tone in {"good", "calm"} else tone
-            paragraphs.append(care)
+    care, is_grave = care_words(inputs)
+    for words, changes_acting in ((broken_words(inputs), True), (care, is_grave), (unexplained_words(inputs), True)):
+        if words is not None:
+            tone = "warn" if changes_acting and tone in {"good", "calm"} else tone
+            paragraphs.append(words)
     return Content(
         day=inputs.day,
         run_id="" if run is None else str(run["run_id"]),
@@ -117,6 +128,25 @@ def build_content(inputs: ReportInputs) -> Content:
         sections=tuple(section for section in sections if section is not None),
         provenance=tuple(_provenance(inputs, run)),
     )
+
+
+def _known_then(inputs: ReportInputs) -> ReportInputs:
+    """The inputs without rows that are dated later than the day: a report tells nothing later than its as-of."""
+    kept: dict[str, Any] = {
+        item.name: _up_to(value, inputs.day)
+        for item in fields(inputs)
+        if isinstance(value := getattr(inputs, item.name), pd.DataFrame)
+    }
+    newest = {name: None if day is None or day > inputs.day else day for name, day in inputs.newest_days.items()}
+    return replace(inputs, **kept, newest_days=newest)
+
+
+def _up_to(frame: pd.DataFrame, day: date) -> pd.DataFrame:
+    """Rows whose date, and whose vintage, is not after the day."""
+    for column in ("date", "as_of"):
+        if len(frame) and column in frame:
+            frame = frame.loc[[known <= day for known in frame[column]]]
+    return frame
 
 
 def plan_of_day(inputs: ReportInputs) -> dict[str, Any] | None:
@@ -135,18 +165,20 @@ def _status(run: dict[str, Any] | None) -> str:
 
 
 def _facts(run: dict[str, Any], status: str) -> list[Fact]:
-    """The figures of the headline; those of a plan only where there is one to follow."""
+    """The figures of the headline; those of a plan only where there is one to follow, and no figure twice."""
     funds = [
         Fact(
             "Assets under management",
             usd(run["aum_usd"]),
-            f"and {token_amount(run['eth_balance_wei'], 18)} ETH for gas",
+            f"at the close of {run['date']}, and {token_amount(run['eth_balance_wei'], 18)} ETH for gas",
         ),
     ]
     holding = Fact(
-        "Doing nothing", percent(run["hold_apy"]), f"{usd(run['hold_gain_usd'])} in {run['horizon_days']} days"
+        "Doing nothing",
+        f"{percent(run['hold_apy'])} APY",
+        f"{usd(run['hold_gain_usd'])} in {run['horizon_days']} days; idle cash counts as 0",
     )
-    if status not in PUBLISHED:
+    if status != "optimal":
         return [holding, *funds]
     advantage = run["gain_usd"] - run["hold_gain_usd"]
     more_apy = run["projected_apy"] - run["hold_apy"]
@@ -210,22 +242,6 @@ def _solver_words(run: dict[str, Any]) -> str:
     if not is_missing(run["verified_by"]):
         words += f"; verified by {clean(run['verified_by'], 20)}"
     return words
-
-
-def _care(inputs: ReportInputs) -> str | None:
-    """The assets in trouble by name, and how many rest on them; None without any.
-
-    What is only not configured or not confirmed is listed below, but is no reason to read otherwise.
-    """
-    outcomes = inputs.outcomes[~inputs.outcomes["error_class"].isin(STAYING)]
-    if outcomes.empty:
-        return None
-    own, resting = group_by_roots(dict(zip(outcomes["asset"], outcomes["reason"], strict=True)))
-    named = sorted(own) or sorted(resting)
-    words = f"Read with care: degraded or failed today: {', '.join(clean(name, 60) for name in named[:8])}"
-    words += f" and {len(named) - 8} more" if len(named) > 8 else ""
-    n_resting = sum(map(len, resting.values())) if own else 0
-    return words + (f"; {n_resting} assets rest on them." if n_resting else ".")
 
 
 def _next_section(inputs: ReportInputs, status: str) -> Section:

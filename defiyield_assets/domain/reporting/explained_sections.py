@@ -1,7 +1,8 @@
 """The sections that explain the plan: why each pool is in or out in numbers, which limits bind and what they cost.
 
 Lives here: tables made from allocations, allocation_limits and risk_gain_frontier. Not here: what to hold and how to
-get there (plan_sections.py); the figures themselves (domain/allocation/reasons.py, worth.py, frontier.py).
+get there (plan_sections.py), the rates of the pools (pool_sections.py); the figures themselves
+(domain/allocation/reasons.py, worth.py, frontier.py).
 """
 
 from typing import Any
@@ -54,8 +55,8 @@ def why_section(inputs: ReportInputs, names: Names, *, is_published: bool) -> Se
         return None
     pools.sort(key=_best_first)
     words = (
-        "Earns is what the whole position earns over the horizon before costs. Next dollar is what one more would "
-        "earn in the pool, a dollar in the plan what its money earns at the margin of the plan: a pool is worth "
+        "Earns is what the whole position earns over the horizon before costs. Next dollar is the APY that one more "
+        "would earn in the pool, a dollar in the plan what its money earns at the margin of the plan: a pool is worth "
         "entering where the first is higher and pays for the costs. Costs are those of the pool's own steps, of pools "
         "left out those of entering them."
     )
@@ -73,20 +74,20 @@ def _best_first(row: dict[str, Any]) -> tuple[bool, float, float, str]:
 
 def _why_row(row: dict[str, Any], names: Names) -> tuple[str, ...]:
     return (
-        names.pool(row["pool_id"]),
+        names.pool_link(row["pool_id"]),
         "out" if row["action"] == "left_out" else ACTIONS.get(str(row["action"]), clean(row["action"], 20)),
         usd(row["gain_usd"]),
         percent(row["marginal_apy"]),
         percent(row["dollar_apy"]),
         usd(row["cost_usd"]),
-        number(row["break_even_days"], 1),
-        _limit_words(row["binding_limit"]),
+        "" if is_missing(row["break_even_days"]) else number(row["break_even_days"], 1),
+        limit_words(row["binding_limit"]),
         clean(row["why"]),
         clean(row["pool_id"], 80),
     )
 
 
-def _limit_words(binding: Any) -> str:
+def limit_words(binding: Any) -> str:
     """The limit of `binding_limit` in words, with its subject where that is not the pool itself."""
     if is_missing(binding):
         return ""
@@ -96,13 +97,13 @@ def _limit_words(binding: Any) -> str:
 
 
 def limits_section(inputs: ReportInputs, names: Names, run: dict[str, Any] | None, *, is_published: bool) -> Section:
-    """What doing nothing earns, and every limit that binds with what relaxing it is worth, the dearest first."""
+    """Every limit that binds with what relaxing it is worth, the dearest first."""
     title = "What holds the plan back"
     if run is None or not is_published:
         return Section("limits", title, ("No plan is published for this day, so no limit is judged.",))
     rows = [row for row in records(inputs.allocation_limits) if bool(row["is_binding"])]
     rows.sort(key=lambda row: (-_worth(row), str(row["limit_name"]), str(row["subject"])))
-    words = [_nothing_words(run)]
+    words: list[str] = []
     if not len(inputs.allocation_limits):
         return Section("limits", title, (*words, "No limit was judged for this plan."))
     if not rows:
@@ -116,32 +117,26 @@ def limits_section(inputs: ReportInputs, names: Names, run: dict[str, Any] | Non
     return Section("limits", title, tuple(words), tables=(table,))
 
 
-def _nothing_words(run: dict[str, Any]) -> str:
-    """What doing nothing would earn, and how soon the plan's costs are earned back against it."""
-    words = (
-        f"Doing nothing would earn {usd(run['hold_gain_usd'])} in {run['horizon_days']} days "
-        f"({percent(run['hold_apy'])} a year on all assets)."
-    )
-    if not is_missing(run["break_even_days"]):
-        costs = usd(run["gas_usd"] + run["conversion_usd"])
-        days = number(run["break_even_days"], 1)
-        words += f" The plan's costs of {costs} are earned back against it in {days} days."
-    return words
-
-
 def _worth(row: dict[str, Any]) -> float:
     return 0.0 if is_missing(row["worth_usd"]) else float(row["worth_usd"])
 
 
 def _limit_row(row: dict[str, Any], names: Names) -> tuple[str, ...]:
     name, subject = str(row["limit_name"]), str(row["subject"])
-    of = names.pool(subject) if name in POOL_LIMITS else "" if subject in ("plan", "illiquid") else clean(subject, 40)
+    of = (
+        names.pool_link(subject)
+        if name in POOL_LIMITS
+        else ""
+        if subject in ("plan", "illiquid")
+        else clean(subject, 40)
+    )
     about = "~" if row["worth_by"] == "shadow_price" else ""
     return (
         LIMITS.get(name, clean(name, 40)),
         of,
-        usd(row["limit_usd"]),
-        usd(row["used_usd"]),
+        # Limits on numbers of pools or days have no dollars.
+        "" if is_missing(row["limit_usd"]) else usd(row["limit_usd"]),
+        "" if is_missing(row["used_usd"]) else usd(row["used_usd"]),
         clean(row["relaxation"], 60),
         about + usd(row["worth_usd"]),
     )
@@ -163,9 +158,9 @@ def _frontier_row(row: dict[str, Any]) -> tuple[str, ...]:
     return (
         percent(row["max_pool_share"], 0),
         percent(row["max_protocol_share"], 0),
-        usd(row["gain_usd"]),
-        usd(row["low_gain_usd"]),
-        usd(row["worst_loss_usd"]),
+        "" if is_missing(row["gain_usd"]) else usd(row["gain_usd"]),
+        "" if is_missing(row["gain_usd"]) else usd(row["low_gain_usd"]),
+        "" if is_missing(row["worst_loss_usd"]) else usd(row["worst_loss_usd"]),
         "" if is_missing(row["worst_protocol"]) else clean(row["worst_protocol"], 40),
         remark,
     )

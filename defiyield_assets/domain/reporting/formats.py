@@ -4,14 +4,13 @@ Lives here: how a value looks in print. Not here: which values are shown (conten
 """
 
 import re
-import unicodedata
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from typing import Any
 
 import pandas as pd
 
-UNKNOWN = "–"
-"""Printed where a value is null."""
+UNKNOWN = "unknown"
+"""Printed where a value should be known and is not; a cell to which the question does not apply stays empty."""
 TEXT_LIMIT = 240
 """Longest text taken over from outside; whatever follows is cut."""
 CENT = Decimal("0.01")
@@ -32,7 +31,7 @@ def clean(text: Any, limit: int = TEXT_LIMIT) -> str:
         return UNKNOWN
     raw = str(text)
     head = raw[: 4 * limit]
-    printable = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in head)
+    printable = head if head.isprintable() else "".join(char if char.isprintable() else " " for char in head)
     line = " ".join(printable.split())
     if len(line) > limit or len(raw) > len(head):
         return line[: limit - 1].rstrip() + "…"
@@ -46,7 +45,7 @@ def short_id(value: Any) -> str:
 
 
 def usd(value: Any) -> str:
-    """Exact dollars and cents of a Decimal or int, half-even: $1,234.50, -$3.00; under a cent <$0.01; null –."""
+    """Exact dollars and cents of a Decimal or int, half-even: $1,234.50, -$3.00; under a cent <$0.01; null unknown."""
     if is_missing(value):
         return UNKNOWN
     exact = _exact(value)
@@ -77,7 +76,7 @@ def about_usd(value: Any) -> str:
 
 
 def percent(fraction: Any, digits: int = 2) -> str:
-    """A fraction as percent: 0.0725 -> 7.25%; null –."""
+    """A fraction as percent: 0.0725 -> 7.25%; null unknown."""
     return UNKNOWN if is_missing(fraction) else f"{float(fraction) * 100:,.{digits}f}%"
 
 
@@ -87,7 +86,7 @@ def signed_percent(fraction: Any, digits: int = 2) -> str:
 
 
 def number(value: Any, digits: int = 0) -> str:
-    """A plain number with thousands separators; null –."""
+    """A plain number with thousands separators; null unknown."""
     return UNKNOWN if is_missing(value) else f"{value:,.{digits}f}"
 
 

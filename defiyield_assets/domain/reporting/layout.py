@@ -1,11 +1,45 @@
-"""The parts that a report is laid out in: facts, tables, sections.
+"""The parts that a report is laid out in: facts, tables, charts, sections.
 
 Lives here: their types, all plain unescaped text. Not here: what they say (content.py) or how they look (templates,
-report.py).
+charts.py, report.py).
 """
 
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Literal, Self
+
+ABOUT = "about"
+"""Anchor of the section that says what the report rests on."""
+Unit = Literal["usd", "percent", "gwei"]
+"""What a chart's values are: dollars, fractions (printed as percent), gwei."""
+Role = Literal["main", "other", "before", "after", "history", "forecast"]
+"""What a series is to the reader; it decides colour and stroke."""
+
+
+class Link(str):
+    """Words that lead somewhere: a string like every other cell, with the address in `url`.
+
+    Media without links show the words. An address that is not http or https is dropped: only the words remain.
+    """
+
+    __slots__ = ("url",)
+    url: str
+
+    def __new__(cls, text: str, url: str) -> Self:
+        """The words with an address, or with "" where the address is not safe to follow."""
+        made = super().__new__(cls, text)
+        made.url = url if is_address(url) else ""
+        return made
+
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]
+        """What a copy is made of."""
+        return str(self), self.url
+
+
+def is_address(url: str) -> bool:
+    """Whether it is a plain http(s) address: no white space, no quotes, no brackets, nothing that is not ASCII."""
+    is_plain = url.isascii() and url.isprintable() and not set(url) & set(" \"'<>()[]{}\\|^`")
+    return is_plain and url.startswith(("https://", "http://"))
 
 
 @dataclass(frozen=True)
@@ -27,18 +61,60 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under headings; `bars` are fractions, one per row, drawn in the column `bar_column`."""
+    """Rows of text under headings; `bars` are fractions, one per row, drawn in the column `bar_column`.
+
+    A cell is a string or a `Link`, which is one. `fold` says where the page shows only the caption until it is asked:
+    "auto" on narrow screens when the table is long, "always" for evidence that few read, "never" for what everybody
+    must see.
+    """
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, ...], ...]
     caption: str = ""
     bar_column: int | None = None
     bars: tuple[float, ...] = ()
+    fold: Literal["auto", "always", "never"] = "auto"
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value at a label of the horizontal axis, null where there is none, perhaps with a band around it."""
+
+    label: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points under one name, in the order of the horizontal axis."""
+
+    name: str
+    points: tuple[Point, ...]
+    role: Role = "main"
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A picture of figures: lines over time, bars by name (before beside after), or lines with bands around them.
+
+    `summary` is the chart in one sentence for those who cannot see it. Labels of all series make the horizontal axis
+    in the order in which they first appear. `is_tabled` says that the section's tables already hold the figures;
+    otherwise they are shown in a table of their own that is folded away.
+    """
+
+    kind: Literal["lines", "bars", "bands"]
+    title: str
+    unit: Unit
+    series: tuple[Series, ...]
+    summary: str
+    is_tabled: bool = False
 
 
 @dataclass(frozen=True)
 class Section:
-    """A headed part of the report: words, then facts, tables and bullets."""
+    """A headed part of the report: words, then facts, charts, tables and bullets."""
 
     anchor: str
     title: str
@@ -46,6 +122,7 @@ class Section:
     facts: tuple[Fact, ...] = ()
     tables: tuple[Table, ...] = ()
     bullets: tuple[str, ...] = ()
+    charts: tuple[Chart, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,6 +139,12 @@ class Content:
     facts: tuple[Fact, ...]
     sections: tuple[Section, ...]
     provenance: tuple[Fact, ...] = field(default=())
+
+    def all_sections(self) -> tuple[Section, ...]:
+        """The sections, the last of which says what the report rests on."""
+        if self.section(ABOUT) is not None or not self.provenance:
+            return self.sections
+        return (*self.sections, Section(ABOUT, "About this page", facts=self.provenance))
 
     def section(self, anchor: str) -> Section | None:
         """The section of that name, or None where the day has none."""

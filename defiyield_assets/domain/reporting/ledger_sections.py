@@ -1,7 +1,7 @@
 """The sections that come from the ledger: what was really earned, and what nobody can explain.
 
-Lives here: net asset value, returns, positions and open questions as text. Not here: their figures (domain/ledger), the
-plan (plan_sections.py).
+Lives here: the day's net asset value, returns, positions and open questions as text. Not here: their figures
+(domain/ledger), net asset value over time (nav_sections.py), the plan (plan_sections.py).
 """
 
 from decimal import Decimal
@@ -20,7 +20,7 @@ from defiyield_assets.domain.reporting.formats import (
     token_amount,
     usd,
 )
-from defiyield_assets.domain.reporting.inputs import Names, ReportInputs
+from defiyield_assets.domain.reporting.inputs import ETHEREUM, Names, ReportInputs
 from defiyield_assets.domain.reporting.layout import Fact, Section, Table, numbers, text
 from defiyield_assets.domain.reporting.plan_sections import records
 
@@ -46,7 +46,7 @@ LISTED = 50
 
 def earned_section(inputs: ReportInputs, names: Names) -> Section:
     """Return, income and expenses of the day, what yesterday's plan promised, and what each position earned."""
-    title = "What was really earned"
+    title = f"What was really earned on {inputs.day}"
     nav = inputs.nav_daily
     days = records(nav.loc[nav["date"] <= inputs.day].sort_values("date")) if len(nav) else []
     if not days or days[-1]["date"] != inputs.day:
@@ -86,13 +86,13 @@ def unexplained_section(inputs: ReportInputs, names: Names) -> Section | None:
     listed = tuple(
         (
             str(row["booked_on"]),
-            names.token(row["token_address"]),
+            names.token_link(row["token_address"], chain=ETHEREUM if row["chain_id"] == 1 else ""),
             token_amount(row["amount"], int(row["decimals"])),
             usd(row["valued_usd"]),
             UNKNOWN if is_missing(row["counterparty"]) else short_id(row["counterparty"]),
             clean(row["classification"], 40),
             clean(row["hint"]),
-            clean(row["tx_hash"], 80),
+            names.transaction_link(row["tx_hash"], row["chain_id"]),
         )
         for row in rows[:LISTED]
     )
@@ -104,10 +104,8 @@ def _facts(today: dict[str, Any], before: dict[str, Any] | None) -> list[Fact]:
     change = "" if before is None else f"{signed_usd(today['nav_usd'] - before['nav_usd'])} since {before['date']}"
     return [
         Fact("Net asset value", usd(today["nav_usd"]), change),
-        Fact("Return of the day", signed_percent(today["return_1d"], 4), _so_far(today, "return")),
-        Fact(
-            "Realised yield of the day", signed_percent(today["realised_yield_1d"], 4), _so_far(today, "realised_yield")
-        ),
+        _rate_fact("Return of the day", today, "return"),
+        _rate_fact("Realised yield of the day", today, "realised_yield"),
         Fact("Income", signed_usd(today["income_usd"]), "yield and rewards"),
         Fact("Expenses", usd(today["expenses_usd"]), "gas and conversion"),
         Fact("Price changes", signed_usd(today["price_change_usd"]), ""),
@@ -117,8 +115,12 @@ def _facts(today: dict[str, Any], before: dict[str, Any] | None) -> list[Fact]:
     ]
 
 
-def _so_far(today: dict[str, Any], rate: str) -> str:
-    return f"month {signed_percent(today[f'{rate}_mtd'])}, year {signed_percent(today[f'{rate}_ytd'])}"
+def _rate_fact(name: str, today: dict[str, Any], rate: str) -> Fact:
+    """A rate of the day with that of month and year so far; on the ledger's first day there is none."""
+    if is_missing(today[f"{rate}_1d"]):
+        return Fact(name, UNKNOWN, "there is no day before it to measure from")
+    so_far = f"month {signed_percent(today[f'{rate}_mtd'])}, year {signed_percent(today[f'{rate}_ytd'])}"
+    return Fact(name, signed_percent(today[f"{rate}_1d"], 4), so_far)
 
 
 def _promised(inputs: ReportInputs, today: dict[str, Any]) -> str:
@@ -152,7 +154,7 @@ def _attribution(rows: list[dict[str, Any]], names: Names) -> Table:
         ATTRIBUTION_COLUMNS,
         tuple(
             (
-                names.pool(row["pool_id"]),
+                names.pool_link(row["pool_id"]),
                 usd(row["opening_usd"]),
                 signed_usd(row["income_usd"]),
                 *(_apy(row[name]) for name in ("advertised_apy", "forecast_apy", "realised_apy")),
@@ -166,7 +168,7 @@ def _attribution(rows: list[dict[str, Any]], names: Names) -> Table:
 
 def _positions(rows: list[dict[str, Any]], names: Names) -> Table:
     columns = ("opening_usd", "flows_usd", "income_usd", "price_change_usd", "closing_usd", "cost_usd")
-    listed = [(names.pool(row["pool_id"]), *_dollars([row[name] for name in columns])) for row in rows]
+    listed = [(names.pool_link(row["pool_id"]), *_dollars([row[name] for name in columns])) for row in rows]
     known = [row for row in rows if not any(is_missing(row[name]) for name in columns)]
     if len(known) == len(rows) > 1:
         listed.append(("All pools", *_dollars([exact_sum(row[name] for row in rows) for name in columns])))

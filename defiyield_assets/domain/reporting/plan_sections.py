@@ -1,23 +1,38 @@
 """The sections about the plan: what to hold, how to get there, what was left out and why.
 
-Lives here: tables made from allocations, steps and verdicts. Not here: what past plans earned (outcome_sections.py).
+Lives here: tables and the chart made from allocations, steps and verdicts. Not here: rates and reasons pool by pool
+(pool_sections.py, explained_sections.py), what past plans earned (ledger_sections.py).
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, localcontext
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from defiyield_assets.domain.reporting.formats import about_usd, clean, is_missing, number, percent, token_amount, usd
+from defiyield_assets.domain.reporting.formats import (
+    UNKNOWN,
+    about_usd,
+    clean,
+    is_missing,
+    number,
+    percent,
+    token_amount,
+    usd,
+)
 from defiyield_assets.domain.reporting.inputs import Names, ReportInputs
-from defiyield_assets.domain.reporting.layout import Section, Table, numbers, text
+from defiyield_assets.domain.reporting.layout import Chart, Point, Section, Series, Table, numbers, text
 
 IDLE = "IDLE"
 """Pool id under which allocations list cash."""
 TOP_LEFT_OUT = 12
 """Pools shown among those left out."""
+MOST_BARS = 14
+"""Places drawn in the chart before and after; the smallest beyond them are added up in one."""
+DUST_USD = Decimal(1)
+"""A place worth less before and after is left out of the chart; the table has it."""
 GROUPS = {1: "1 low", 2: "2 medium", 3: "3 high", 4: "4 unrated"}
 ACTIONS = {
     "hold": "keep",
@@ -60,11 +75,106 @@ def holdings_section(inputs: ReportInputs, names: Names, *, is_published: bool) 
         bars=tuple(_bar(row["share_of_aum"]) for row in held),
     )
     words = (
-        "What the treasury holds once all steps are done. Diluted is the forecast APY after our own deposit."
+        "What the treasury holds once all steps are done. Share is of the assets under management, value at the close "
+        f"of {inputs.day} in dollars, forecast the expected APY, diluted the same after our own deposit."
         if is_published
-        else "What the treasury holds today; this is no instruction."
+        else f"What the treasury holds at the end of {inputs.day}; this is no instruction."
     )
-    return Section("plan", "The plan" if is_published else "Holdings", (words,), tables=(table,))
+    chart = _before_and_after(inputs, held, names, is_published=is_published)
+    title = "The plan" if is_published else "Holdings"
+    return Section("plan", title, (words,), tables=(table,), charts=() if chart is None else (chart,))
+
+
+def _before_and_after(
+    inputs: ReportInputs, held: list[dict[str, Any]], names: Names, *, is_published: bool
+) -> Chart | None:
+    """Dollars in each pool and as cash before the plan and after it; without a plan only what is held today."""
+    prices = _unit_prices(held, inputs.prices)
+    places: dict[str, list[Decimal | None]] = {}
+    for row in held:
+        token = str(row["token_address"])
+        is_cash = row["pool_id"] == IDLE
+        place = f"Cash in {names.token(token)}" if is_cash else names.pool(row["pool_id"])
+        worth = [_worth_of(row[name], row, prices) for name in ("amount_before", "amount")]
+        sums = places.setdefault(place, [Decimal(0), Decimal(0)])
+        places[place] = [_plus(one, other) for one, other in zip(sums, worth, strict=True)]
+    drawn = {place: worth for place, worth in places.items() if _is_visible(worth)}
+    if not drawn:
+        return None
+    order = sorted(drawn, key=lambda place: (-max(_known(worth) for worth in drawn[place]), place))
+    every = [(place, drawn[place][0], drawn[place][1]) for place in order]
+    bars, rest = every[:MOST_BARS], every[MOST_BARS:]
+    if len(rest) == 1:
+        bars, rest = every, []
+    if rest:
+        before = sum((_known(worth) for _, worth, _ in rest), Decimal(0))
+        after = sum((_known(worth) for _, _, worth in rest), Decimal(0))
+        bars.append((f"{len(rest)} smaller ones", before, after))
+    series = [Series("Before", tuple(Point(place, _drawn(before)) for place, before, _ in bars), "before")]
+    if is_published:
+        series.append(Series("After", tuple(Point(place, _drawn(after)) for place, _, after in bars), "after"))
+    title = "Before and after the plan" if is_published else "What is held"
+    return Chart(
+        "bars",
+        f"{title}, value at the close of {inputs.day} in dollars",
+        "usd",
+        tuple(series),
+        _told_before_and_after(every, is_published=is_published),
+    )
+
+
+def _told_before_and_after(bars: Sequence[tuple[str, Decimal | None, Decimal | None]], *, is_published: bool) -> str:
+    """The chart in a sentence: the largest place before and after."""
+    before = _told_places([(place, worth) for place, worth, _ in bars])
+    if not is_published:
+        return f"Today {before}."
+    return f"Before {before}; after {_told_places([(place, worth) for place, _, worth in bars])}."
+
+
+def _told_places(bars: Sequence[tuple[str, Decimal | None]]) -> str:
+    """How many places hold something, and the largest."""
+    filled = [(place, worth) for place, worth in bars if worth is None or worth > 0]
+    known = [(place, worth) for place, worth in filled if worth is not None]
+    if not known:
+        return f"{len(filled)} places of unknown value" if filled else "nothing is held"
+    place, worth = max(known, key=lambda bar: bar[1])
+    return f"{len(filled)} {'place holds' if len(filled) == 1 else 'places hold'} something, most {place}: {usd(worth)}"
+
+
+def _unit_prices(held: Sequence[dict[str, Any]], prices: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    """Dollars a token: as the plan values it where it holds some, else the day's close."""
+    found = {str(token): price for token, price in prices.items() if not is_missing(price)}
+    for row in held:
+        if int(row["amount"]) > 0 and not is_missing(row["value_usd"]):
+            with localcontext() as context:
+                context.prec = 60
+                found[str(row["token_address"])] = row["value_usd"] * 10 ** int(row["decimals"]) / int(row["amount"])
+    return found
+
+
+def _worth_of(amount: Any, row: dict[str, Any], prices: Mapping[str, Decimal]) -> Decimal | None:
+    """Base units in dollars; None where the price of the token is not known."""
+    if int(amount) == 0:
+        return Decimal(0)
+    price = prices.get(str(row["token_address"]))
+    return None if price is None else price * int(amount) / 10 ** int(row["decimals"])
+
+
+def _plus(one: Decimal | None, other: Decimal | None) -> Decimal | None:
+    return None if one is None or other is None else one + other
+
+
+def _known(worth: Decimal | None) -> Decimal:
+    return Decimal(0) if worth is None else worth
+
+
+def _is_visible(worth: Sequence[Decimal | None]) -> bool:
+    return any(value is None or value >= DUST_USD for value in worth)
+
+
+def _drawn(worth: Decimal | None) -> float | None:
+    """Here money becomes a float: a length on a page."""
+    return None if worth is None else float(worth)
 
 
 def _holding_row(row: dict[str, Any], names: Names) -> tuple[str, ...]:
@@ -72,25 +182,25 @@ def _holding_row(row: dict[str, Any], names: Names) -> tuple[str, ...]:
     token = names.token(row["token_address"])
     assumed = " *" if bool(row["is_price_assumed"]) else ""
     return (
-        f"Cash in {token}" if is_cash else names.pool(row["pool_id"]),
+        f"Cash in {token}" if is_cash else names.pool_link(row["pool_id"]),
         percent(row["share_of_aum"], 1),
         usd(row["value_usd"]) + assumed,
         f"{token_amount(row['amount'], int(row['decimals']))} {token}",
         ACTIONS.get(str(row["action"]), clean(row["action"], 20)),
-        _change(row),
-        percent(row["forecast_apy"]),
-        percent(row["diluted_apy"]),
-        group_name(row["pool_group"]),
+        _change(row, token),
+        "" if is_cash else percent(row["forecast_apy"]),
+        "" if is_cash else percent(row["diluted_apy"]),
+        "" if is_cash else group_name(row["pool_group"]),
         clean(row["why"]),
         "" if is_cash else clean(row["pool_id"], 80),
     )
 
 
-def _change(row: dict[str, Any]) -> str:
-    """By how much the plan changes the amount, exactly; empty where it does not."""
+def _change(row: dict[str, Any], token: str) -> str:
+    """By how much the plan changes the amount, exactly, with its token; empty where it does not."""
     change = int(row["amount"]) - int(row["amount_before"])
     sign = "+" if change > 0 else ""
-    return f"{sign}{token_amount(change, int(row['decimals']))}" if change else ""
+    return f"{sign}{token_amount(change, int(row['decimals']))} {token}" if change else ""
 
 
 def _bar(share: Any) -> float:
@@ -131,16 +241,16 @@ def steps_section(inputs: ReportInputs, names: Names, *, is_published: bool) -> 
         "Send them in this order: nothing is spent before it is there. HOLD sends nothing; lines with one number and "
         "several legs are one transaction."
     )
-    return Section("steps", title, (words,), tables=(Table(STEP_COLUMNS, rows),))
+    return Section("steps", title, (words,), tables=(Table(STEP_COLUMNS, rows, fold="never"),))
 
 
 def _step_row(step: dict[str, Any], names: Names, *, has_legs: bool) -> tuple[str, ...]:
-    pool = "" if is_missing(step["pool_id"]) else names.pool(step["pool_id"])
+    pool = "" if is_missing(step["pool_id"]) else names.pool_link(step["pool_id"])
     gives = _flow(step["amount_in"], step["token_in"], names)
     takes = _flow(step["amount_out"], step["token_out"], names)
     kind = str(step["step_type"])
     source, target = {
-        "WITHDRAW": (f"{pool}{' (all shares)' if bool(step['is_full_exit']) else ''}", takes),
+        "WITHDRAW": (names.pool_link(step["pool_id"], " (all shares)") if bool(step["is_full_exit"]) else pool, takes),
         "DEPOSIT": (gives, pool),
         "CONVERT": (gives, takes),
         "HOLD": (pool, gives),
@@ -151,7 +261,7 @@ def _step_row(step: dict[str, Any], names: Names, *, has_legs: bool) -> tuple[st
     return (
         f"{step['seq']}.{int(step['leg']) + 1}" if has_legs else str(step["seq"]),
         kind,
-        names.wallet(step["wallet"]),
+        names.wallet_link(step["wallet"]),
         source,
         target,
         usd(step["value_usd"]),
@@ -200,7 +310,8 @@ def count_reasons(verdicts: pd.DataFrame, names: Names) -> tuple[tuple[str, ...]
     for pool_id, codes, reasons in zip(*columns, strict=True):
         for code in (clean(code, 40) for code in str(codes).split(",") if code):
             counts[code] = counts.get(code, 0) + 1
-            examples.setdefault(code, f"{names.pool(pool_id)}: {clean(reasons, 160)}")
+            if code not in examples:
+                examples[code] = f"{names.pool(pool_id)}: {clean(reasons, 160)}"
     order = sorted(counts, key=lambda code: (-counts[code], code))
     return tuple((code, number(counts[code]), examples[code]) for code in order)
 
@@ -229,7 +340,7 @@ def _left_out_row(row: dict[str, Any], why: str | None, names: Names) -> tuple[s
         by, reason = "filter", f"{codes}: {clean(row['reasons'])}"
     size = about_usd(row["size_usd"])
     return (
-        names.pool(row["pool_id"]),
+        names.pool_link(row["pool_id"]),
         percent(row["apy"]),
         f"at least {size}" if bool(row["is_size_lower_bound"]) and not is_missing(row["size_usd"]) else size,
         group_name(row["pool_group"]),
@@ -266,8 +377,8 @@ def _assumed_tokens(run: dict[str, Any]) -> list[str]:
 
 
 def group_name(group: Any) -> str:
-    """Risk group in words, – where there is none."""
-    return "–" if is_missing(group) else GROUPS.get(int(group), str(int(group)))
+    """Risk group in words."""
+    return UNKNOWN if is_missing(group) else GROUPS.get(int(group), str(int(group)))
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

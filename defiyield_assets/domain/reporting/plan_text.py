@@ -58,10 +58,17 @@ def build_plan_summary(inputs: ReportInputs) -> PlanSummary:
         left_out_messages=left_out.paragraphs if left_out is not None else (),
         left_out_reasons=tuple(table for table in left_out_tables if table.columns[0].name == "Reason"),
         left_out=next((table for table in left_out_tables if table.columns[0].name == "Pool"), None),
-        failures=_only_table(content, "failures"),
+        failures=_failures(content),
     )
 
 
 def _only_table(content: Content, anchor: str) -> Table | None:
     section = content.section(anchor)
     return section.tables[0] if section is not None and section.tables else None
+
+
+def _failures(content: Content) -> Table | None:
+    """Of the health of the data, only what failed or is partial."""
+    section = content.section("health")
+    tables = () if section is None else section.tables
+    return next((table for table in tables if table.columns[0].name == "Asset"), None)

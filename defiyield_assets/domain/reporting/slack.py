@@ -1,75 +1,246 @@
 """The message that the treasury channel gets, as Slack blocks within Slack's limits.
 
-Lives here: choice, order and escaping of what Slack shows. Not here: sending it (sources/slack.py) or what is said
-(content.py).
+Lives here: choice, order and splitting of what Slack shows of a day. Not here: sending it (sources/slack.py), limits
+and escaping (slack_blocks.py), what the verdict is (content.py), alerts (alerts.py).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from defiyield_assets.domain.reporting.content import build_content
-from defiyield_assets.domain.reporting.formats import escape_slack
-from defiyield_assets.domain.reporting.inputs import ReportInputs
-from defiyield_assets.domain.reporting.layout import Content, Fact, Section
+import pandas as pd
 
-MAX_BLOCKS = 50
-MAX_SECTION_CHARACTERS = 3_000
-MAX_FIELDS = 10
-MAX_FIELD_CHARACTERS = 2_000
-MAX_HEADER_CHARACTERS = 150
-"""Slack's limits for messages (Block Kit reference)."""
+from defiyield_assets.domain.outcomes import STAYING, group_by_roots
+from defiyield_assets.domain.reporting.content import PUBLISHED, build_content, plan_of_day
+from defiyield_assets.domain.reporting.formats import (
+    clean,
+    is_missing,
+    number,
+    percent,
+    token_amount,
+    usd,
+)
+from defiyield_assets.domain.reporting.inputs import Names, ReportInputs, collect_names
+from defiyield_assets.domain.reporting.layout import Content, Fact, Section
+from defiyield_assets.domain.reporting.slack_blocks import (
+    MAX_BLOCKS,
+    MAX_FIELD_CHARACTERS,
+    MAX_FIELDS,
+    MAX_HEADER_CHARACTERS,
+    TEXT_CHARACTERS,
+    Block,
+    SlackMessage,
+    cut,
+    fitted,
+    markdown,
+    safe,
+    sections,
+    words,
+)
+
 ROWS = 8
-"""Holdings and steps listed; the rest is counted."""
+"""Holdings and steps listed in the message itself; all of them follow in the next."""
+MAX_PARTS = 8
+"""Messages of one day, at most: what is beyond them is counted and stands in the report."""
+IDLE = "IDLE"
+DUST = 0.01
+"""Changes of fewer tokens are rounding, and no line worth reading."""
 TONES = {
     "good": ":large_green_circle:",
     "calm": ":white_circle:",
     "warn": ":large_yellow_circle:",
     "bad": ":red_circle:",
 }
-
-Block = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class SlackMessage:
-    """`text` for notifications, `blocks` for the channel."""
-
-    text: str
-    blocks: tuple[Block, ...]
+VERBS = {
+    "enter": "enter",
+    "increase": "add to",
+    "decrease": "reduce",
+    "exit": "leave",
+    "idle": "cash",
+}
 
 
 def build_slack_message(inputs: ReportInputs) -> SlackMessage:
-    """The day in one message: verdict, figures, holdings, steps, what is degraded. No string can mention or link."""
-    content = build_content(inputs)
+    """The day in one message: verdict, figures, what changes, steps, cost, confidence, health.
+
+    No string of a vendor can mention, link, format or show a signal. A day with more than `ROWS` changes or steps goes
+    on in further messages that list all of them.
+    """
+    content, names, run = build_content(inputs), collect_names(inputs), plan_of_day(inputs)
+    is_published = content.status in PUBLISHED
+    title = cut(content.title, MAX_HEADER_CHARACTERS)
     blocks: list[Block] = [
-        {"type": "header", "text": {"type": "plain_text", "text": _cut(content.title, MAX_HEADER_CHARACTERS)}},
-        _words([f"{TONES[content.tone]} {escape_slack(content.paragraphs[0])}", *_escaped(content.paragraphs[1:])]),
+        {"type": "header", "text": {"type": "plain_text", "text": title, "emoji": False}},
+        words([f"{TONES[content.tone]} {safe(content.paragraphs[0])}", *map(safe, content.paragraphs[1:])]),
     ]
+    if content.status == "hold" and run is not None:
+        stays = f"Keeping what is held is expected to earn {usd(run['hold_gain_usd'])} in {run['horizon_days']} days"
+        blocks.append(
+            words([f"*Do nothing.* {safe(stays)} ({percent(run['hold_apy'])} APY). There is nothing to send."])
+        )
     if content.facts:
         blocks.append({"type": "section", "fields": [_field(fact) for fact in content.facts[:MAX_FIELDS]]})
-    blocks += _listing(content, "plan", lambda row: f"{row[1]}  {row[0]}  {row[2]}  {row[4]} {row[5]}  {row[6]}")
-    blocks += _listing(content, "steps", lambda row: f"{row[0]}. {row[1]}  {row[3]} → {row[4]}")
-    blocks += _listing(content, "failures", lambda row: f"{row[0]}: {row[1]}, {row[2]}")
+    changes, steps = ([], []) if not is_published else (_changes(inputs, names), _steps(inputs, names))
+    blocks += _listing("Against what is held", changes)
+    blocks += _listing("Steps", steps)
+    if steps and run is not None:
+        blocks.append(words([_cost_line(run)]))
+    blocks.append(words(["*Confidence*", *_confidence(inputs, run, is_published=is_published)]))
+    blocks.append(words(["*Health*", *_health(inputs)]))
     left_out, earned = content.section("left-out"), content.section("earned")
     remarks = [*(left_out.paragraphs if left_out else ()), *_earned_words(earned)]
     if remarks:
-        blocks.append(_words(_escaped(remarks)))
-    if content.run_id:
-        blocks.append({"type": "context", "elements": [_markdown(_fit([f"Run {escape_slack(content.run_id)}"]))]})
-    return SlackMessage(escape_slack(f"{content.title}. {content.paragraphs[0]}"), tuple(blocks[:MAX_BLOCKS]))
+        blocks.append(words([safe(remark) for remark in remarks]))
+    if run is not None:
+        source = [
+            "Amounts are cut to two decimals; the report has every digit.",
+            f"Run {safe(clean(run['run_id'], 120))}, policy {safe(clean(run['policy_hash'], 12))}, "
+            f"inputs {safe(clean(run['input_hash'], 12))}",
+        ]
+        blocks.append({"type": "context", "elements": [markdown(line) for line in source]})
+    text = fitted(safe(f"{content.title}. {content.paragraphs[0]}"), TEXT_CHARACTERS)
+    return SlackMessage(text, tuple(blocks[: MAX_BLOCKS - 1]), _continued(content, changes, steps))
 
 
-def _listing(content: Content, anchor: str, line: Any) -> list[Block]:
-    """A section's first rows as lines under its title; nothing where it has no table."""
-    section = content.section(anchor)
-    if section is None or not section.tables:
+def _changes(inputs: ReportInputs, names: Names) -> list[str]:
+    """What the plan changes of each holding, the largest first; holdings that stay are counted at the end."""
+    held = inputs.allocations
+    if held.empty:
         return []
-    rows = section.tables[0].rows
-    lines = [f"*{escape_slack(section.title)}*", *(f"• {escape_slack(line(row))}" for row in rows[:ROWS])]
-    if len(rows) > ROWS:
-        lines.append(f"… and {len(rows) - ROWS} more in the report")
-    return [_words(lines)]
+    rows = held.loc[held["action"] != "left_out"].to_dict("records")
+    changed = [row for row in rows if _value_moved(row) >= DUST]
+    changed.sort(key=lambda row: (row["pool_id"] == IDLE, -_value_moved(row), str(row["pool_id"])))
+    lines = [_change_line(row, names) for row in changed]
+    n_kept = sum(1 for row in rows if int(row["amount_before"]) > 0) - sum(
+        1 for row in changed if int(row["amount_before"]) > 0
+    )
+    return [*lines, f"{n_kept} more {'stays' if n_kept == 1 else 'stay'} as held"] if lines and n_kept else lines
+
+
+def _value_moved(row: dict[Any, Any]) -> float:
+    """Moved whole tokens, for the order only."""
+    return abs(int(row["amount"]) - int(row["amount_before"])) / 10.0 ** int(row["decimals"])
+
+
+def _change_line(row: dict[Any, Any], names: Names) -> str:
+    token, decimals = names.token(row["token_address"]), int(row["decimals"])
+    change = int(row["amount"]) - int(row["amount_before"])
+    is_cash = row["pool_id"] == IDLE
+    name = f"Cash in {token}" if is_cash else names.pool(row["pool_id"])
+    verb = "" if is_cash else f"{VERBS.get(str(row['action']), clean(row['action'], 20))} "
+    amount = f"{'+' if change > 0 else ''}{_short_amount(change, decimals)} {token}"
+    if not int(row["amount"]):
+        return safe(f"{verb}{name}: {amount}, then none")
+    earns = "" if is_missing(row["diluted_apy"]) else f", {percent(row['diluted_apy'])} APY after our deposit"
+    return safe(f"{verb}{name}: {amount}, then {percent(row['share_of_aum'], 1)} of assets{earns}")
+
+
+def _short_amount(base_units: int, decimals: int) -> str:
+    """The amount to two decimals, cut and never rounded up; the report has every digit."""
+    kept = 10 ** max(decimals - 2, 0)
+    size = abs(base_units) // kept * kept
+    return token_amount(-size if base_units < 0 else size, decimals)
+
+
+def _steps(inputs: ReportInputs, names: Names) -> list[str]:
+    """The transactions in their order; what sends nothing is left out."""
+    rows = inputs.allocation_steps
+    if rows.empty:
+        return []
+    sent = rows.loc[rows["step_type"] != "HOLD"].sort_values(["seq", "leg"])
+    return [_step_line(row, names) for row in sent.to_dict("records")]
+
+
+def _step_line(row: dict[Any, Any], names: Names) -> str:
+    pool = "" if is_missing(row["pool_id"]) else names.pool(row["pool_id"])
+    gives = _flow(row["amount_in"], row["token_in"], names)
+    takes = _flow(row["amount_out"], row["token_out"], names)
+    kind = str(row["step_type"])
+    source, target = {"WITHDRAW": (pool, takes), "DEPOSIT": (gives, pool)}.get(kind, (gives, takes))
+    figures = [usd(row["value_usd"])]
+    for name, column in (("gas", "gas_usd"), ("conversion", "conversion_usd")):
+        if not is_missing(row[column]) and row[column]:
+            figures.append(f"{name} {usd(row[column])}")
+    wallet = names.wallet(row["wallet"])
+    return safe(f"{row['seq']}. {clean(kind, 20)} in {wallet}: {source} → {target} ({', '.join(figures)})")
+
+
+def _flow(amount: Any, address: Any, names: Names) -> str:
+    if is_missing(amount) or is_missing(address):
+        return ""
+    decimals = names.decimals(address)
+    if decimals is None:
+        return f"{int(amount):,} base units of {names.token(address)}"
+    return f"{_short_amount(int(amount), decimals)} {names.token(address)}"
+
+
+def _cost_line(run: dict[str, Any]) -> str:
+    total = usd(run["gas_usd"] + run["conversion_usd"])
+    parts = f"gas {usd(run['gas_usd'])}, conversion {usd(run['conversion_usd'])}"
+    back = "" if is_missing(run["break_even_days"]) else f"; earned back in {number(run['break_even_days'], 1)} days"
+    return f"*Cost* {safe(f'{total}: {parts}{back}')}"
+
+
+def _confidence(inputs: ReportInputs, run: dict[str, Any] | None, *, is_published: bool) -> list[str]:
+    """How far the plan may be trusted: the second solver, the forecasts' bands so far, the inputs' state."""
+    lines = []
+    if run is None:
+        lines.append("There is no plan.")
+    elif is_published and not is_missing(run["verified_by"]):
+        second = "" if is_missing(run["second_solver"]) else f" and {clean(run['second_solver'], 40)}"
+        lines.append(f"Plan verified: {clean(run['solver'], 40)}{second} agree ({clean(run['verified_by'], 20)}).")
+    elif is_published and not is_missing(run["solver"]):
+        lines.append("No second solver has confirmed this plan.")
+    elif not is_published:
+        lines.append("No plan is published, so there is nothing to trust.")
+    lines.append(_coverage(inputs.forecast_scoreboard))
+    roots = _roots(inputs)
+    n_degraded = len(roots)
+    lines.append(
+        "No input is degraded."
+        if not n_degraded
+        else f"{n_degraded} degraded {'input' if n_degraded == 1 else 'inputs'}, listed below."
+    )
+    return [f"• {safe(line)}" for line in lines]
+
+
+def _coverage(board: pd.DataFrame) -> str:
+    """How often what became of APYs lay inside the champions' bands, over all horizons."""
+    if board.empty:
+        return "No forecast could be compared with what became of it yet."
+    rows = board.loc[(board["model"] == "champion") & (board["target"] == "apy") & board["coverage"].notna()]
+    total = int(rows["n_forecasts"].sum()) if len(rows) else 0
+    if not total:
+        return "No forecast with a band could be compared with what became of it yet."
+    share = sum(float(part) * int(n) for part, n in zip(rows["coverage"], rows["n_forecasts"], strict=True)) / total
+    return f"Forecast bands held {percent(share, 0)} of {number(total)} APYs that fell due (80% is right)."
+
+
+def _roots(inputs: ReportInputs) -> dict[str, str]:
+    """Assets in trouble of their own, with the reason; what is not configured is a choice."""
+    outcomes = inputs.outcomes
+    told = outcomes.loc[~outcomes["error_class"].isin(STAYING)] if len(outcomes) else outcomes
+    own, resting = group_by_roots(dict(zip(told["asset"], told["reason"], strict=True)))
+    return own or {name: reason for reason, assets in resting.items() for name in assets}
+
+
+def _health(inputs: ReportInputs) -> list[str]:
+    roots = _roots(inputs)
+    if not roots:
+        return ["All assets of the day are whole."]
+    kinds = dict(zip(inputs.outcomes["asset"], inputs.outcomes["status"], strict=True))
+    told = [(clean(name, 60), clean(kinds.get(name), 20), clean(roots[name], 200)) for name in sorted(roots)]
+    lines = [safe(f"• {name}: {kind}, {reason}") for name, kind, reason in told]
+    rest = len(lines) - ROWS
+    return lines if rest <= 0 else [*lines[:ROWS], f"… and {rest} more in the report"]
+
+
+def _listing(title: str, lines: Sequence[str]) -> list[Block]:
+    """The first lines under a title; nothing where there are none."""
+    if not lines:
+        return []
+    rest = len(lines) - ROWS
+    shown = [f"*{title}*", *(f"• {line}" for line in lines[:ROWS])]
+    return [words([*shown, f"… and {rest} more below"] if rest > 0 else shown)]
 
 
 def _earned_words(earned: Section | None) -> list[str]:
@@ -79,36 +250,28 @@ def _earned_words(earned: Section | None) -> list[str]:
     if not facts:
         return list(earned.paragraphs)
     wanted = ("Net asset value", "Return of the day", "Realised yield of the day", "Income", "Expenses")
-    return ["Really earned: " + ", ".join(f"{name.lower()} {facts[name].value}" for name in wanted)]
+    found = [f"{name.lower()} {facts[name].value}" for name in wanted if name in facts]
+    return ["Really earned: " + ", ".join(found)] if found else []
 
 
-def _words(lines: Sequence[str]) -> Block:
-    return {"type": "section", "text": _markdown(_fit(lines))}
-
-
-def _markdown(text: str) -> Block:
-    # verbatim: Slack makes no links and mentions out of what looks like one.
-    return {"type": "mrkdwn", "text": text, "verbatim": True}
+def _continued(content: Content, changes: Sequence[str], steps: Sequence[str]) -> tuple[SlackMessage, ...]:
+    """All changes and steps of a day that has more than the first message lists."""
+    blocks: list[Block] = []
+    for title, lines in (("Against what is held, all", changes), ("Steps, all", steps)):
+        if len(lines) > ROWS:
+            blocks += sections([f"*{title}*", *(f"• {line}" for line in lines)])
+    room = MAX_BLOCKS - 2
+    chunks = [blocks[start : start + room] for start in range(0, len(blocks), room)]
+    kept, n_parts = chunks[: MAX_PARTS - 1], min(len(chunks), MAX_PARTS - 1) + 1
+    parts = []
+    for place, chunk in enumerate(kept, 2):
+        words_of_part = f"{content.day}: part {place} of {n_parts}"
+        head: Block = {"type": "context", "elements": [markdown(words_of_part)]}
+        tail = [words(["… the rest stands in the report"])] if place == n_parts and len(chunks) > len(kept) else []
+        parts.append(SlackMessage(words_of_part, (head, *chunk, *tail)))
+    return tuple(parts)
 
 
 def _field(fact: Fact) -> Block:
-    remark = f"\n{escape_slack(fact.remark)}" if fact.remark else ""
-    return _markdown(_fit([f"*{escape_slack(fact.name)}*\n{escape_slack(fact.value)}{remark}"], MAX_FIELD_CHARACTERS))
-
-
-def _escaped(lines: Sequence[str]) -> list[str]:
-    return [escape_slack(line) for line in lines]
-
-
-def _fit(lines: Sequence[str], limit: int = MAX_SECTION_CHARACTERS) -> str:
-    """As many lines as fit, the last one cut; an escaped character is never cut in two."""
-    whole = "\n".join(lines)
-    if len(whole) <= limit:
-        return whole
-    head = whole[: limit - 1]
-    start = head.rfind("&")
-    return (head[:start] if start > head.rfind(";") else head) + "…"
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    remark = f"\n{safe(fact.remark)}" if fact.remark else ""
+    return markdown(fitted(f"*{safe(fact.name)}*\n{safe(fact.value)}{remark}", MAX_FIELD_CHARACTERS))

@@ -47,10 +47,10 @@ SHOWN_COLUMNS = ["instrument_id", "date", *DRAWN]
     "daily_features",
     {
         schema.daily_features: (
-            "Every metric of the registry (docs/features.md) for every bar of the day, on adjusted prices; null until "
-            "its warm-up is complete and where the source tells no high, low or volume.\n\nAn instrument goes on from "
-            "its state. Without one, or when its factors or its history were restated, all its bars are calculated "
-            "anew."
+            "Every metric of the registry (docs/explanation/features.md) for every bar of the day, on adjusted prices; "
+            "null until its warm-up is complete and where the source tells no high, low or volume.\n\nAn instrument "
+            "goes on from its state. Without one, or when its factors or its history were restated, all its bars are "
+            "calculated anew."
         ),
         schema.feature_state: (
             "What recursive metrics remember behind the last bar of the run, with the factor and the number of bars "

@@ -6,6 +6,7 @@ Lives here: wiring of domain/pools. Not here: which pools may be used (selection
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -26,6 +27,7 @@ from defiyield_assets.domain.pools.histories import (
 )
 from defiyield_assets.domain.pools.lending import LENDING_COLUMNS, lending_from_chart, lending_from_snapshot
 from defiyield_assets.domain.pools.metrics import rolling_metrics
+from defiyield_assets.domain.pools.plots import plot_metrics
 from defiyield_assets.domain.pools.quality import assess_quality
 from defiyield_assets.domain.pools.revisions import REVISION_COLUMNS, revisions_seen
 from defiyield_assets.domain.pools.snapshot import build_pools, require_whole_snapshot
@@ -36,7 +38,7 @@ from defiyield_assets.orchestration.fan_out import Tally, Teller, store_as_they_
 from defiyield_assets.orchestration.freshness import DAILY_BY_0300
 from defiyield_assets.orchestration.partitions import day_before, day_range, rolling
 from defiyield_assets.orchestration.policies import ONE_RUN, RETRY_INGESTION
-from defiyield_assets.orchestration.reporting import report
+from defiyield_assets.orchestration.reporting import picture, report
 from defiyield_assets.orchestration.resources import MarketResource, WarehouseResource, window_of
 from defiyield_assets.sources.defillama_yields import VENDOR, DefiLlamaYields
 from defiyield_assets.sources.transport import Fetched, Gateway, Window
@@ -440,7 +442,22 @@ def pool_metrics(context: dg.AssetExecutionContext, warehouse: WarehouseResource
         for span in _joined_spans(warehouse, days)
     ]
     metrics = pd.concat(frames, ignore_index=True)
-    return report(writes.replace_slice(warehouse.engine, schema.pool_metrics, metrics, days), metrics)
+    newest = metrics[metrics["date"] == days.end]
+    return report(
+        writes.replace_slice(warehouse.engine, schema.pool_metrics, metrics, days),
+        newest,
+        pools=int(newest["pool_id"].nunique()),
+        plot=_drawn(warehouse, newest, days.end),
+    )
+
+
+def _drawn(warehouse: WarehouseResource, metrics: pd.DataFrame, day: date) -> dg.MetadataValue[Any]:
+    """Picture of the day's metrics, with the risk groups that follow from them."""
+    groups = assign_groups(metrics)
+    listed = reads.read_days(warehouse.engine, schema.prefiltered_pools, DayRange.of(day))
+    titles = dict(zip(listed["pool_id"], listed["protocol"] + " " + listed["symbol"], strict=True))
+    of_pools = dict(zip(groups["pool_id"], groups["pool_group"].astype(int), strict=True))
+    return picture(plot_metrics(metrics, of_pools, titles), "What the largest pools pay, and how steadily")
 
 
 @daily_asset(

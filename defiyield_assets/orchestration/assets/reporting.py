@@ -4,6 +4,7 @@ Lives here: wiring of domain/reporting. Not here: what is said there.
 """
 
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -11,14 +12,18 @@ import pandas as pd
 from defiyield_assets.domain.canonical import canonical_json
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.reporting.content import plan_of_day
+from defiyield_assets.domain.reporting.forecast_sections import HISTORY_DAYS
+from defiyield_assets.domain.reporting.nav_sections import SHOWN_DAYS
 from defiyield_assets.domain.reporting.report import build_report
 from defiyield_assets.domain.reporting.slack import build_slack_message
+from defiyield_assets.errors import VendorUnanswered
 from defiyield_assets.orchestration.declarations import daily_asset
-from defiyield_assets.orchestration.partitions import single_day
+from defiyield_assets.orchestration.notifier import NotifierResource
+from defiyield_assets.orchestration.partitions import rolling, single_day
 from defiyield_assets.orchestration.policies import DAY_BY_DAY
 from defiyield_assets.orchestration.report_inputs import read_report_inputs
 from defiyield_assets.orchestration.reporting import report
-from defiyield_assets.orchestration.resources import MarketResource, NotifierResource, WarehouseResource
+from defiyield_assets.orchestration.resources import MarketResource, WarehouseResource
 from defiyield_assets.orchestration.verification import require_replayed
 from defiyield_assets.store import schema, writes
 
@@ -38,11 +43,28 @@ from defiyield_assets.store import schema, writes
         "prefiltered_pools",
         "icebox",
         "icebox_events",
-        "nav_daily",
+        dg.AssetDep("nav_daily", partition_mapping=rolling(SHOWN_DAYS - 1)),
         "yield_attribution",
         "unexplained_transactions",
         "forecast_scores",
         "forecast_scoreboard",
+        "pool_forecasts",
+        dg.AssetDep("pool_histories", partition_mapping=rolling(HISTORY_DAYS - 1)),
+        "gas_forecasts",
+        dg.AssetDep("gas_fees_daily", partition_mapping=rolling(HISTORY_DAYS - 1)),
+        "pool_quality",
+        "pools",
+        "closes_defillama",
+        "ohlcv_coinmarketcap",
+        "ohlcv_coingecko",
+        "chain_balances",
+        "daily_balances",
+        "pool_positions",
+        "ledger_postings",
+        "trial_balance",
+        "daily_bars",
+        "pool_contracts",
+        "policy_snapshot",
     ],
     kinds=("html", "sql"),
 )
@@ -86,9 +108,16 @@ def slack_notification(
     """The day in one message, to Slack when it is configured and the market is live, else to a local file."""
     day = single_day(context)
     require_replayed(warehouse, day)
-    message = build_slack_message(read_report_inputs(warehouse, day))
-    status = notifier.post(
-        message.text, message.blocks, f"{day}.slack.txt", market=market, engine=warehouse.engine, day=day
+    inputs = read_report_inputs(warehouse, day)
+    message, plan = build_slack_message(inputs), plan_of_day(inputs)
+    delivery = notifier.deliver(
+        message,
+        f"{day}.slack",
+        key=f"day:{day}",
+        market=market,
+        engine=warehouse.engine,
+        day=day,
+        run_id=str(plan["run_id"]) if plan is not None else "",
     )
     frame = pd.DataFrame(
         [
@@ -96,10 +125,13 @@ def slack_notification(
                 "date": day,
                 "text": message.text,
                 "blocks_json": canonical_json(list(message.blocks)),
-                "sink": notifier.sink,
-                "status": status,
+                "sink": delivery.sink,
+                "status": delivery.status,
             }
         ]
     )
     receipt = writes.replace_slice(warehouse.engine, schema.slack_notification, frame, DayRange.of(day))
-    return report(receipt, sink=notifier.sink, status=status, text=message.text)
+    told: dict[str, Any] = {"sink": delivery.sink, "status": delivery.status, "parts": len(message.parts)}
+    if delivery.unknown_parts:
+        told |= {"degraded": delivery.status, "degraded_by": VendorUnanswered.__name__}
+    return report(receipt, text=message.text, **told)

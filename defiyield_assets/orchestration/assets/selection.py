@@ -4,6 +4,7 @@ Lives here: wiring of domain/selection. Not here: the rules themselves.
 """
 
 from datetime import date
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -13,15 +14,16 @@ from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.policy import Policy
 from defiyield_assets.domain.prices.instruments import build_instruments
 from defiyield_assets.domain.selection.final import select_eligible
-from defiyield_assets.domain.selection.icebox import advance_icebox, bootstrap_icebox, is_checked, mark_checked
+from defiyield_assets.domain.selection.icebox import CHECKED, advance_icebox, bootstrap_icebox, is_checked, mark_checked
 from defiyield_assets.domain.selection.lists import build_allocation_snapshot
+from defiyield_assets.domain.selection.plots import plot_icebox
 from defiyield_assets.domain.selection.prefilter import prefilter_pools
 from defiyield_assets.domain.selection.registry import build_token_registry
 from defiyield_assets.errors import SuspiciousDataError
 from defiyield_assets.orchestration.declarations import daily_asset, daily_tables
 from defiyield_assets.orchestration.partitions import YESTERDAY, day_before, day_range, rolling, single_day
 from defiyield_assets.orchestration.policies import DAY_BY_DAY, ONE_RUN
-from defiyield_assets.orchestration.reporting import report
+from defiyield_assets.orchestration.reporting import picture, report
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.store import reads, schema, writes
 
@@ -142,7 +144,22 @@ def icebox_assets(
     barred = pd.concat(icebox_of_days, ignore_index=True)
     event_receipt = writes.replace_slice(engine, schema.icebox_events, events, days)
     receipt = writes.replace_slice(engine, schema.icebox, barred, days)
-    return report(event_receipt, events, asset="icebox_events"), report(receipt, barred, asset="icebox")
+    told = events[events["kind"] != CHECKED]
+    current = barred[barred["date"] == days.end]
+    return (
+        report(event_receipt, told, asset="icebox_events", counts=_counted(told["kind"])),
+        report(
+            receipt,
+            current,
+            asset="icebox",
+            barred=len(current),
+            plot=picture(plot_icebox(bars, current, policy, days.end), "Watched tokens against their reference"),
+        ),
+    )
+
+
+def _counted(values: "pd.Series[Any]") -> dict[str, int]:
+    return {str(value): int(n) for value, n in values.value_counts().items()}
 
 
 def _require_token_bars(bars: pd.DataFrame, policy: Policy, day: date) -> None:

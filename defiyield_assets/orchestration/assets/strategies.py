@@ -57,10 +57,11 @@ from defiyield_assets.orchestration.lab.runs import (
 )
 from defiyield_assets.orchestration.lab.signals import stored_signals
 from defiyield_assets.orchestration.lab.steps import Pace, lab_asset, lab_spec, scenario_keys
+from defiyield_assets.orchestration.notifier import NotifierResource
 from defiyield_assets.orchestration.partitions import SCENARIOS
 from defiyield_assets.orchestration.policies import ONE_RUN
 from defiyield_assets.orchestration.reporting import picture, report, whole_table
-from defiyield_assets.orchestration.resources import NotifierResource, PolicyResource, WarehouseResource
+from defiyield_assets.orchestration.resources import PolicyResource, WarehouseResource
 from defiyield_assets.orchestration.steps import own_step
 from defiyield_assets.store import reads, schema, writes
 

@@ -11,6 +11,7 @@ from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.reporting.content import NO_PLAN, PUBLISHED
 from defiyield_assets.orchestration.failures import why_ledger_is_unknown
 from defiyield_assets.orchestration.partitions import DAILY
+from defiyield_assets.orchestration.reporting import OFFENDING_WIDTH, offending, plain
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.orchestration.verification import replay_stored_plan
 from defiyield_assets.store import reads, schema
@@ -33,10 +34,11 @@ def plan_replay(context: dg.AssetCheckExecutionContext, warehouse: WarehouseReso
     result = replay_stored_plan(warehouse, day)
     return dg.AssetCheckResult(
         passed=result.is_passed,
-        description="; ".join(result.errors[:3]) or None,
+        description="; ".join(plain(error, OFFENDING_WIDTH) for error in result.errors[:3]) or None,
         metadata={
             "replayed": True,
-            "errors": result.errors[:20],
+            "errors": len(result.errors),
+            "listed": offending(result.errors, "error"),
             "aum_before_usd": float(result.aum_before),
             "aum_after_usd": float(result.aum_after),
             "gas_usd": float(result.gas),

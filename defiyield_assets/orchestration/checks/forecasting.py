@@ -20,7 +20,7 @@ from defiyield_assets.domain.forecasting.crosschecks import (
 from defiyield_assets.domain.forecasting.pools import TRAINING_DAYS
 from defiyield_assets.orchestration.assets.pools import tracked_on
 from defiyield_assets.orchestration.partitions import DAILY, day_range
-from defiyield_assets.orchestration.reporting import preview
+from defiyield_assets.orchestration.reporting import offending, preview
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.store import reads, schema
 
@@ -63,7 +63,8 @@ def every_tracked_pool_has_a_forecast_or_a_reason(
         metadata={
             "followed": len(tracked),
             "with_reason": len(told),
-            "missing": missing[:SHOWN],
+            "missing": len(missing),
+            "listed": offending(missing, "day and pool"),
             "reasons": preview(told, SHOWN),
         },
     )

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from datetime import date
 
 import dagster as dg
+import pandas as pd
 
 from defiyield_assets.domain.ledger.checks import Violation
 from defiyield_assets.orchestration.failures import why_ledger_is_unknown
 from defiyield_assets.orchestration.partitions import DAILY
+from defiyield_assets.orchestration.reporting import OFFENDING_WIDTH, plain, preview
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.orchestration.verification import (
     attribution_violations,
@@ -26,12 +28,18 @@ SHOWN = 20
 
 def _verdict(violations: Sequence[Violation], doubts: Sequence[Violation] = ()) -> dg.AssetCheckResult:
     """Passed when nothing is violated; the first violations and doubts are shown."""
-    listed = [f"{item.name}: {item.subject}: {item.detail}" for item in [*violations, *doubts]][:SHOWN]
     return dg.AssetCheckResult(
         passed=not violations,
-        description="; ".join(listed[:3]) or None,
-        metadata={"violations": len(violations), "doubts": len(doubts), "listed": listed},
+        description="; ".join(plain(item, OFFENDING_WIDTH) for item in [*violations, *doubts][:3]) or None,
+        metadata={"violations": len(violations), "doubts": len(doubts), "listed": _listed(violations, doubts)},
     )
+
+
+def _listed(violations: Sequence[Violation], doubts: Sequence[Violation] = ()) -> dg.TableMetadataValue:
+    """The first violations, then doubts, as rows."""
+    named = [("violation", item) for item in violations] + [("doubt", item) for item in doubts]
+    told = [(kind, item.name, item.subject, item.detail) for kind, item in named]
+    return preview(pd.DataFrame(told, columns=["kind", "rule", "subject", "detail"]), SHOWN, OFFENDING_WIDTH)
 
 
 def _day(context: dg.AssetCheckExecutionContext) -> date:
@@ -81,8 +89,8 @@ def rates_agree_with_the_chain(
     return dg.AssetCheckResult(
         passed=not jumps,
         severity=dg.AssetCheckSeverity.WARN,
-        description="; ".join(map(str, jumps[:3])) or None,
-        metadata={"jumps": len(jumps), "listed": [str(item) for item in jumps][:SHOWN]},
+        description="; ".join(plain(item, OFFENDING_WIDTH) for item in jumps[:3]) or None,
+        metadata={"jumps": len(jumps), "listed": _listed((), jumps)},
     )
 
 

@@ -1,6 +1,7 @@
 """Checks of pools: what should be there is there. Doubts, not blocks: invariants are checked before each write."""
 
 import dagster as dg
+import pandas as pd
 
 from defiyield_assets.domain.pools.crosschecks import DEAD_SHARE, LEG_TOLERANCE, dead_series, leg_gaps
 from defiyield_assets.orchestration.assets.pools import tracked_on
@@ -20,13 +21,14 @@ def has_every_tracked_pool(context: dg.AssetCheckExecutionContext, warehouse: Wa
     points = reads.pool_history_revisions(warehouse.engine, days)[["date", "pool_id"]]
     seen = set(points.itertuples(index=False, name=None))
     absent = sorted(pair for pair in tracked.itertuples(index=False, name=None) if pair not in seen)
+    listed = pd.DataFrame(absent, columns=["date", "pool_id"])
     return dg.AssetCheckResult(
         passed=not absent,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={
             "tracked": len(tracked),
             "absent": len(absent),
-            "listed": [f"{day} {pool_id}" for day, pool_id in absent[:20]],
+            "listed": preview(listed, SHOWN),
         },
     )
 

@@ -34,7 +34,7 @@ from defiyield_assets.orchestration.instrument_types import CRYPTO, EXCHANGE_TYP
 from defiyield_assets.orchestration.invalidation import FACTORS
 from defiyield_assets.orchestration.jobs import CRYPTO_FRESH, EQUITY_FRESH
 from defiyield_assets.orchestration.partitions import DAILY, day_range
-from defiyield_assets.orchestration.reporting import preview
+from defiyield_assets.orchestration.reporting import offending, preview
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.store import reads, schema
 
@@ -202,7 +202,8 @@ def _alive(warehouse: WarehouseResource, instruments: pd.DataFrame) -> dg.AssetC
         asset_key="daily_bars",
         passed=not dead,
         severity=dg.AssetCheckSeverity.ERROR,
-        description="; ".join(dead[:SHOWN]) or f"{len(spans)} instruments have bars while they are listed only",
+        description="; ".join(dead[:5]) or f"{len(spans)} instruments have bars while they are listed only",
+        metadata={"dead": len(dead), "listed": offending(dead, "instrument", SHOWN)},
     )
 
 
@@ -254,7 +255,8 @@ def judge_freshness(
         metadata={
             "share": found.share,
             "needed": ENOUGH,
-            "stale": stale,
+            "stale": len(stale),
+            "listed": offending(stale, "stale", SHOWN),
             "never_told": list(found.never_told),
             "files_ended": [f"{key} on {newest}" for key, newest in found.ended.items()],
             "calendar_unknown": list(found.calendar_unknown),

@@ -14,7 +14,7 @@ from defiyield_assets.domain.market.scenarios.scenario import path_rows
 from defiyield_assets.orchestration.assets.scenarios import bars_of_set
 from defiyield_assets.orchestration.lab.assessments import current_set
 from defiyield_assets.orchestration.lab.inputs import records, request_of
-from defiyield_assets.orchestration.reporting import preview
+from defiyield_assets.orchestration.reporting import offending, preview
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.store import reads, schema
 
@@ -53,7 +53,12 @@ def stored_paths_are_those_of_the_seed(warehouse: WarehouseResource) -> dg.Asset
         passed=not apart,
         severity=dg.AssetCheckSeverity.ERROR,
         description=f"{len(apart)} of {int(is_there.sum())} scenarios have other bars stored",
-        metadata={"compared": int(is_there.sum()), "not_made_yet": int((~is_there).sum()), "apart": apart[:SHOWN]},
+        metadata={
+            "compared": int(is_there.sum()),
+            "not_made_yet": int((~is_there).sum()),
+            "apart": len(apart),
+            "listed": offending(apart, "scenario"),
+        },
     )
 
 
@@ -75,7 +80,12 @@ def scenario_metrics_are_those_of_the_bars(warehouse: WarehouseResource) -> dg.A
         passed=not apart and not missing,
         severity=dg.AssetCheckSeverity.ERROR if apart else dg.AssetCheckSeverity.WARN,
         description=f"{len(apart)} of {len(ready)} scenarios have other features stored, {len(missing)} have none",
-        metadata={"scenarios": len(ready), "apart": apart[:SHOWN], "not_made_yet": missing[:SHOWN]},
+        metadata={
+            "scenarios": len(ready),
+            "apart": len(apart),
+            "listed": offending(apart, "scenario"),
+            "not_made_yet": offending(missing, "scenario"),
+        },
     )
 
 

@@ -13,20 +13,22 @@ from defiyield_assets.domain.signals.rules import row_problems
 from defiyield_assets.domain.signals.stub import is_stub_digest
 from defiyield_assets.domain.signals.types import STUB, type_of
 from defiyield_assets.orchestration.partitions import DAILY, day_range
+from defiyield_assets.orchestration.reporting import offending
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.store import reads, schema
-
-SHOWN = 5
-"""Broken rows that a result names."""
 
 
 def _result(broken: list[str], rows: int) -> dg.AssetCheckResult:
     told: dict[str, Any] = {
         "rows": rows,
         "broken": len(broken),
-        **({"first": "; ".join(broken[:SHOWN])} if broken else {}),
+        "listed": offending(broken, "signal"),
     }
-    return dg.AssetCheckResult(passed=not broken, metadata=told)
+    return dg.AssetCheckResult(
+        passed=not broken,
+        description=f"{len(broken)} of {rows} signals are broken" if broken else None,
+        metadata=told,
+    )
 
 
 def _signals(context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource) -> pd.DataFrame:

@@ -7,16 +7,20 @@ Lives here: one step per source for both, because a check step costs time. Not h
 from collections.abc import Iterator
 
 import dagster as dg
+import pandas as pd
 
 from defiyield_assets.domain.outcomes import NOT_CONFIGURED
 from defiyield_assets.orchestration.freshness import AGES, Age, newest_expected
 from defiyield_assets.orchestration.partitions import DAILY, day_range
+from defiyield_assets.orchestration.reporting import OFFENDING_ROWS, OFFENDING_WIDTH, plain, preview
 from defiyield_assets.orchestration.resources import MarketResource, WarehouseResource
 from defiyield_assets.sources.drift import SHAPES, drift_of_bodies
 from defiyield_assets.store import reads, schema
 from defiyield_assets.store.archive import bodies_of
 
 FRESH, SHAPE = "newest_day_is_fresh", "answers_keep_their_shape"
+MESSAGE_WIDTH = 1_000
+"""Characters of drift that a description shows."""
 BODIES = 20
 """Newest answers of an endpoint that are looked at."""
 ENDPOINTS = {
@@ -82,14 +86,20 @@ def judge_shape(
         drifts[f"{vendor} {endpoint}"] = drift_of_bodies(SHAPES[vendor, endpoint], bodies)
     changed = {name: drift for name, drift in drifts.items() if not drift.is_none}
     is_broken = any(drift.broken for drift in changed.values())
+    told = [(name, "broken" if drift.broken else "changed", str(drift)) for name, drift in changed.items()]
+    listed = pd.DataFrame(told, columns=["endpoint", "what", "fields"])
     return dg.AssetCheckResult(
         check_name=SHAPE,
         asset_key=asset,
         passed=not changed,
         severity=dg.AssetCheckSeverity.ERROR if is_broken else dg.AssetCheckSeverity.WARN,
-        description="; ".join(f"{name}: {drift}" for name, drift in changed.items())
+        description=plain("; ".join(f"{name}: {drift}" for name, drift in changed.items()), MESSAGE_WIDTH)
         or f"{n_bodies} answers as declared",
-        metadata={"answers": n_bodies, **{name: str(drift) for name, drift in drifts.items()}},
+        metadata={
+            "answers": n_bodies,
+            **{name: plain(drift, OFFENDING_WIDTH) for name, drift in drifts.items()},
+            "listed": preview(listed, OFFENDING_ROWS, OFFENDING_WIDTH),
+        },
     )
 
 

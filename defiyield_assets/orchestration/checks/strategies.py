@@ -17,7 +17,7 @@ from defiyield_assets.domain.strategies.assessment import SLACK
 from defiyield_assets.errors import SuspiciousDataError
 from defiyield_assets.orchestration.lab.assessments import Assessment, current_runs, current_set, read_assessment
 from defiyield_assets.orchestration.lab.inputs import strategies_in
-from defiyield_assets.orchestration.reporting import preview
+from defiyield_assets.orchestration.reporting import offending, preview
 from defiyield_assets.orchestration.resources import PolicyResource, WarehouseResource
 from defiyield_assets.store import reads, schema
 
@@ -84,7 +84,7 @@ def ranks_are_those_of_the_runs(warehouse: WarehouseResource, policy: PolicyReso
         passed=not apart,
         severity=dg.AssetCheckSeverity.ERROR,
         description=words,
-        metadata={"apart": apart[:SHOWN]},
+        metadata={"apart": len(apart), "listed": offending(apart, "scope and strategy")},
     )
 
 
@@ -99,7 +99,12 @@ def every_strategy_traded_somewhere(warehouse: WarehouseResource) -> dg.AssetChe
         severity=dg.AssetCheckSeverity.WARN,
         description=f"{len(idle)} strategies have no trade in any of {runs['scenario_id'].nunique()} scenarios"
         + (f": {', '.join(idle[:SHOWN])}" if idle else ""),
-        metadata={"runs": len(runs), "runs_without_a_trade": int((runs["n_trades"] == 0).sum()), "idle": idle},
+        metadata={
+            "runs": len(runs),
+            "runs_without_a_trade": int((runs["n_trades"] == 0).sum()),
+            "idle": len(idle),
+            "listed": offending(idle, "strategy"),
+        },
     )
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from defiyield_assets.config.paper import LEAST_CAPITAL, MOST_CAPITAL, load_paper
+from defiyield_assets.config.paper import load_paper
+from defiyield_assets.domain.paper.limits import LEAST_CAPITAL, MOST_CAPITAL
 from defiyield_assets.domain.paper.portfolios import portfolio_id_of
 from defiyield_assets.domain.strategies.columns import nearest
 from defiyield_assets.domain.strategies.costs import Account, CostModel

@@ -110,7 +110,7 @@ from defiyield_assets.store.schema.prices import (
     ohlcv_csv,
     token_registry,
 )
-from defiyield_assets.store.schema.reporting import daily_report, slack_notification
+from defiyield_assets.store.schema.reporting import daily_report, slack_alerts, slack_messages, slack_notification
 from defiyield_assets.store.schema.selection import eligible_pools, icebox, icebox_events, prefiltered_pools
 from defiyield_assets.store.schema.signals import ai_signals, signal_types, trading_signals
 
@@ -204,6 +204,8 @@ __all__ = [
     "scenarios",
     "share_rates",
     "signal_types",
+    "slack_alerts",
+    "slack_messages",
     "slack_notification",
     "strategies",
     "strategy_rankings",

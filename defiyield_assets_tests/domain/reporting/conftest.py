@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from defiyield_assets.domain.reporting.inputs import ReportInputs, TokenLabel
+from defiyield_assets.domain.reporting.inputs import JudgedCheck, ReportInputs, TokenLabel
 from defiyield_assets.store import schema
 
 DAY = date(2025, 6, 2)
@@ -164,6 +164,52 @@ def board(target: str, horizon: int, model: str, skill: float | None, **changes:
         "skill_30d": -0.02,
         **changes,
     }
+
+
+def band(pool_id: str, horizon: int, mean: float, low: float, high: float, **changes: Any) -> dict[str, Any]:
+    """A forecast of the APY of a pool made on the day."""
+    return {
+        "pool_id": pool_id,
+        "as_of": DAY,
+        "horizon_days": horizon,
+        "target": "apy",
+        "mean": mean,
+        "p10": low,
+        "p50": mean,
+        "p90": high,
+        "model": "combination",
+        "model_version": "1",
+        "tier": "panel",
+        "trained_from": date(2024, 6, 2),
+        "trained_to": DAY,
+        "n_obs": 366,
+        "is_hindsight": False,
+        **changes,
+    }
+
+
+def point(pool_id: str, day: date, apy: float | None) -> dict[str, Any]:
+    """A day of a pool's history as it was known."""
+    return {"pool_id": pool_id, "date": day, "apy": apy}
+
+
+def gas_band(horizon: int, mean: float, low: float, high: float, **changes: Any) -> dict[str, Any]:
+    found = {"mean": mean, "p10": low, "p50": mean, "p90": high, "n_obs": 60, "model": "reverting"}
+    return {"as_of": DAY, "kind": "gas_price", "horizon_days": horizon, **found, **changes}
+
+
+def gas_day(day: date, gwei: float, kind: str = "gas_price") -> dict[str, Any]:
+    return {"date": day, "kind": kind, "source": "ethgastracker", "mean_gwei": gwei, "n_hours": 24}
+
+
+def quality(pool_id: str, codes: str = "") -> dict[str, Any]:
+    return {"date": DAY, "pool_id": pool_id, "is_passed": not codes, "reason_codes": codes}
+
+
+def failure(asset: str, kind: str, reason: str, status: str = "degraded", **changes: Any) -> dict[str, Any]:
+    """A row of asset_outcomes."""
+    row = {"date": DAY, "asset": asset, "status": status, "error_class": kind, "reason": reason}
+    return {**row, "is_recoverable": True, **changes}
 
 
 def nav(day: date, value: str, **changes: Any) -> dict[str, Any]:
@@ -348,6 +394,35 @@ def believable_day(**changes: Any) -> ReportInputs:
             board("base_fee_gwei", 1, "champion", 0.2, mae=0.25, bias=0.01),
             board("base_fee_gwei", 7, "harmonic", 0.2),
         ),
+        "pool_forecasts": frame(
+            "pool_forecasts",
+            band(POOL_A, 30, 0.105, 0.08, 0.14),
+            band(POOL_A, 7, 0.11, 0.09, 0.13, model="pooled"),
+            band(POOL_B, 30, 0.092, 0.07, 0.12, fallback_reason="SHORT_HISTORY", n_obs=9),
+            band(POOL_C, 30, 0.081, 0.06, 0.1, is_hindsight=True),
+            band(POOL_D, 30, 0.071, 0.05, 0.09),
+        ),
+        "pool_histories": pd.DataFrame(
+            [
+                *(point(POOL_A, date(2025, 5, day), 0.1 + day / 1000) for day in range(1, 32)),
+                point(POOL_A, date(2025, 6, 1), None),
+                point(POOL_A, DAY, 0.11),
+                point(POOL_B, date(2025, 6, 1), 0.09),
+            ]
+        ),
+        "gas_forecasts": frame(
+            "gas_forecasts", gas_band(7, 3.0, 2.0, 5.0), gas_band(7, 1.0, 0.5, 2.0, kind="base_fee")
+        ),
+        "gas_fees_daily": frame(
+            "gas_fees_daily",
+            gas_day(date(2025, 6, 1), 2.5),
+            gas_day(DAY, 4.5),
+            gas_day(DAY, 3.9, "base_fee"),
+        ),
+        "pool_quality": frame("pool_quality", quality(POOL_A), quality(POOL_B), quality("9" * 36, "GAP,STUCK")),
+        "prices": {USDC: Decimal(1), USDT: Decimal("0.5")},
+        "newest_days": {"Gas": DAY, "Closes": date(2025, 5, 30), "Balances": None},
+        "checks": (JudgedCheck("balances agree with the chain"), JudgedCheck("net asset value is explained")),
         "tokens": {USDC: TokenLabel("USDC", 6), USDT: TokenLabel("USDT", 6), DAI: TokenLabel("DAI", 18)},
         "wallets": {WARM: "warm"},
         "market": "recorded",

@@ -81,20 +81,16 @@ def test_limits_that_bind_stand_with_their_worth_the_dearest_first(day_with: Day
         LIMITS["max_protocol_share"],
     ]
     pools, pool, protocol = found.tables[0].rows
-    assert pools[1:] == ("", "–", "–", "one pool fewer", "$99.00")
+    assert pools[1:] == ("", "", "", "one pool fewer", "$99.00")
     assert pool[1] == "USDT · compound-v3"
     assert pool[5] == "~$13.50"
     assert protocol[1:] == ("aave-v3", "$500,000.00", "$500,000.00", "1% of AUM more", "$12.62")
 
 
-def test_doing_nothing_and_the_days_to_earn_costs_back_are_told(day_with: Days) -> None:
+def test_a_plan_without_judged_limits_says_so_and_repeats_no_figure_of_the_headline(day_with: Days) -> None:
     found = section(day_with(allocation_limits=frame("allocation_limits")), "limits")
     assert found is not None
-    assert found.paragraphs == (
-        "Doing nothing would earn $4,100.10 in 30 days (5.01% a year on all assets). The plan's costs of $109.54 are "
-        "earned back against it in 1.0 days.",
-        "No limit was judged for this plan.",
-    )
+    assert found.paragraphs == ("No limit was judged for this plan.",)
 
 
 def test_a_plan_that_is_not_published_is_not_explained(day_with: Days) -> None:
@@ -130,7 +126,7 @@ def test_points_of_the_frontier_stand_by_number_with_the_policys_own_and_those_w
     table = frontier_table(rows)
     assert table is not None
     assert table.rows == (
-        ("25%", "25%", "–", "–", "–", "", "no plan: No pool has room."),
-        ("25%", "50%", "$5,611.00", "–", "$499,855.00", "morpho-v1", "the policy"),
+        ("25%", "25%", "", "", "", "", "no plan: No pool has room."),
+        ("25%", "50%", "$5,611.00", "unknown", "$499,855.00", "morpho-v1", "the policy"),
     )
     assert frontier_table(rows.iloc[:0]) is None

@@ -32,7 +32,7 @@ MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table")
         (Decimal("-0.004"), ">-$0.01"),
         (Decimal(0), "$0.00"),
         (5, "$5.00"),
-        (None, "–"),
+        (None, "unknown"),
         (
             Decimal("123456789012345678901234567890123456789.01"),
             "$123,456,789,012,345,678,901,234,567,890,123,456,789.01",
@@ -53,11 +53,11 @@ def test_signs() -> None:
     assert signed_usd(Decimal(-3)) == "-$3.00"
     assert signed_usd(Decimal(0)) == "$0.00"
     assert signed_percent(0.0012) == "+0.12%"
-    assert percent(float("nan")) == "–"
+    assert percent(float("nan")) == "unknown"
 
 
 @pytest.mark.parametrize(
-    ("size", "text"), [(123_456_789.0, "$123M"), (1_234.0, "$1.23k"), (999.4, "$999"), (None, "–")]
+    ("size", "text"), [(123_456_789.0, "$123M"), (1_234.0, "$1.23k"), (999.4, "$999"), (None, "unknown")]
 )
 def test_sizes_are_rounded(size: float | None, text: str) -> None:
     assert about_usd(size) == text

@@ -73,7 +73,7 @@ def test_an_older_row_without_its_dollars_is_shown_without_a_sum(day_with: Days)
     rows = [position(POOL_A), position(POOL_B, flows_usd=None, closing_usd=None)]
     (_, dollars) = section(day_with(yield_attribution=frame("yield_attribution", *rows)), "earned").tables
     assert len(dollars.rows) == 2
-    assert dollars.rows[1][2] == "–"
+    assert dollars.rows[1][2] == "unknown"
 
 
 def test_a_wild_day_annualised_is_only_called_larger(day_with: Days) -> None:
@@ -106,7 +106,7 @@ def test_what_is_unexplained_is_told_first_and_listed_with_what_would_explain_it
         "list the pool of share token 0x77 in pool_contracts",
         "0x" + "7e" * 32,
     )
-    assert listed[1][4] == "–"
+    assert listed[1][4] == "unknown"
     assert any(words in str(block) for block in build_slack_message(inputs).blocks)
 
 

@@ -14,7 +14,7 @@ import pytest
 from defiyield_assets.config.models import load_models
 from defiyield_assets.domain.days import end_of, start_of
 from defiyield_assets.store import reads, schema, writes
-from defiyield_assets_tests.orchestration.test_strategy_lab import COINS, DAYS, LAST, N_DAYS, Lab, runs_told
+from defiyield_assets_tests.orchestration.small_lab import COINS, DAYS, LAST, N_DAYS, Lab, runs_told
 
 FOLLOWER = "historical_ai_signal"
 TYPE = "ai:llama3.1"

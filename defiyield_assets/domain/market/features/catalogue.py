@@ -1,10 +1,9 @@
-"""docs/features.md: the table of metrics, generated from the registry.
+"""The catalogue of metrics as a page of the documentation, generated from the registry.
 
-Lives here: the text. Not here: the metrics (registry.py). A test compares the file with this text; to write it anew:
-`python -m defiyield_assets.domain.market.features.catalogue > docs/features.md`.
+Lives here: the text. Not here: the metrics (registry.py), or the site that shows the page (docs/generate.py writes it
+to docs/reference/metrics.md when the site is built).
 """
 
-import sys
 from collections.abc import Sequence
 
 from defiyield_assets.domain.market.features.metric import Definition, Metric
@@ -12,10 +11,9 @@ from defiyield_assets.domain.market.features.panel import HISTORY
 from defiyield_assets.domain.market.features.recursions import STATE_FIELDS
 from defiyield_assets.domain.market.features.registry import METRICS
 
-HEADER = f"""# Features
+HEADER = f"""# Metrics
 
-Generated from the registry (`domain/market/features/registry.py`); do not edit:
-`python -m defiyield_assets.domain.market.features.catalogue > docs/features.md`.
+This page is generated from the registry (`domain/market/features/registry.py`) when the site is built.
 
 One column of `daily_features` per metric, on adjusted prices: O, H, L, C are open, high, low and close x `adj_factor`,
 V units / `split_factor`; an index counts bars back (C₋₁: the bar before). A bar is a bar of the instrument: no calendar
@@ -58,7 +56,3 @@ def _row(metric: Definition) -> str:
         *(", ".join(filter(None, (least, most))), is_intraday, metric.formula.replace("|", "\\|")),
     ]
     return f"| {' | '.join(cells)} |"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(catalogue())

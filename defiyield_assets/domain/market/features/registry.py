@@ -1,7 +1,7 @@
 """Every metric, in the order of the columns of the feature tables.
 
 Lives here: the list. Not here: formulas (one file per group, recursions.py), what is made of the list: the tables
-(store/schema/market.py), the calculation (calculate.py), docs/features.md (catalogue.py).
+(store/schema/market.py), the calculation (calculate.py), docs/explanation/features.md (catalogue.py).
 """
 
 from collections.abc import Iterable

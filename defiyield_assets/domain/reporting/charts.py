@@ -1,0 +1,356 @@
+"""Where everything in a chart of the report goes: curves, bands, bars, ticks, legend, and the figures as a table.
+
+Lives here: places in percent of the plot, so that the page can stretch a chart while its words keep their size. Not
+here: which charts there are (content.py), their SVG and colours (templates/chart.html.j2, templates/style.css.j2), the
+charts of the strategy lab (domain/strategies/charts.py).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from itertools import groupby
+
+from defiyield_assets.domain.reporting.formats import UNKNOWN, about_usd, number, percent, usd
+from defiyield_assets.domain.reporting.layout import Chart, Column, Point, Series, Table, Unit, numbers
+from defiyield_assets.domain.strategies.charts import nice_ticks
+
+BOX = 1000
+"""Side of the square in which paths are drawn; the page stretches it over the plot."""
+COLOURS = ("c1", "c3", "c4", "c2", "c5")
+COMPARED = ("c6", "c2", "c5", "c4")
+"""Colours of the style sheet for what the chart is about and for what it is compared with; c6 is grey."""
+MOST_DOTS = 400
+"""Points that tell their value when pointed at; a chart with more has none, its table has the figures."""
+N_TICKS = 4
+N_LABELS = 5
+BAR_REACH = 76.0
+"""Width of the longest bar in percent; the rest is for its figure."""
+ROW_GAP, NAME_HEIGHT, BAR_HEIGHT = 10, 20, 15
+"""Pixels between the rows of a bar chart, of their names and of each bar."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A written place on an axis, in percent from the left or from the top; `anchor` is SVG's text-anchor."""
+
+    at: float
+    words: str
+    anchor: str = "middle"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A path or a sign in the legend: its colour (c1 to c6), its stroke (solid, dashed, band, bar)."""
+
+    colour: str
+    stroke: str
+    words: str = ""
+    path: str = ""
+    has_band: bool = False
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A point of a curve, in percent; `words` tell it when it is pointed at, `is_lone` draws it."""
+
+    x: float
+    y: float
+    colour: str
+    words: str
+    is_lone: bool
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar: start and width in percent, top in pixels, the figure at its end."""
+
+    x: float
+    width: float
+    top: int
+    colour: str
+    words: str
+    words_at: float
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Lines over labels: what is drawn behind (bands), in front (curves, dots), and the two axes."""
+
+    bands: tuple[Mark, ...]
+    curves: tuple[Mark, ...]
+    dots: tuple[Dot, ...]
+    heights: tuple[Tick, ...]
+    labels: tuple[Tick, ...]
+    axis_letters: int
+
+
+@dataclass(frozen=True)
+class BarPlot:
+    """Bars by name, from the top down; `height` in pixels, `zero` in percent."""
+
+    names: tuple[tuple[int, str], ...]
+    bars: tuple[Bar, ...]
+    height: int
+    zero: float
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A chart ready to be drawn: one of `plot` and `bar_plot`, or neither where no figure is known."""
+
+    chart: Chart
+    legend: tuple[Mark, ...]
+    plot: Plot | None = None
+    bar_plot: BarPlot | None = None
+
+
+def draw(chart: Chart) -> Drawing:
+    """The places of everything in the chart. What is not finite is a gap."""
+    legend = _legend(chart)
+    if not any(_is_known(point.value) for series in chart.series for point in series.points):
+        return Drawing(chart, ())
+    if chart.kind == "bars":
+        return Drawing(chart, legend if len(legend) > 1 else (), bar_plot=_bars(chart))
+    return Drawing(chart, legend, plot=_lines(chart))
+
+
+def figures_table(chart: Chart) -> Table:
+    """The chart's figures: one row per label, one column per series and, where it has one, two for its band."""
+    labels = _labels(chart)
+    columns, cells = [], []
+    for series in chart.series:
+        by_label = {point.label: point for point in series.points}
+        points = [by_label.get(label) for label in labels]
+        columns.append(series.name)
+        cells.append([_cell(point, None if point is None else point.value, chart.unit) for point in points])
+        if any(_has_band(point) for point in series.points):
+            columns += [f"{series.name}, low", f"{series.name}, high"]
+            cells.append([_cell(point, None if point is None else point.low, chart.unit) for point in points])
+            cells.append([_cell(point, None if point is None else point.high, chart.unit) for point in points])
+    heading = Column("Day" if _days(labels) is not None else "Of")
+    rows = tuple((label, *(column[row] for column in cells)) for row, label in enumerate(labels))
+    return Table((heading, *numbers(*columns)), rows, caption=f"Figures: {chart.title}", fold="always")
+
+
+def written(value: float | None, unit: Unit) -> str:
+    """A value of a chart in full, as its table and the sign at a point say it."""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    if unit == "usd":
+        return usd(Decimal(f"{value:.2f}"))
+    return percent(value) if unit == "percent" else f"{number(value, 3)} gwei"
+
+
+def _cell(point: Point | None, value: float | None, unit: Unit) -> str:
+    return "" if point is None else written(value, unit)
+
+
+def _legend(chart: Chart) -> tuple[Mark, ...]:
+    return tuple(
+        Mark(
+            colour,
+            "bar" if chart.kind == "bars" else _stroke(series),
+            series.name,
+            has_band=chart.kind != "bars" and any(_has_band(point) for point in series.points),
+        )
+        for series, colour in zip(chart.series, _colours(chart.series), strict=True)
+    )
+
+
+def _colours(series: Sequence[Series]) -> list[str]:
+    """Colours in the order in which series of a role come; what is only compared with is grey first."""
+    seen: dict[str, int] = {}
+    colours = []
+    for one in series:
+        place = seen[one.role] = seen.get(one.role, -1) + 1
+        order = COMPARED if one.role in ("other", "before") else COLOURS
+        colours.append(order[place % len(order)])
+    return colours
+
+
+def _stroke(series: Series) -> str:
+    return "dashed" if series.role in ("forecast", "other", "before") else "solid"
+
+
+def _labels(chart: Chart) -> list[str]:
+    """Labels in order: days as the calendar has them, others as they first appear."""
+    labels = list(dict.fromkeys(point.label for series in chart.series for point in series.points))
+    return labels if _days(labels) is None else sorted(labels)
+
+
+def _days(labels: Sequence[str]) -> list[date] | None:
+    """The labels as days, None where one of them is none."""
+    try:
+        return [date.fromisoformat(label) for label in labels]
+    except ValueError:
+        return None
+
+
+def _places(labels: Sequence[str]) -> dict[str, float]:
+    """Where each label stands, in percent from the left: days by the calendar, others evenly."""
+    days = _days(labels)
+    at = list(range(len(labels))) if days is None else [day.toordinal() for day in days]
+    span = max(at[-1] - at[0], 1)
+    if len(at) == 1:
+        return {labels[0]: 50.0}
+    return {label: 100.0 * (place - at[0]) / span for label, place in zip(labels, at, strict=True)}
+
+
+def _lines(chart: Chart) -> Plot:
+    labels = _labels(chart)
+    places = _places(labels)
+    low, high = _range(chart)
+    ticks = nice_ticks(low, high, N_TICKS)
+    words = axis_words(ticks, chart.unit)
+    n_points = sum(len(series.points) for series in chart.series)
+
+    def top(value: float) -> float:
+        return 100.0 * (high - value) / (high - low)
+
+    bands, curves, dots = [], [], []
+    for series, colour in zip(chart.series, _colours(chart.series), strict=True):
+        points = sorted(series.points, key=lambda point: places[point.label])
+        runs = [list(run) for known, run in groupby(points, lambda point: _is_known(point.value)) if known]
+        path = "".join(_path([(places[point.label], top(_value(point))) for point in run]) for run in runs)
+        curves.append(Mark(colour, _stroke(series), series.name, path))
+        for has_band, run in groupby(points, _has_band):
+            if has_band:
+                bands.append(Mark(colour, "band", series.name, _band(list(run), places, top)))
+        lone = {id(run[0]) for run in runs if len(run) == 1}
+        for point in (point for run in runs for point in run):
+            if n_points <= MOST_DOTS or id(point) in lone:
+                told = f"{series.name}, {point.label}: {_with_band(point, chart.unit)}"
+                dots.append(Dot(places[point.label], top(_value(point)), colour, told, id(point) in lone))
+    return Plot(
+        tuple(bands),
+        tuple(curves),
+        tuple(dots),
+        tuple(Tick(top(tick), text, "end") for tick, text in zip(ticks, words, strict=True)),
+        _label_ticks(labels, places),
+        max(map(len, words), default=1),
+    )
+
+
+def _label_ticks(labels: Sequence[str], places: dict[str, float]) -> tuple[Tick, ...]:
+    """A few labels along the bottom, the first and the last among them, none so close that they would touch."""
+    if len(labels) == 1:
+        return (Tick(50.0, labels[0]),)
+    most = max(2, min(N_LABELS, len(labels)))
+    chosen: list[str] = []
+    for part in range(most):
+        aim = 100.0 * part / (most - 1)
+        nearest = min(labels, key=lambda label: abs(places[label] - aim))
+        if nearest not in chosen:
+            chosen.append(nearest)
+    last = labels[-1]
+    apart = 100.0 / N_LABELS
+    kept = [chosen[0]]
+    for label in chosen[1:]:
+        far_enough = places[label] - places[kept[-1]] >= apart and places[last] - places[label] >= apart
+        if label == last or far_enough:
+            kept.append(label)
+    return tuple(
+        Tick(places[label], label, "start" if row == 0 else "end" if label == last else "middle")
+        for row, label in enumerate(kept)
+    )
+
+
+def axis_words(ticks: Sequence[float], unit: Unit) -> list[str]:
+    """Values on an axis with as many digits as tell them apart, and no more."""
+    if unit == "usd" and (short := [about_usd(tick) for tick in ticks]) and len(set(short)) == len(ticks):
+        return [words.replace("$-", "-$") for words in short]
+    for digits in range(7):
+        if unit == "usd":
+            words = [f"{'-' if tick < 0 else ''}${abs(tick):,.{digits}f}" for tick in ticks]
+        elif unit == "percent":
+            words = [percent(tick, digits) for tick in ticks]
+        else:
+            words = [number(tick, digits) for tick in ticks]
+        if len(set(words)) == len(ticks):
+            break
+    return words
+
+
+def _range(chart: Chart) -> tuple[float, float]:
+    """Least and greatest value in the picture, bands included, with air; never of no height."""
+    points = [point for series in chart.series for point in series.points]
+    values = [_value(point) for point in points if _is_known(point.value)]
+    values += [
+        float(bound) for point in points if _has_band(point) for bound in (point.low, point.high) if bound is not None
+    ]
+    low, high = min(values), max(values)
+    is_flat = high - low <= 1e-9 * max(abs(low), abs(high), 1e-9)
+    air = max(abs(high) * 0.05, 0.01) if is_flat else 0.05 * (high - low)
+    # A curve that never falls below zero has an axis that does not either.
+    return (max(low - air, 0.0) if low >= 0 and low - air < 0 else low - air), high + air
+
+
+def _path(places: Sequence[tuple[float, float]]) -> str:
+    steps = [f"{_drawn(x)} {_drawn(y)}" for x, y in places]
+    return "" if len(steps) < 2 else "M" + "L".join(steps)
+
+
+def _band(points: Sequence[Point], places: dict[str, float], top: Callable[[float], float]) -> str:
+    upper = [(places[point.label], top(float(point.high or 0.0))) for point in points]
+    lower = [(places[point.label], top(float(point.low or 0.0))) for point in points]
+    if len(points) == 1:  # a band of one point is as wide as can be seen
+        x = upper[0][0]
+        upper, lower = (
+            [(x - 0.4, upper[0][1]), (x + 0.4, upper[0][1])],
+            [(x - 0.4, lower[0][1]), (x + 0.4, lower[0][1])],
+        )
+    return _path([*upper, *reversed(lower)]) + "Z"
+
+
+def _drawn(share: float) -> str:
+    return f"{share * BOX / 100:.1f}".removesuffix(".0")
+
+
+def _with_band(point: Point, unit: Unit) -> str:
+    words = written(point.value, unit)
+    return f"{words} ({written(point.low, unit)} to {written(point.high, unit)})" if _has_band(point) else words
+
+
+def _bars(chart: Chart) -> BarPlot:
+    """Rows of a name and a bar per series; bars start at zero, which is at the left unless there are losses."""
+    labels = list(dict.fromkeys(point.label for series in chart.series for point in series.points))
+    known = [_value(point) for series in chart.series for point in series.points if _is_known(point.value)]
+    low, high = min(0.0, *known), max(0.0, *known)
+    span = high - low or 1.0
+
+    def place(value: float) -> float:
+        return BAR_REACH * (value - low) / span
+
+    row_height = NAME_HEIGHT + BAR_HEIGHT * len(chart.series) + ROW_GAP
+    colours = _colours(chart.series)
+    names, bars = [], []
+    for row, label in enumerate(labels):
+        names.append((row * row_height + NAME_HEIGHT - 6, label))
+        for order, (series, colour) in enumerate(zip(chart.series, colours, strict=True)):
+            point = next((point for point in series.points if point.label == label), None)
+            if point is None:
+                continue
+            value = _value(point) if _is_known(point.value) else 0.0
+            ends = sorted((place(0.0), place(value)))
+            told = _short(value, chart.unit) if _is_known(point.value) else UNKNOWN
+            at = row * row_height + NAME_HEIGHT + order * BAR_HEIGHT
+            bars.append(Bar(ends[0], ends[1] - ends[0], at, colour, told, ends[1]))
+    return BarPlot(tuple(names), tuple(bars), len(labels) * row_height, place(0.0))
+
+
+def _short(value: float, unit: Unit) -> str:
+    return about_usd(value).replace("$-", "-$") if unit == "usd" else written(value, unit)
+
+
+def _value(point: Point) -> float:
+    return float(point.value) if point.value is not None else math.nan
+
+
+def _is_known(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _has_band(point: Point) -> bool:
+    return _is_known(point.low) and _is_known(point.high)

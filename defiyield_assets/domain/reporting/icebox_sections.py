@@ -1,0 +1,61 @@
+"""The section about the icebox: which tokens are barred, since when and why, and what changed on the day.
+
+Lives here: tables made from icebox and icebox_events. Not here: the rules (domain/selection/icebox.py), pools that were
+left out (plan_sections.py).
+"""
+
+from typing import Any
+
+from defiyield_assets.domain.reporting.formats import UNKNOWN, clean, is_missing, number
+from defiyield_assets.domain.reporting.inputs import Names, ReportInputs
+from defiyield_assets.domain.reporting.layout import Section, Table, numbers, text
+from defiyield_assets.domain.reporting.plan_sections import records
+
+ICEBOX_COLUMNS = (
+    *text("Token", "Chain", "Since", "Why"),
+    *numbers("Low of the day", "Close of the day", "Good lows", "Good closes"),
+    *text("Address"),
+)
+EVENT_COLUMNS = text("Token", "Event", "Why", "Address")
+
+
+def icebox_section(inputs: ReportInputs, names: Names) -> Section:
+    """Tokens that may not be bought, and what changed on the day."""
+    barred = tuple(
+        (
+            clean(row["symbol"], 24),
+            clean(row["chain"], 24),
+            str(row["since"]),
+            clean(row["reason"]) + (" (manual)" if bool(row["is_manual"]) else ""),
+            _price(row["last_low"]),
+            _price(row["last_close"]),
+            number(row["good_lows"]),
+            number(row["good_closes"]),
+            names.token_link(row["address"], clean(row["address"], 60), row["chain"]),
+        )
+        for row in records(inputs.icebox)
+    )
+    events = tuple(
+        (
+            clean(row["symbol"], 24),
+            clean(row["kind"], 24).replace("_", " "),
+            clean(row["reason"]),
+            names.token_link(row["address"], clean(row["address"], 60), row["chain"]),
+        )
+        for row in records(inputs.icebox_events)
+    )
+    words = f"{len(barred)} tokens are barred at the end of {inputs.day}: nothing is put into pools that hold them."
+    words = words if barred else f"No token is barred at the end of {inputs.day}."
+    tables = []
+    if barred:
+        tables.append(Table(ICEBOX_COLUMNS, barred, caption="Barred tokens"))
+    if events:
+        tables.append(Table(EVENT_COLUMNS, events, caption="Events of the day"))
+    else:
+        words += " None entered or left on the day."
+    return Section("icebox", "Icebox", (words.replace("1 tokens are", "1 token is", 1),), tables=tuple(tables))
+
+
+def _price(value: Any) -> str:
+    """A price per token to a hundredth of a cent: what matters here are fractions of a cent."""
+    return UNKNOWN if is_missing(value) else f"${number(value, 4)}"

@@ -1,0 +1,126 @@
+"""The report as one self-contained HTML page.
+
+Lives here: how each section, table and chart is shown, and the page's policy. Not here: what is said (content.py),
+where things go in a chart (charts.py), looks (templates/), the Markdown form (markdown.py).
+"""
+
+from base64 import b64encode
+from dataclasses import dataclass, replace
+from functools import cache
+from hashlib import sha256
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from defiyield_assets.domain.reporting.charts import Drawing, draw, figures_table
+from defiyield_assets.domain.reporting.layout import ABOUT, Content, Fact, Section, Table
+
+LONG, VERY_LONG = 20, 20
+"""Cells above which a table folds where its rows are stacked, and rows above which it folds everywhere."""
+NARROW, MIDDLE = 300, 700
+"""Pixels: a table that needs less stays a table on a phone, and one that needs less on a tablet."""
+LETTER, CELL_PADDING = 7, 14
+"""Pixels that a character and a cell's edge take, roughly."""
+WORDS, SHORT = 40, 11
+"""Letters from which a cell is a text that wraps, and up to which it fills one place in a stacked row."""
+
+
+@dataclass(frozen=True)
+class ShownTable:
+    """A table with how the page shows it: its name, classes per column, its width class, the class of its fold."""
+
+    table: Table
+    label: str
+    looks: tuple[str, ...]
+    width: str
+    fold: str
+
+
+@dataclass(frozen=True)
+class ShownSection:
+    """A section with its tables and charts ready for the page."""
+
+    anchor: str
+    title: str
+    paragraphs: tuple[str, ...]
+    facts: tuple[Fact, ...]
+    facts_kind: str
+    drawings: tuple[tuple[Drawing, ShownTable | None], ...]
+    tables: tuple[ShownTable, ...]
+    bullets: tuple[str, ...]
+
+
+def render_html(content: Content) -> str:
+    """The content as one page. Its policy allows nothing but its own style sheet, named by its hash."""
+    style = _environment().get_template("style.css.j2").render()
+    digest = b64encode(sha256(style.encode()).digest()).decode()
+    sections = [_shown_section(section) for section in content.all_sections()]
+    page = _environment().get_template("report.html.j2")
+    return page.render(content=content, sections=sections, style_hash=f"sha256-{digest}")
+
+
+@cache
+def _environment() -> Environment:
+    loader = PackageLoader("defiyield_assets.domain.reporting", "templates")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def _shown_section(section: Section) -> ShownSection:
+    """Tables are called by their captions, or after the section; a second one of that name has its number."""
+    called: dict[str, int] = {}
+
+    def shown(table: Table) -> ShownTable:
+        name = table.caption or f"{section.title}: table"
+        called[name] = called.get(name, 0) + 1
+        return _shown_table(table, name if called[name] == 1 else f"{name} ({called[name]})")
+
+    drawings = tuple(
+        (draw(chart), None if chart.is_tabled else replace(shown(figures_table(chart)), fold="always figures"))
+        for chart in section.charts
+    )
+    return ShownSection(
+        anchor=section.anchor,
+        title=section.title,
+        paragraphs=section.paragraphs,
+        facts=section.facts,
+        facts_kind="list" if section.anchor == ABOUT else "cards",
+        drawings=drawings,
+        tables=tuple(shown(table) for table in section.tables),
+        bullets=section.bullets,
+    )
+
+
+def _shown_table(table: Table, label: str) -> ShownTable:
+    """Numbers stay on a line, ids are small, long words wrap; what is long folds where the screen is narrow."""
+    lengths = [max((len(row[place]) for row in table.rows), default=0) for place in range(len(table.columns))]
+    looks = tuple(_look(table, place, length) for place, length in enumerate(lengths))
+    needed = sum(
+        min(max(length, len(column.name)), WORDS) * LETTER + CELL_PADDING
+        for length, column in zip(lengths, table.columns, strict=True)
+    )
+    width = "narrow" if needed <= NARROW else "middle" if needed <= MIDDLE else "wide"
+    return ShownTable(table, label, looks, width, _fold(table, width))
+
+
+def _fold(table: Table, width: str) -> str:
+    """The class of its fold: "always", "long-wide" or "long-middle" (where its rows are stacked), "" (nowhere)."""
+    if table.fold == "always" or (table.fold == "auto" and len(table.rows) > VERY_LONG):
+        return "always"
+    is_long = table.fold == "auto" and len(table.rows) * len(table.columns) > LONG
+    return f"long-{width}" if is_long and width != "narrow" else ""
+
+
+def _look(table: Table, place: int, length: int) -> str:
+    """The classes of a column: what its cells are, and how many places they take in a stacked row."""
+    if table.columns[place].is_number and length <= WORDS:
+        return "number" if length <= SHORT else "number two"
+    told = [row[place] for row in table.rows if row[place]]
+    if told and all(map(_is_id, told)):
+        return "id"
+    if length > WORDS:
+        return "words"
+    return "short" if length <= SHORT else "two"
+
+
+def _is_id(cell: str) -> bool:
+    """An address, a pool's id: one long word with digits."""
+    return len(cell) > WORDS // 2 and " " not in cell and any(map(str.isdigit, cell))
