@@ -1,4 +1,4 @@
-"""The strategy lab by its commands: those of docs/explanation/strategy-lab.md, on the simulated market, and its pages."""
+"""The strategy lab by its commands (docs/explanation/strategy-lab.md), on the simulated market, and its pages."""
 
 import json
 import re
