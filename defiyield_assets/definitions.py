@@ -7,8 +7,8 @@ have in common in the UI (orchestration/catalogue.py).
 from typing import Any
 
 import dagster as dg
-from sqlalchemy import make_url
 
+from defiyield_assets.addresses import is_without_secrets
 from defiyield_assets.orchestration import assets as asset_modules
 from defiyield_assets.orchestration import checks as check_modules
 from defiyield_assets.orchestration.alerts import tell_of_failed_runs, tell_of_recoveries
@@ -25,8 +25,8 @@ from defiyield_assets.settings import Settings, load_settings
 
 
 def _shown_url(settings: Settings) -> str | None:
-    """The warehouse's URL when the UI may show it; None when it holds a password, which stays in the environment."""
-    return None if make_url(settings.warehouse_url).password else settings.warehouse_url
+    """The warehouse's URL when the UI may show it; None when something in it may be a secret: that stays outside."""
+    return settings.warehouse_url if is_without_secrets(settings.warehouse_url) else None
 
 
 def build_resources(settings: Settings) -> dict[str, Any]:

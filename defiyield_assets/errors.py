@@ -28,6 +28,10 @@ class ConfigurationError(PermanentError):
     """A setting, key or file is missing or wrong; the message names it and what would be right."""
 
 
+class NotFound(PermanentError):  # noqa: N818 - nothing is wrong with the program or its settings
+    """What was asked for by name or day is not stored; the message tells what is near it."""
+
+
 class InfeasibleError(PermanentError):
     """No plan satisfies the limits; the message names the smallest relaxation."""
 

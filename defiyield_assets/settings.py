@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from platformdirs import user_state_path
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from defiyield_assets.addresses import DATABASE_EXAMPLES, is_database_url
 from defiyield_assets.errors import ConfigurationError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -53,7 +54,9 @@ class VendorOverride(BaseModel):
 class Settings(BaseSettings):
     """All settings; every field is the environment variable `DEFIYIELD_<FIELD>`."""
 
-    model_config = SettingsConfigDict(env_prefix="DEFIYIELD_", extra="ignore", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix="DEFIYIELD_", extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
+    )
 
     market: Market = Field("simulated", description="Whose answers are read: vendors, a folder or simulation")
     state_dir: Path | None = Field(None, description="Folder of databases, logs and reports")
@@ -111,6 +114,13 @@ class Settings(BaseSettings):
     repair_first_delay_seconds: float = Field(300.0, ge=0.0, description="Before repair 1; times 3 for each next")
     repair_max_requests: int = Field(3, ge=1, le=50, description="Repairs requested in one tick")
 
+    @field_validator("database_url")
+    @classmethod
+    def _readable(cls, url: str | None) -> str | None:
+        if url is not None and not is_database_url(url):
+            raise ValueError(f"cannot be read as an address of a database; right would be {DATABASE_EXAMPLES}")
+        return url
+
     @property
     def state_path(self) -> Path:
         """Where this market's databases, logs and reports are kept; one folder per market, and one for served ones."""
@@ -167,9 +177,11 @@ def _settings_of(_variables: tuple[tuple[str, str], ...]) -> Settings:
     try:
         return Settings()  # type: ignore[call-arg, unused-ignore]
     except ValidationError as error:
-        problems = "; ".join(
-            f"DEFIYIELD_{'.'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors()
-        )
+        told = [
+            (".".join(str(part) for part in item["loc"]).upper(), item["msg"].removeprefix("Value error, "))
+            for item in error.errors()
+        ]
+        problems = "; ".join(f"DEFIYIELD_{name}: {words}" for name, words in told)
         raise ConfigurationError(f"environment: {problems}") from error
     except SettingsError as error:  # of what has to be JSON; its cause may repeat the value, which may hold a secret
         raise ConfigurationError("environment: DEFIYIELD_VENDORS: cannot be read as JSON") from error

@@ -209,6 +209,16 @@ class _Handler(BaseHTTPRequestHandler):
             case "hang":
                 self.slack.hanging.wait(30)
                 self.close_connection = True
+            case "truncated":
+                body = b'{"ok": true, "channel": "'
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body) + 100))
+                self.end_headers()
+                self.wfile.write(body)
+                self.close_connection = True
+            case "no http":
+                self.wfile.write(b"hello, here is no HTTP\r\n\r\n")
+                self.close_connection = True
             case "garbage":
                 self._say(200, "<html>a proxy says hello</html>")
             case word if self.path == HOOK:

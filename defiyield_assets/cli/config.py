@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
@@ -22,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from defiyield_assets.addresses import HIDDEN, without_secrets
 from defiyield_assets.cli.output import write_json
 from defiyield_assets.config.csv_sources import load_csv_sources
 from defiyield_assets.config.instruments import load_instruments
@@ -36,7 +36,6 @@ from defiyield_assets.domain.reporting.formats import clean
 from defiyield_assets.errors import ConfigurationError, DefiYieldError
 from defiyield_assets.settings import Settings, load_settings
 
-HIDDEN = "set, hidden"
 PREFIX = "DEFIYIELD_"
 SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|WEBHOOK|RPC_URL")
 OPTIONS = {"market": "--market", "recorded_data": "--recorded-data", "state_dir": "--state-dir"}
@@ -62,23 +61,6 @@ class Checked:
     source: str
     error: str | None
     warnings: tuple[str, ...] = ()
-
-
-def without_secrets(text: str) -> str:
-    """An address without user, password, query and fragment: any of them may hold a secret."""
-    try:
-        parts = urlsplit(text)
-        host = parts.hostname or ""
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return HIDDEN
-    if not parts.scheme or not (host or parts.path):
-        return HIDDEN
-    if not parts.netloc:  # a file: urlunsplit would lose slashes
-        return f"{parts.scheme}://{parts.path}"
-    user = "***@" if "@" in parts.netloc else ""
-    query = "***" if parts.query else ""
-    return urlunsplit((parts.scheme, f"{user}{host}{port}", parts.path, query, ""))
 
 
 def shown(name: str, value: Any) -> Any:

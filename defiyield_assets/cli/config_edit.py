@@ -9,6 +9,7 @@ import argparse
 import difflib
 import getpass
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -33,6 +34,8 @@ from defiyield_assets.settings import load_settings
 
 PRIVATE = ("accounts.yaml",)
 """Files that hold account data: only their owner may read them."""
+SLUG = re.compile(r"[a-z0-9][a-z0-9._-]*")
+"""A protocol as DeFiLlama names it in addresses."""
 DIFF_TONES = {"+": "green", "-": "red", "@": "cyan"}
 
 
@@ -153,6 +156,11 @@ def planned_change(folder: Path, arguments: argparse.Namespace) -> Change:
         )
     if arguments.verb == "remove" and arguments.fields:
         raise argparse.ArgumentTypeError("--set belongs to add: a row that is removed only gets its last day")
+    slug = arguments.key[0].strip() if arguments.verb == "add" and arguments.kind == "protocol" else ""
+    if slug and not SLUG.fullmatch(slug):
+        raise argparse.ArgumentTypeError(
+            f"{arguments.key[0]!r:.80} is no slug: small letters, digits, '-', '.' and '_', as DeFiLlama spells it"
+        )
     path, text = read_own(folder, place.file)
     day = arguments.first or datetime.now(UTC).date()
     author = editing.one_line(arguments.author or _user())

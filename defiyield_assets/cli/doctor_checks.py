@@ -21,6 +21,7 @@ import httpx
 import sqlalchemy as sa
 import yaml
 
+from defiyield_assets.addresses import without_secrets
 from defiyield_assets.cli import config
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.errors import ConfigurationError, DefiYieldError
@@ -170,10 +171,10 @@ def database(looked: Looked) -> list[Finding]:
     if settings is None:
         return [Finding("database", NOTE, "not looked at: settings cannot be read", "mend the configuration first")]
     url = settings.warehouse_url
-    shown = config.without_secrets(url)
+    shown = without_secrets(url)
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):  # ValueError: a port that is no number
         advice = f"right would be {engines.URL_EXAMPLES}"
         return [Finding("database", BROKEN, "DEFIYIELD_DATABASE_URL cannot be read", advice)]
     is_file = parsed.drivername.startswith("sqlite") and bool(parsed.database)
@@ -332,12 +333,20 @@ def slack(looked: Looked) -> list[Finding]:
     return found
 
 
+def _unreadable(subject: str, variable: str, right: str, whose: str = "") -> Finding:
+    """An address that is none: a port that is no number, no http in front; never repeated, it may hold a secret."""
+    what = f"{variable} cannot be read as an address{f' of {whose}' if whose else ''}"
+    return Finding(subject, BROKEN, what, f"right would be such as {right}")
+
+
 def _bot(address: str, token: str, timeout: float) -> Finding:
     advice = "look at the token (xoxb-…) and its scope chat:write"
     try:
         with httpx.Client(trust_env=False, timeout=timeout) as client:
             answer = client.post(address, headers={"authorization": f"Bearer {token}"}).json()
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+        return _unreadable("slack", "DEFIYIELD_SLACK_API_URL", "https://slack.com/api/")
+    except (httpx.HTTPError, ValueError) as error:
         return Finding("slack", DOUBTFUL, f"Slack does not answer: {type(error).__name__}", "look at the network")
     if not isinstance(answer, dict) or answer.get("ok") is not True:
         words = answer.get("error", "no reason") if isinstance(answer, dict) else "no reason"
@@ -354,12 +363,14 @@ def ollama(looked: Looked) -> list[Finding]:
         advice = "set DEFIYIELD_SIGNAL_MODEL to ask a model"
         return [Finding("ollama", NOTE, "not used: signals come from the stub", advice)]
     address = (settings.ollama_url or "http://127.0.0.1:11434").rstrip("/")
-    shown, model = config.without_secrets(address), settings.signal_model
+    shown, model = without_secrets(address), settings.signal_model
     try:
         with httpx.Client(trust_env=False, timeout=looked.timeout) as client:
             told = client.get(f"{address}/api/tags").raise_for_status().json()
         names = {str(item["name"]) for item in told["models"]}
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+        return [_unreadable("ollama", "DEFIYIELD_OLLAMA_URL", "http://127.0.0.1:11434")]
+    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
         advice = "start it (`ollama serve`), or set DEFIYIELD_OLLAMA_URL"
         return [Finding("ollama", BROKEN, f"nobody answers as Ollama at {shown}: {type(error).__name__}", advice)]
     if not {model, f"{model}:latest"} & names:
@@ -427,7 +438,10 @@ def ask_vendor(
         ):
             said = next(answer.iter_bytes(MOST_READ), b"").decode("utf-8", "replace").lower()
             status, stamp = answer.status_code, answer.headers.get("date", "")
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+        variable = "DEFIYIELD_ETHEREUM_RPC_URL" if vendor.name == "ethereum_node" else "DEFIYIELD_VENDORS"
+        return [_unreadable("vendors", f"{variable} (or DEFIYIELD_VENDOR_SERVER)", "https://host/path", vendor.name)]
+    except (httpx.HTTPError, ValueError) as error:
         advice = "look at the network and at the vendor's status page; the day is run again by `defiyield run`"
         return [Finding("vendors", BROKEN, f"{vendor.name} does not answer: {type(error).__name__}", advice)]
     return [_answer_finding(vendor, status, said), *_clock_findings(vendor.name, stamp, now)]

@@ -16,6 +16,8 @@ from rich.text import Text
 
 from defiyield_assets.cli.output import write_json
 from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.policy import Parameters
+from defiyield_assets.domain.policy_codec import policy_from_json
 from defiyield_assets.domain.reporting.formats import about_usd, clean, percent, usd
 from defiyield_assets.domain.selection.explanation import (
     DOUBTED,
@@ -29,7 +31,7 @@ from defiyield_assets.domain.selection.explanation import (
     matching_pools,
     unclear_words,
 )
-from defiyield_assets.errors import ConfigurationError
+from defiyield_assets.errors import NotFound
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.settings import load_settings
 from defiyield_assets.store import reads, schema
@@ -39,6 +41,30 @@ NAMES = ["pool_id", "symbol", "protocol", "chain"]
 WIDE = 2_000
 """Characters of a reason that are shown: every reason of a verdict, not the first ones."""
 RATES = ("last_apy", "apy_mean_30d", "apy_std_30d", "reward_share", "forecast_apy", "forecast_p10", "forecast_p90")
+LABELS = {
+    "size_usd": "size",
+    "last_apy": "last APY",
+    "age_days": "days known",
+    "is_held": "held",
+    "apy_mean_30d": "mean APY of 30 days",
+    "apy_std_30d": "its standard deviation",
+    "reward_share": "part paid as rewards",
+    "pool_group": "risk group",
+    "forecast_apy": "forecast APY",
+    "forecast_p10": "forecast, p10",
+    "forecast_p90": "forecast, p90",
+    "model": "forecast by",
+    "value_usd": "value in the plan",
+    "share_of_aum": "share of all assets",
+    "diluted_apy": "APY with our money in it",
+    "gain_usd": "gain over the horizon",
+    "cost_usd": "costs",
+    "marginal_apy": "its next dollar earns",
+    "dollar_apy": "a dollar in the plan earns",
+    "break_even_days": "days to earn back",
+    "binding_limit": "limit that binds",
+}
+"""Figure -> how it is called on the page; JSON keeps the names."""
 PLAN_RATES = ("share_of_aum", "diluted_apy", "marginal_apy", "dollar_apy")
 
 
@@ -48,13 +74,13 @@ def engine_of_market() -> sa.Engine:
 
 
 def find_pool(engine: sa.Engine, typed: str, day: date) -> Known:
-    """The one pool that somebody means on a day; ConfigurationError naming those it may be."""
+    """The one pool that somebody means on a day; NotFound naming those it may be."""
     of_day = DayRange.of(day)
     tables = (schema.prefiltered_pools, schema.eligible_pools)
     known = known_pools(pd.concat([reads.read_days(engine, table, of_day, columns=NAMES) for table in tables]))
     found = matching_pools(typed, known)
     if len(found) != 1:
-        raise ConfigurationError(unclear_words(clean(typed, 80), found, known))
+        raise NotFound(unclear_words(clean(typed, 80), found, known))
     return found[0]
 
 
@@ -63,10 +89,10 @@ def explain(typed: str, day: date | None, days: int, console: Console, *, is_jso
     engine = engine_of_market()
     newest = reads.newest_day(engine, schema.prefiltered_pools)
     if newest is None:
-        raise ConfigurationError("the warehouse holds no verdicts yet: `defiyield demo` or `defiyield run` makes some")
+        raise NotFound("the warehouse holds no verdicts yet: `defiyield demo` or `defiyield run` makes some")
     chosen = day or newest
     if reads.newest_day(engine, schema.prefiltered_pools, chosen) != chosen:
-        raise ConfigurationError(f"the warehouse holds no verdicts of {chosen}; the newest are of {newest}")
+        raise NotFound(f"the warehouse holds no verdicts of {chosen}; the newest are of {newest}")
     pool = find_pool(engine, typed, chosen)
     told = explain_pool(pool, chosen, read_evidence(engine, pool.pool_id, chosen, days))
     if is_json:
@@ -90,7 +116,14 @@ def read_evidence(engine: sa.Engine, pool_id: str, day: date, days: int) -> Evid
         forecasts=reads.read_days(engine, schema.pool_forecasts, only, of_pool),
         allocation_limits=reads.read_days(engine, schema.allocation_limits, only),
         runs=reads.read_days(engine, schema.allocation_runs, only),
+        parameters=_parameters(engine, day),
     )
+
+
+def _parameters(engine: sa.Engine, day: date) -> Parameters | None:
+    """The policy's numbers of the day; None where its snapshot is missing."""
+    rows = reads.read_days(engine, schema.policy_snapshot, DayRange.of(day))
+    return None if rows.empty else policy_from_json(rows.iloc[0]["policy_json"]).parameters
 
 
 def print_explanation(told: Explanation, console: Console) -> None:
@@ -110,7 +143,7 @@ def print_explanation(told: Explanation, console: Console) -> None:
     figures = Table(box=None, show_header=False, pad_edge=False, title="Figures", title_justify="left")
     for name, value in told.figures.items():
         if value is not None:
-            figures.add_row(Text(name, style="dim"), Text(_figure(name, value)))
+            figures.add_row(Text(LABELS.get(name, name.replace("_", " ")), style="dim"), Text(_figure(name, value)))
     console.print(figures)
     if told.limits:
         console.print(_limits_table(told))
@@ -128,8 +161,12 @@ def _figure(name: str, value: Any) -> str:
         return about_usd(value)
     if name.endswith("_usd"):
         return usd(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:,.1f}"
+    if name == "action":
+        return str(value).replace("_", " ")
     return clean(value, 120)
 
 

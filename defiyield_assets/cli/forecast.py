@@ -20,7 +20,7 @@ from defiyield_assets.cli.output import write_json
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.reporting.formats import about_usd, clean, is_missing, number, percent, short_id
 from defiyield_assets.domain.selection.explanation import Known, known_pools
-from defiyield_assets.errors import ConfigurationError
+from defiyield_assets.errors import NotFound
 from defiyield_assets.store import reads, schema
 
 CHAMPION = "champion"
@@ -46,10 +46,10 @@ def show_forecasts(wanted: Wanted, console: Console, *, is_json: bool) -> int:
     engine = engine_of_market()
     newest = reads.newest_day(engine, schema.pool_forecasts)
     if newest is None:
-        raise ConfigurationError("the warehouse holds no forecasts yet: `defiyield demo` or `defiyield run` makes some")
+        raise NotFound("the warehouse holds no forecasts yet: `defiyield demo` or `defiyield run` makes some")
     day = wanted.day or newest
     if reads.newest_day(engine, schema.pool_forecasts, day) != day:
-        raise ConfigurationError(f"the warehouse holds no forecasts of {day}; the newest are of {newest}")
+        raise NotFound(f"the warehouse holds no forecasts of {day}; the newest are of {newest}")
     if wanted.pool is None:
         return _show_all(engine, day, wanted, console, is_json=is_json)
     return _show_one(engine, find_pool(engine, wanted.pool, day), day, wanted, console, is_json=is_json)
@@ -91,7 +91,7 @@ def _show_one(engine: sa.Engine, pool: Known, day: date, wanted: Wanted, console
     only, of_pool = DayRange.of(day), {"pool_id": pool.pool_id}
     made = reads.read_days(engine, schema.pool_forecasts, only, of_pool)
     if made.empty:
-        raise ConfigurationError(f"{clean(pool.name, 80)} has no forecast of {day}: `defiyield explain` says why")
+        raise NotFound(f"{clean(pool.name, 80)} has no forecast of {day}: `defiyield explain` says why")
     candidates = reads.read_days(
         engine, schema.forecast_candidates, only, {**of_pool, "target": wanted.target}, columns=CANDIDATES
     )

@@ -172,7 +172,7 @@ def _add_scenarios(commands: Commands, parents: Parents, day: Day) -> None:
     _add_drawing(scenarios)
     scenarios.set_defaults(types=None)
     actions = scenarios.add_subparsers(dest="action", metavar="ACTION", title="actions")
-    own = argparse.ArgumentParser(add_help=False)
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     _add_days(own, day, "real windows begin on it or later; default: the first stored bar")
     _add_drawing(own)
     both = [said_before(own), *map(said_before, parents)]

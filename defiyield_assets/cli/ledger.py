@@ -105,7 +105,8 @@ def explain(chain_id: int, tx_hash: str, wallet: str | None, console: Console, *
         )
         legs = [tuple(row) for frame in (booked, corrected) for row in frame[_LEG].itertuples(index=False)]
     if is_json:
-        write_json({"rows": rows, "booked": [dict(zip(_LEG, leg, strict=True)) for leg in legs]})
+        values = [str(one) for one in rows["value"]]  # base units, though no name says so
+        write_json({"rows": rows.assign(value=values), "booked": [dict(zip(_LEG, leg, strict=True)) for leg in legs]})
         return 0
     names = Prices(policy.token_by_address(), {}, {})
     print_table(_rows_table(rows, names), console)

@@ -22,7 +22,7 @@ from defiyield_assets.domain.ledger.lot_legs import minus, transaction_of
 from defiyield_assets.domain.ledger.valuation import Prices, exact_sum, exact_value
 from defiyield_assets.domain.policy import Policy
 from defiyield_assets.domain.reporting.formats import clean, short_id, signed_usd, token_amount, usd
-from defiyield_assets.errors import ConfigurationError
+from defiyield_assets.errors import ConfigurationError, NotFound
 from defiyield_assets.orchestration.assets.ledger import prices_of
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.store import reads, schema
@@ -43,13 +43,13 @@ def _add(table: Table, cells: Iterable[str]) -> None:
 
 
 def require_day(engine: sa.Engine, day: date | None) -> date:
-    """The day that was asked for, or the newest that the ledger has; ConfigurationError when it has none."""
+    """The day that was asked for, or the newest that the ledger has; NotFound when it has none."""
     newest = reads.newest_day(engine, schema.ledger_closings)
     if newest is None:
-        raise ConfigurationError("the warehouse holds no ledger yet: run `defiyield run --date D`")
+        raise NotFound("the warehouse holds no ledger yet: run `defiyield run --date D`")
     chosen = day or newest
     if reads.read_days(engine, schema.ledger_closings, DayRange.of(chosen)).empty:
-        raise ConfigurationError(f"the warehouse holds no ledger of {chosen}; the newest one is of {newest}")
+        raise NotFound(f"the warehouse holds no ledger of {chosen}; the newest one is of {newest}")
     return chosen
 
 

@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from defiyield_assets.cli import (
@@ -34,6 +35,8 @@ from defiyield_assets.errors import ConfigurationError, DefiYieldError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from defiyield_assets.settings import Settings
 
 
 class CommandModule(Protocol):
@@ -89,6 +92,8 @@ COMMANDS: Mapping[str, Mapping[str, CommandModule]] = {
 """What a group of commands is for -> its commands -> the module that adds and runs them."""
 READS_BROKEN_SETTINGS = ("doctor", "config")
 """Commands that tell what is wrong with settings: they read them themselves, and make no state folder."""
+READERS = ("plan", "explain", "forecast", "report", "ledger", "rebuild", "backtest-policy", "signals")
+"""Commands without anything to do where there is no warehouse: a mistyped place is told, and nothing is made there."""
 MODULES: Mapping[str, CommandModule] = {name: module for group in COMMANDS.values() for name, module in group.items()}
 DESCRIPTION = """Put a stablecoin treasury to work, day by day: read the market, forecast, decide
 under the limits of policy.yaml, say what to do and what became of it."""
@@ -99,7 +104,8 @@ EPILOG = """examples:
 
 exit codes:
   0    done
-  1    something failed: an error that is named, or a part of a day
+  1    something failed: an error that is named, a part of a day, or a pool or
+       day that is not stored (NotFound)
   2    wrong use, or a setting, key or file that is missing or wrong
   130  interrupted by Ctrl-C; what was finished is whole
   141  whoever read the output stopped reading
@@ -130,13 +136,40 @@ def apply_options(arguments: argparse.Namespace) -> None:
         os.environ["DEFIYIELD_STATE_DIR"] = str(arguments.state_dir.resolve())
 
 
+def require_warehouse(settings: "Settings") -> None:
+    """ConfigurationError where settings name a file of SQLite that is not there."""
+    from sqlalchemy import make_url
+
+    url = make_url(settings.warehouse_url)
+    path = url.database or ""
+    is_file = url.drivername.startswith("sqlite") and path not in ("", ":memory:") and not path.startswith("file:")
+    if is_file and not Path(path).exists():
+        raise ConfigurationError(
+            f"there is no warehouse at {path}: run `defiyield migrate` or `defiyield demo` to make one, or name "
+            f"another place with --state-dir, DEFIYIELD_STATE_DIR or DEFIYIELD_DATABASE_URL"
+        )
+
+
 def apply_environment(arguments: argparse.Namespace) -> None:
     """Apply options, and give Dagster a home when it has none; before anything reads settings."""
     apply_options(arguments)
     from defiyield_assets.settings import PROJECT_ROOT, load_settings
 
-    state = load_settings().state_path.resolve()
-    state.mkdir(parents=True, exist_ok=True)
+    settings = load_settings()
+    if arguments.command in READERS:
+        require_warehouse(settings)
+    state = settings.state_path.resolve()
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the state folder {state} cannot be made: {error.strerror}; name a folder that may be written with "
+            f"DEFIYIELD_STATE_DIR or --state-dir"
+        ) from error
+    if not os.access(state, os.W_OK | os.X_OK):
+        raise ConfigurationError(
+            f"the state folder {state} may not be written; name another with DEFIYIELD_STATE_DIR or --state-dir"
+        )
     os.environ["DEFIYIELD_STATE_DIR"] = str(state)
     os.environ.setdefault("DAGSTER_HOME", str(PROJECT_ROOT))
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")

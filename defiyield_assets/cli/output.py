@@ -19,6 +19,13 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
+BASE_UNITS = frozenset(
+    {
+        *("amount", "amount_before", "amount_in", "amount_out", "balance", "eth_balance_wei"),
+        *("gas_price_wei", "gas_used", "shares", "underlying_amount"),
+    }
+)
+"""Fields that hold amounts in base units: always strings, so that a field has one type whatever its size."""
 MOST_EXACT = 2**53
 """Integers beyond it lose digits in programs whose numbers are all floats, such as JavaScript and jq."""
 CLOSED_PIPE = 141
@@ -51,8 +58,8 @@ def leave_closed_pipe() -> NoReturn:
 def json_ready(value: Any) -> Any:
     """A value as JSON knows it.
 
-    Decimals and integers above 2**53 are strings, days and times are ISO 8601, what is unknown is null; frames are
-    lists of rows. TypeError for what has no agreed form, such as a secret.
+    Decimals, amounts in base units and integers above 2**53 are strings, days and times are ISO 8601,
+    what is unknown is null; frames are lists of rows. TypeError for what has no agreed form, such as a secret.
     """
     if value is None or isinstance(value, str | bool):
         return str(value) if isinstance(value, Enum) else value
@@ -69,14 +76,20 @@ def json_ready(value: Any) -> Any:
     if isinstance(value, PurePath):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(json_ready(key)): json_ready(one) for key, one in value.items()}
+        return {str(json_ready(key)): _field(key, one) for key, one in value.items()}
     if isinstance(value, set | frozenset):
         return sorted((json_ready(one) for one in value), key=str)
     if isinstance(value, list | tuple):
         return [json_ready(one) for one in value]
     if is_dataclass(value) and not isinstance(value, type):
-        return {one.name: json_ready(getattr(value, one.name)) for one in fields(value)}
+        return {one.name: _field(one.name, getattr(value, one.name)) for one in fields(value)}
     return _foreign(value)
+
+
+def _field(name: Any, value: Any) -> Any:
+    """The value of a named field."""
+    is_amount = name in BASE_UNITS and isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if is_amount else json_ready(value)
 
 
 def _is_missing(value: Any) -> bool:

@@ -7,6 +7,7 @@ to import: a press of the tab key starts all of it.
 
 import argparse
 import difflib
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
@@ -26,6 +27,9 @@ Day = Callable[[str], date]
 
 SHARED = "options of every command"
 """Title of the options that `shared_options` makes."""
+FEW = 12
+"""Choices that an error lists whole; of more it names those that are near."""
+WRITTEN_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 class WrongUse(SystemExit):
@@ -64,6 +68,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *arguments: Any, **words: Any) -> None:
         words.setdefault("formatter_class", Formatter)
+        words.setdefault("allow_abbrev", False)  # --js would be taken for --json after errors were told as words
         super().__init__(*arguments, **words)
         self.set_defaults(parser=self)  # a command's own wins: its errors then show its own usage
 
@@ -91,7 +96,8 @@ class Parser(argparse.ArgumentParser):
         choices = None if action.choices is None else [str(one) for one in action.choices]
         if choices is None or value in action.choices:  # type: ignore[operator]
             return
-        told = f"invalid choice: {value!r}{near_words(str(value), choices)}; there are {', '.join(choices)}"
+        told = f"invalid choice: {value!r:.80}{near_words(str(value), choices)}"
+        told += f"; there are {', '.join(choices)}" if len(choices) <= FEW else f"; `{self.prog} --help` lists all"
         raise argparse.ArgumentError(action, told)
 
     def error(self, message: str) -> NoReturn:
@@ -138,7 +144,7 @@ def command(
 
 def shared_options() -> argparse.ArgumentParser:
     """The options that every command has; a parent of their parsers."""
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     shared = parser.add_argument_group(SHARED)
     shared.add_argument(
         "--market", choices=["live", "simulated", "recorded"], help="default: DEFIYIELD_MARKET, else simulated"
@@ -165,7 +171,7 @@ def shared_options() -> argparse.ArgumentParser:
 
 def said_before(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """The same options without defaults: one that is left out after an action keeps what was said before it."""
-    told = argparse.ArgumentParser(add_help=False)
+    told = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     shared = told.add_argument_group(SHARED) if any(one.title == SHARED for one in parser._action_groups) else told
     for option in parser._actions:
         same = copy(option)
@@ -176,10 +182,13 @@ def said_before(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 def day(text: str) -> date:
     """A UTC day that was typed."""
+    told = f"{text!r} is no date; write it as YYYY-MM-DD"
+    if not WRITTEN_DAY.fullmatch(text):  # fromisoformat takes 20250603 and 2025-W23-2 too
+        raise argparse.ArgumentTypeError(told)
     try:
         return date.fromisoformat(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date; write it as YYYY-MM-DD") from error
+        raise argparse.ArgumentTypeError(told) from error
 
 
 def dollars(text: str) -> Decimal:

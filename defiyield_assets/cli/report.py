@@ -5,21 +5,42 @@ says (domain/reporting) or when it is made (orchestration/assets/reporting.py).
 """
 
 import webbrowser
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import sqlalchemy as sa
-from rich.console import Console
-from rich.markdown import Markdown
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.markdown import Markdown, MarkdownElement, TableElement
+from rich.table import Table
 from rich.text import Text
 
 from defiyield_assets.cli.explain import engine_of_market
 from defiyield_assets.cli.output import write_json
+from defiyield_assets.cli.tables import row_lines, width_of
 from defiyield_assets.domain.days import DayRange
-from defiyield_assets.errors import ConfigurationError
+from defiyield_assets.errors import ConfigurationError, NotFound
 from defiyield_assets.settings import load_settings
 from defiyield_assets.store import reads, schema
+
+
+class FittingTable(TableElement):
+    """A table of the report; one that is too wide is told row by row, as elsewhere, instead of losing columns."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        """The table, or its rows in blocks."""
+        for drawn in super().__rich_console__(console, options):
+            if isinstance(drawn, Table) and width_of(drawn, console) > options.max_width:
+                yield from row_lines(drawn, console, options.max_width)
+            else:
+                yield drawn  # type: ignore[misc]
+
+
+class ReportText(Markdown):
+    """The report's Markdown with tables that fit."""
+
+    elements: ClassVar[dict[str, type[MarkdownElement]]] = {**Markdown.elements, "table_open": FittingTable}
 
 
 def open_report(day: date | None, console: Console, *, is_path: bool, is_json: bool) -> int:
@@ -45,7 +66,7 @@ def show_report(day: date | None, console: Console, *, is_raw: bool, is_json: bo
     elif is_raw:
         console.out(markdown, end="" if markdown.endswith("\n") else "\n", highlight=False)
     else:
-        console.print(Markdown(markdown, hyperlinks=False))
+        console.print(ReportText(markdown, hyperlinks=False))
     return 0
 
 
@@ -53,10 +74,10 @@ def _stored(engine: sa.Engine, day: date | None) -> dict[str, Any]:
     """The report of the day, or the newest one."""
     newest = reads.newest_day(engine, schema.daily_report)
     if newest is None:
-        raise ConfigurationError("the warehouse holds no report yet: `defiyield demo` or `defiyield run` makes one")
+        raise NotFound("the warehouse holds no report yet: `defiyield demo` or `defiyield run` makes one")
     rows = reads.read_days(engine, schema.daily_report, DayRange.of(day or newest))
     if rows.empty:
-        raise ConfigurationError(f"the warehouse holds no report of {day}; the newest is of {newest}")
+        raise NotFound(f"the warehouse holds no report of {day}; the newest is of {newest}")
     return {str(name): cell for name, cell in rows.iloc[0].items()}
 
 

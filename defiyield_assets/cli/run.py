@@ -22,7 +22,7 @@ from defiyield_assets.cli.tables import print_table
 from defiyield_assets.definitions import build_defs, build_resources
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.outcomes import group_by_roots
-from defiyield_assets.errors import ConfigurationError
+from defiyield_assets.errors import ConfigurationError, NotFound
 from defiyield_assets.orchestration.declarations import ENDINGS, PHASES, PROGRESS
 from defiyield_assets.orchestration.failures import innermost_error
 from defiyield_assets.orchestration.partitions import FIRST_DAY
@@ -215,10 +215,10 @@ def show_stored_plan(day: date | None, console: Console, *, is_json: bool = Fals
     warehouse = _warehouse()
     newest = reads.newest_day(warehouse.engine, schema.allocation_runs)
     if newest is None:
-        raise ConfigurationError("the warehouse holds no plan yet: run `defiyield run --date D`")
+        raise NotFound("the warehouse holds no plan yet: run `defiyield run --date D`")
     chosen = day or newest
     if reads.read_days(warehouse.engine, schema.allocation_runs, DayRange.of(chosen)).empty:
-        raise ConfigurationError(f"the warehouse holds no plan of {chosen}; the newest one is of {newest}")
+        raise NotFound(f"the warehouse holds no plan of {chosen}; the newest one is of {newest}")
     require_replayed(warehouse, chosen)
     if is_json:
         write_json(show.plan_facts(warehouse, chosen))

@@ -4,6 +4,7 @@ Lives here: how a table is laid out. Not here: what is in it (the commands' modu
 """
 
 import os
+from collections.abc import Iterator
 
 from rich.console import Console
 from rich.measure import Measurement
@@ -21,35 +22,44 @@ def print_table(table: Table, console: Console) -> None:
     In a terminal (or where COLUMNS says how wide one is) a table that is too wide is shown row by row; elsewhere its
     lines are as long as they need to be, one a row, so that other programs can read them.
     """
-    needed = Measurement.get(console, console.options.update(width=WIDEST), table).maximum
+    needed = width_of(table, console)
     if needed <= console.width:
         console.print(table)
     elif console.is_terminal or "COLUMNS" in os.environ:
-        _print_rows(table, console)
+        for line in row_lines(table, console, console.width):
+            console.print(line)
     else:
         table.width = needed
         console.print(table, crop=False, soft_wrap=True)
 
 
-def _print_rows(table: Table, console: Console) -> None:
-    """Each row as its first cell, and below it what the other columns say."""
+def width_of(table: Table, console: Console) -> int:
+    """Columns of the terminal that the table takes with no cell broken."""
+    return Measurement.get(console, console.options.update(width=WIDEST), table).maximum
+
+
+def row_lines(table: Table, console: Console, width: int) -> Iterator[Text]:
+    """Each row as its first cell, and below it what the other columns say; a figure in front is named as well."""
     if table.title:
-        console.print(_text(table.title, console, "bold"))
+        yield _text(table.title, console, "bold")
     if not table.row_count:
-        console.print("  nothing")
+        yield Text("  nothing")
     names = [_text(column.header, console, "dim") for column in table.columns]
     for row in zip(*(list(column.cells) for column in table.columns), strict=True):
         first, *others = (_text(cell, console) for cell in row)
+        if table.columns[0].justify == "right" and first.plain:
+            first = Text.assemble(names[0].plain, " ", first)
         first.stylize("bold")
-        console.print(first, overflow="fold")
+        first.overflow = "fold"
+        yield first
         pairs = [Text.assemble(name, " ", cell) for name, cell in zip(names[1:], others, strict=True) if cell.plain]
-        for line in _filled(pairs, console.width - INDENT):
-            for part in line.wrap(console, console.width - INDENT, overflow="fold"):
+        for line in _filled(pairs, width - INDENT):
+            for part in line.wrap(console, width - INDENT, overflow="fold"):
                 part.rstrip()
-                console.print(Text(" " * INDENT).append_text(part))
+                yield Text(" " * INDENT).append_text(part)
     if table.caption:
-        console.print(_text(table.caption, console, "italic"))
-    console.print()
+        yield _text(table.caption, console, "italic")
+    yield Text()
 
 
 def _text(cell: object, console: Console, style: str = "") -> Text:

@@ -7,7 +7,7 @@ Both write down what they are going to tell before they tell it; what could not 
 for recoveries, for a day.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 
@@ -18,6 +18,7 @@ from defiyield_assets.domain.canonical import content_hash
 from defiyield_assets.domain.reporting.alerts import FailedStep, build_failure_alert, build_recovery_alert
 from defiyield_assets.domain.reporting.formats import clean
 from defiyield_assets.domain.reporting.slack_blocks import SlackMessage
+from defiyield_assets.errors import DefiYieldError
 from defiyield_assets.orchestration.degradation import tables_of
 from defiyield_assets.orchestration.failures import innermost_error
 from defiyield_assets.orchestration.notifier import NotifierResource
@@ -32,6 +33,7 @@ FOLLOWED = timedelta(days=14)
 RETOLD = timedelta(days=1)
 """How long what could not be posted is tried again: what is older helps nobody."""
 REASON_CHARACTERS = 400
+PAGE = 1_000
 
 
 @dg.run_failure_sensor(
@@ -50,7 +52,7 @@ def tell_of_failed_runs(
     if run.tags.get(WILL_RETRY_TAG) == "true":
         return
     failures = _failures(context)
-    n_new = claims.open_alerts(engine, failures, run.job_name, run.run_id)
+    n_new = claims.open_alerts(engine, failures, run.job_name, run.run_id, FOLLOWED)
     context.log.info("%d of %d failures of run %s are news", n_new, len(failures), run.run_id)
     _tell_failures(notifier, market, engine, run.run_id)
 
@@ -71,13 +73,26 @@ def tell_of_recoveries(
     engine, now = warehouse.engine, notifier.now()
     closed = _close_recovered(context.instance, engine, now)
     failed = {str(alert["run_id"]) for alert in claims.untold_since(engine, now - RETOLD)}
-    for run_id in sorted(failed):
-        _tell_failures(notifier, market, engine, run_id)
+    refused = _tell_each(lambda run_id: _tell_failures(notifier, market, engine, run_id), failed)
     untold = claims.untold_recoveries_since(engine, now - RETOLD)
-    keys = sorted({str(alert["recovery_key"]) for alert in untold})
-    for key in keys:
-        _tell_recoveries(notifier, market, engine, key)
+    keys = {str(alert["recovery_key"]) for alert in untold}
+    refused += _tell_each(lambda key: _tell_recoveries(notifier, market, engine, key), keys)
+    if len(refused) > 1:
+        raise ExceptionGroup(f"{len(refused)} alerts could not be told", refused)
+    if refused:
+        raise refused[0]
     return dg.SkipReason(f"{closed} steps have recovered; told of {len(failed)} failed runs and {len(keys)} recoveries")
+
+
+def _tell_each(tell: Callable[[str], None], names: Iterable[str]) -> list[DefiYieldError]:
+    """Tell all of them; what is refused, for whatever reason, keeps none of the others from being told."""
+    refused = []
+    for name in sorted(names):
+        try:
+            tell(name)
+        except DefiYieldError as error:
+            refused.append(error)
+    return refused
 
 
 def _failures(context: dg.RunFailureSensorContext) -> list[claims.Failure]:
@@ -117,7 +132,7 @@ def _close_recovered(instance: dg.DagsterInstance, engine: Engine, now: datetime
         made = {key: at for key, at in ((_key(alert), _made_at(instance, alert)) for alert in alerts) if at is not None}
         if made:
             names = [[asset, day.isoformat(), episode] for asset, day, episode in sorted(made)]
-            closed += claims.recover(engine, made, f"recovery:{content_hash([run_id, names])[:16]}")
+            closed += claims.recover(engine, made, f"recovery:{content_hash([run_id, names])[:16]}", now)
     return closed
 
 
@@ -126,39 +141,85 @@ def _key(alert: claims.Alert) -> tuple[str, date, int]:
 
 
 def _made_at(instance: dg.DagsterInstance, alert: claims.Alert) -> datetime | None:
-    """When everything that the step writes was made since it failed; None while something is missing.
+    """When everything that the step writes was made since it failed, for all its days that the failed run had not made
+    itself; None while something is missing.
 
-    What writes no asset (a check, a run that never started) has recovered when its job has succeeded for the same day.
+    What writes no asset (a check, a run that never started) has recovered when it has itself succeeded for these days.
     """
     keys = [dg.AssetKey(table) for table in sorted(tables_of([alert["asset"]]))]
-    known = [key for key in keys if instance.has_asset_key(key)]
-    days = sorted({alert["date"], alert["through"]}) if alert["is_partitioned"] else [None]
-    since: datetime = alert["failed_at"]
-    stamps = [_materialised_at(instance, key, day, since) for key in known for day in days]
-    if known and len(known) == len(keys):
-        return None if None in stamps else max(stamp for stamp in stamps if stamp is not None)
-    return _succeeded_at(instance, alert)
+    if not keys or not all(instance.has_asset_key(key) for key in keys):
+        return _succeeded_at(instance, alert)
+    stamps = [_materialised_at(instance, key, alert) for key in keys]
+    return None if None in stamps else max(stamp for stamp in stamps if stamp is not None)
 
 
-def _materialised_at(
-    instance: dg.DagsterInstance, key: dg.AssetKey, day: date | None, since: datetime
-) -> datetime | None:
+def _days_of(alert: claims.Alert) -> set[date]:
+    return {date.fromordinal(n) for n in range(alert["date"].toordinal(), alert["through"].toordinal() + 1)}
+
+
+def _materialised_at(instance: dg.DagsterInstance, key: dg.AssetKey, alert: claims.Alert) -> datetime | None:
+    """When the last of the asset's missing partitions was made."""
+    days: dict[str | None, date] = {day.isoformat(): day for day in _days_of(alert)} if alert["is_partitioned"] else {}
+    failed_at, failed_run = alert["failed_at"].timestamp(), alert["run_id"]
+    record = instance.get_run_record_by_id(failed_run)
+    started = record.start_time if record is not None and record.start_time is not None else failed_at
     wanted = dg.AssetRecordsFilter(
         asset_key=key,
-        asset_partitions=[day.isoformat()] if day is not None else None,
-        after_timestamp=since.timestamp(),
+        asset_partitions=[str(name) for name in days] or None,
+        after_timestamp=min(started, failed_at),
     )
-    records = instance.fetch_materializations(wanted, limit=1).records
-    return datetime.fromtimestamp(records[0].timestamp, UTC) if records else None
+    before: set[str | None] = set()
+    since: dict[str | None, float] = {}
+    cursor, has_more = None, True
+    while has_more:
+        found = instance.fetch_materializations(wanted, limit=PAGE, cursor=cursor)
+        for entry in found.records:
+            partition = entry.partition_key if days else None
+            if entry.timestamp > failed_at:
+                since[partition] = min(entry.timestamp, since.get(partition, entry.timestamp))
+            elif entry.run_id == failed_run:
+                before.add(partition)
+        cursor, has_more = found.cursor, found.has_more
+    missing = set(days) or {None}
+    missing = missing - before or missing
+    if missing - set(since):
+        return None
+    return datetime.fromtimestamp(max(since[partition] for partition in missing), UTC)
 
 
 def _succeeded_at(instance: dg.DagsterInstance, alert: claims.Alert) -> datetime | None:
-    tags = {PARTITION_TAG: alert["date"].isoformat()} if alert["is_partitioned"] else {}
+    """When runs in which the step itself succeeded had covered all its days; for a run that failed without a step,
+    runs of its job. That other steps of the job succeeded says nothing."""
+    step, left = alert["asset"], _days_of(alert) if alert["is_partitioned"] else set[date]()
+    is_run = step == alert["job"]
     wanted = dg.RunsFilter(
-        job_name=alert["job"], statuses=[dg.DagsterRunStatus.SUCCESS], tags=tags, created_after=alert["failed_at"]
+        job_name=step if is_run else None,
+        statuses=[dg.DagsterRunStatus.SUCCESS, *([] if is_run else [dg.DagsterRunStatus.FAILURE])],
+        created_after=alert["failed_at"],
     )
-    ended = [record.end_time for record in instance.get_run_records(wanted, limit=1) if record.end_time]
-    return datetime.fromtimestamp(ended[0], UTC) if ended else None
+    for record in instance.get_run_records(wanted, ascending=True):
+        covered = _covered(record.dagster_run.tags, left)
+        if left and not covered:
+            continue
+        at = record.end_time if is_run else _step_succeeded_at(instance, record.dagster_run.run_id, step)
+        if at is None:
+            continue
+        left -= covered
+        if not left:
+            return datetime.fromtimestamp(at, UTC)
+    return None
+
+
+def _covered(tags: Mapping[str, str], days: set[date]) -> set[date]:
+    """Those of the days that a run is for."""
+    first = _day(tags.get(RANGE_START_TAG, tags.get(PARTITION_TAG)))
+    last = _day(tags.get(RANGE_END_TAG, tags.get(PARTITION_TAG)))
+    return {day for day in days if first is not None and last is not None and first <= day <= last}
+
+
+def _step_succeeded_at(instance: dg.DagsterInstance, run_id: str, step: str) -> float | None:
+    entries = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_SUCCESS)
+    return max((entry.timestamp for entry in entries if entry.step_key == step), default=None)
 
 
 def _tell_failures(notifier: NotifierResource, market: MarketResource, engine: Engine, run_id: str) -> None:
@@ -212,6 +273,7 @@ def _steps(alerts: Iterable[claims.Alert]) -> list[FailedStep]:
             alert["is_partitioned"],
             alert["reason"],
             alert["recovered_at"],
+            alert["is_told"],
         )
         for alert in alerts
     ]

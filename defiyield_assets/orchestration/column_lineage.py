@@ -29,6 +29,8 @@ LEVEL = "mean_gwei median_gwei"
 """An hour counts with its mean, or with its median where only that is known."""
 RATED = " ".join([*LIMITS, "observed_days"])
 
+FROZEN: Sources = tuple(("icebox", name) for name in ("chain", "address", "symbol", "reason_codes", "reason"))
+
 LINEAGE: Mapping[str, Mapping[str, Sources]] = {
     "gas_fees_daily": {
         **_same("gas_fees_hourly", "date", "kind", "source", "eth_price_usd"),
@@ -42,6 +44,7 @@ LINEAGE: Mapping[str, Mapping[str, Sources]] = {
     },
     "history_revisions": {
         **_same("pool_histories", "pool_id", "revision", "apy", "tvl_usd", "source", "seen_at"),
+        **_of("pool_histories", date="seen_at", age_days="seen_at date"),
         **_of("pool_histories", point_date="date", apy_before="apy", apy_change="apy", tvl_before_usd="tvl_usd"),
     },
     "pool_groups": {
@@ -51,11 +54,12 @@ LINEAGE: Mapping[str, Mapping[str, Sources]] = {
     "forecast_score_sums": {
         **_same("forecast_scores", "date", "target", "horizon_days", "absolute_error", "naive_absolute_error", "error"),
         **_same("forecast_scores", "pinball_loss", "mase_scale"),
+        **_of("forecast_scores", n_forecasts="model is_champion pool_id"),
         **_of("forecast_scores", model="model is_champion", n_bands="has_band", n_covered="has_band is_covered"),
         **_of("forecast_scores", scaled_error="absolute_error mase_scale"),
     },
     "forecast_scoreboard": {
-        **_same("forecast_score_sums", "target", "horizon_days", "model", "n_forecasts"),
+        **_same("forecast_score_sums", "target", "horizon_days", "model", "n_forecasts", "n_bands"),
         **_of("forecast_score_sums", n_pools="n_forecasts", mae="absolute_error n_forecasts"),
         **_of("forecast_score_sums", mae_last_value="naive_absolute_error n_forecasts", bias="error n_forecasts"),
         **_of("forecast_score_sums", skill="absolute_error naive_absolute_error", mase="scaled_error mase_scale"),
@@ -66,12 +70,16 @@ LINEAGE: Mapping[str, Mapping[str, Sources]] = {
         **_same("policy_snapshot", "date", "policy_hash"),
         **_of("policy_snapshot", parameters_json="policy_json"),
         "allowed_tokens_json": (("policy_snapshot", "policy_json"), ("icebox", "chain"), ("icebox", "address")),
-        "barred_tokens_json": (
-            ("policy_snapshot", "policy_json"),
-            *(("icebox", name) for name in ("chain", "address", "symbol", "reason_codes", "reason")),
-        ),
+        "barred_tokens_json": (("policy_snapshot", "policy_json"), *FROZEN),
+        "allocation_hash": (("policy_snapshot", "policy_json"), ("policy_snapshot", "policy_hash"), *FROZEN),
     },
     "token_registry": {
+        "instrument_id": (
+            ("pools", "chain"),
+            ("pools", "underlying_addresses_json"),
+            ("policy_snapshot", "policy_json"),
+        ),
+        **_of("policy_snapshot", verdict="policy_json"),
         "chain": (("pools", "chain"), ("policy_snapshot", "policy_json")),
         "address": (("pools", "underlying_addresses_json"), ("policy_snapshot", "policy_json")),
         **_of("pools", n_pools="underlying_addresses_json"),

@@ -246,12 +246,14 @@ def daily_tables(
     backfill: dg.BackfillPolicy,
     deps: Sequence[str | dg.AssetDep],
     own_past: Mapping[Table, dg.PartitionMapping] | None = None,
+    made_of: Mapping[Table, Table] | None = None,
     kinds: Sequence[str] = ("pandas", "sql"),
     tag: str | None = None,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Declare the step that is the one writer of several tables, given with their descriptions; all or none are made.
 
-    `own_past`: which earlier partitions of themselves tables rest on; `tag` as in instrument_types.py.
+    `own_past`: which earlier partitions of themselves tables rest on; `made_of`: tables of the step that are made of
+    another of its tables and of nothing else; `tag` as in instrument_types.py.
     """
     declare_step(step, [table.name for table in tables], deps)
 
@@ -259,7 +261,7 @@ def daily_tables(
         past = [dg.AssetDep(own.name, partition_mapping=days) for own, days in (own_past or {}).items() if own is table]
         return dg.AssetSpec(
             table.name,
-            deps=[*deps, *past],
+            deps=[made_of[table].name] if made_of is not None and table in made_of else [*deps, *past],
             description=description,
             group_name=group,
             kinds=set(kinds),

@@ -23,6 +23,7 @@ import dagster as dg
 from dagster_slack import SlackResource
 from sqlalchemy import Engine
 
+from defiyield_assets.domain.canonical import content_hash
 from defiyield_assets.domain.reporting.slack_blocks import TAKEN_BACK, SlackMessage, as_correction, correction_note
 from defiyield_assets.errors import ConfigurationError, VendorError, VendorNotFound, VendorUnanswered
 from defiyield_assets.orchestration.resources import MarketResource
@@ -38,6 +39,7 @@ WAIT_SECONDS = 30
 """How long a run waits for another one that is posting the same message."""
 ANSWER_SECONDS = 30
 """How long Slack may be silent."""
+BELONG_TOGETHER = "DEFIYIELD_SLACK_BOT_TOKEN and DEFIYIELD_SLACK_CHANNEL belong together: set both or none"
 logger = logging.getLogger(__name__)
 
 
@@ -63,11 +65,15 @@ class NotifierResource(dg.ConfigurableResource[Any]):
 
     @property
     def sink(self) -> str:
-        """`slack` or `local`."""
+        """`slack` or `local`; half a bot on a live market is a ConfigurationError, and no silent file."""
         settings = load_settings()
-        configured = settings.slack_webhook_url or (settings.slack_bot_token and settings.slack_channel)
-        is_real = self.market == "live" and settings.vendor_server is None
-        return "slack" if is_real and configured else "local"
+        if self.market != "live" or settings.vendor_server is not None:
+            return "local"
+        if settings.slack_webhook_url is not None:
+            return "slack"
+        if (settings.slack_bot_token is None) != (not settings.slack_channel):
+            raise ConfigurationError(BELONG_TOGETHER)
+        return "slack" if settings.slack_channel else "local"
 
     def deliver(
         self,
@@ -80,21 +86,32 @@ class NotifierResource(dg.ConfigurableResource[Any]):
         day: date,
         run_id: str = "",
         reply_to: str | None = None,
+        kept_local: str = "",
     ) -> Delivery:
         """Bring the message to its sink, once, and say what became of it; locally it is written to
         `<local_folder>/<name>.txt` and, as Slack would get it, `<name>.json`.
 
+        `kept_local` says why this message is for nobody's channel: then it is only written, and the status says so.
         `key` names what is told: other words under the same key correct it. `reply_to` is the key of a message whose
         thread this belongs to, where there are threads. A refusal is raised (VendorError, ConfigurationError), and the
         next call tries again; a message of which nobody knows whether it is there is no error, and is not sent again.
         """
         if self.sink == "local":
             return self._write(message, name)
+        if kept_local:
+            written = self._write(message, name)
+            return Delivery(f"{written.status}; not posted: {kept_local}", written.sink)
         for part in message.parts:
             check_message(part.text, part.blocks)
         destination, channel = self._channel(market, engine, day)
         letter = claims.Letter(
-            key, destination, day, run_id, message.sha256, tuple(part.text for part in message.parts)
+            key,
+            destination,
+            day,
+            run_id,
+            message.sha256,
+            tuple(part.text for part in message.parts),
+            message.advice or content_hash(message.text),
         )
         return _Post(self, engine, channel, letter, reply_to).send(message)
 
@@ -121,7 +138,7 @@ class NotifierResource(dg.ConfigurableResource[Any]):
 
     def _bot(self, settings: Settings, market: MarketResource, engine: Engine) -> SlackBot:
         if settings.slack_bot_token is None or not settings.slack_channel:
-            raise ConfigurationError("DEFIYIELD_SLACK_BOT_TOKEN and DEFIYIELD_SLACK_CHANNEL belong together")
+            raise ConfigurationError(BELONG_TOGETHER)
         api_url = settings.slack_api_url or DEFAULT_API_URL
         require_safe(api_url, "DEFIYIELD_SLACK_API_URL")
         client = SlackResource(token=settings.slack_bot_token.get_secret_value()).get_client()
@@ -212,8 +229,10 @@ class _Post:
         if claim.verdict == "posted":
             self._done.append("already posted")
             self._reply_to(number, claim.ts)
+            self._note(number, claim, part)  # what a crash or a refusal left unsaid
             return True
-        shown = as_correction(part) if claim.is_correction and number == 0 else part
+        is_marked = claim.is_correction and number == 0
+        shown = as_correction(part, has_void_lists=claim.has_void_lists) if is_marked else part
         try:
             place = self._settled(claim, number, lambda: self._sent(claim, number, shown))
         except _Gone:
@@ -228,8 +247,7 @@ class _Post:
         else:
             self._done.append("posted as a correction" if claim.is_correction else "posted")
         self._reply_to(number, place.ts if place else None)
-        if number == 0 and claim.verdict == "edit" and claim.earlier_text != part.text:
-            self._note(part, claim.earlier_text)
+        self._note(number, claim, part)
         return True
 
     def _reply_to(self, number: int, ts: str | None) -> None:
@@ -237,12 +255,17 @@ class _Post:
         if number == 0 and not self._is_reply:
             self._thread = ts
 
-    def _note(self, part: SlackMessage, earlier_text: str) -> None:
-        """The word that the message was edited, which by itself would call nobody."""
+    def _note(self, number: int, edited: claims.Claim, part: SlackMessage) -> None:
+        """The word that what is to be done was edited, which by itself would call nobody; once for each revision."""
+        if number or not edited.is_edit or edited.earlier_advice == self._letter.advice:
+            return
         claim = claims.claim(self._engine, self._letter, claims.NOTE, self._notifier.now(), can_edit=False)
+        if claim.verdict == "unknown":
+            self._unknown.append(claims.NOTE)
+        self._is_under_way = self._is_under_way or claim.verdict == "busy"
         if claim.verdict != "post":
             return
-        note = correction_note(part, earlier_text)
+        note = correction_note(part, edited.earlier_text)
         try:
             self._settled(claim, claims.NOTE, lambda: self._posted(note, is_shown_in_channel=True))
         except VendorUnanswered as error:

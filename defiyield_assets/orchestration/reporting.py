@@ -8,7 +8,7 @@ assets have in common (catalogue.py).
 import base64
 import math
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -98,8 +98,16 @@ def whole_table(frame: pd.DataFrame) -> dg.TableMetadataValue:
     return preview(rounded, len(rounded))
 
 
-def picture(png: bytes, title: str) -> dg.MetadataValue[Any]:
-    """An image in PNG as metadata: the Dagster UI shows it behind "Show Markdown"."""
+def picture(draw: Callable[[], bytes], title: str) -> dg.MetadataValue[Any] | None:
+    """An image in PNG as metadata: the Dagster UI shows it behind "Show Markdown".
+
+    None where it cannot be drawn: the rows are written by then, and an asset that has its rows has not failed.
+    """
+    try:
+        png = draw()
+    except Exception as error:  # noqa: BLE001 - whatever a library for pictures raises
+        dg.get_dagster_logger().warning("picture %r is left out: %s: %s", title, type(error).__name__, plain(error))
+        return None
     return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(png).decode('ascii')})")
 
 

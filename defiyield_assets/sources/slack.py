@@ -4,6 +4,7 @@ Lives here: the calls, Slack's limits and the meaning of its answers. Not here: 
 (domain/reporting/slack.py), who may send it (store/slack.py), the client of the bot (orchestration/notifier.py).
 """
 
+import http.client
 import logging
 import socket
 import ssl
@@ -228,7 +229,8 @@ class SlackBot:
             kind = _reached_nobody(error.reason)
             words = f"{type(error.reason).__name__}: {error.reason}"
             return _named(VendorUnavailable(words) if kind else _unanswered(words), method), 0.0
-        except (OSError, ValueError, SlackClientError) as error:  # a broken connection, a time-out, a body that is none
+        except (OSError, ValueError, http.client.HTTPException, SlackClientError) as error:
+            # A broken connection, a time-out, a body that is cut off or none.
             return _named(_unanswered(f"{type(error).__name__}: {error}"), method), 0.0
         if not isinstance(channel, str) or not isinstance(ts, str):
             return _named(_unanswered("the answer does not say where the message is"), method), 0.0

@@ -22,6 +22,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from tenacity import retry, retry_if_exception_message, stop_after_delay, wait_random
 
+from defiyield_assets.addresses import DATABASE_EXAMPLES
 from defiyield_assets.errors import ConfigurationError, DefiYieldError, SuspiciousDataError, TransientError
 from defiyield_assets.store import schema
 
@@ -30,7 +31,7 @@ VERSION_TABLE = "defiyield_schema_version"
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 BUSY_SECONDS = 60
 """How long a writer waits for SQLite's single write lock before it gives up with a TransientError."""
-URL_EXAMPLES = "sqlite:////path/to/warehouse.db or postgresql+psycopg://user:password@host/database"
+URL_EXAMPLES = DATABASE_EXAMPLES
 
 
 def make_engine(url: str) -> sa.Engine:
@@ -41,7 +42,7 @@ def make_engine(url: str) -> sa.Engine:
     """
     try:
         parsed = sa.make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
         raise ConfigurationError(f"the warehouse URL cannot be read; right would be {URL_EXAMPLES}") from error
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
         return _sqlite_engine(parsed)

@@ -28,7 +28,10 @@ Verdict = Literal["post", "edit", "posted", "busy", "unknown"]
 
 @dataclass(frozen=True)
 class Letter:
-    """One message on its way to one destination; `texts` are its parts in words, `sha256` the fingerprint of all."""
+    """One message on its way to one destination; `texts` are its parts in words, `sha256` the fingerprint of all.
+
+    `advice` is the fingerprint of what it tells people to do.
+    """
 
     message_key: str
     destination: str
@@ -36,6 +39,7 @@ class Letter:
     run_id: str
     sha256: str
     texts: tuple[str, ...]
+    advice: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,8 @@ class Claim:
 
     `post` or `edit` (the message `channel`, `ts`): it is the caller's alone, who must `settle` it. `posted`: it is
     there, at `ts`. `busy`: another run is posting right now. `unknown`: it may be there and must not be sent again.
-    `earlier_text`: what an edited message said before.
+    `earlier_text`, `earlier_advice`: what an edited message said before, `is_edit`: it is, or became, an edited one.
+    `has_void_lists`: an earlier revision has continuations in the channel that cannot be edited.
     """
 
     verdict: Verdict
@@ -53,6 +58,9 @@ class Claim:
     channel: str | None = None
     ts: str | None = None
     earlier_text: str = ""
+    earlier_advice: str = ""
+    is_edit: bool = False
+    has_void_lists: bool = False
 
 
 def earlier_parts(engine: sa.Engine, letter: Letter) -> int:
@@ -88,14 +96,32 @@ def claim(engine: sa.Engine, letter: Letter, part: int, now: datetime, *, can_ed
         is_correction = any(row["revision"] < revision and row["part"] == 0 and _may_be_there(row) for row in rows)
         if mine is not None and not _may_send(mine):
             verdict: Verdict = "busy" if mine["status"] == "posting" else mine["status"]
-            return Claim(verdict, revision, is_correction, mine["channel"], mine["ts"])
+            before = there[-1] if there else {"text": "", "advice": ""}
+            return Claim(
+                verdict,
+                revision,
+                is_correction,
+                mine["channel"],
+                mine["ts"],
+                before["text"],
+                before["advice"],
+                is_edit=mine["is_edit"],
+            )
         place = there[-1] if there else None
+        has_void_lists = any(
+            row["revision"] < revision
+            and 0 < row["part"] < NOTE
+            and _may_be_there(row)
+            and not (can_edit and row["ts"])
+            for row in rows
+        )
         values = {
             **_key(letter, revision, part),
             "date": letter.day,
             "run_id": letter.run_id,
             "sha256": letter.sha256,
             "text": letter.texts[part] if part < len(letter.texts) else "",
+            "advice": letter.advice,
             "status": "posting",
             "is_edit": place is not None,
             "attempts": 1 if mine is None else mine["attempts"] + 1,
@@ -110,8 +136,18 @@ def claim(engine: sa.Engine, letter: Letter, part: int, now: datetime, *, can_ed
         else:
             _update(connection, mine, **values)
         if place is None:
-            return Claim("post", revision, is_correction)
-        return Claim("edit", revision, is_correction, place["channel"], place["ts"], place["text"])
+            return Claim("post", revision, is_correction, has_void_lists=has_void_lists)
+        return Claim(
+            "edit",
+            revision,
+            is_correction,
+            place["channel"],
+            place["ts"],
+            place["text"],
+            place["advice"],
+            is_edit=True,
+            has_void_lists=has_void_lists,
+        )
 
 
 def settle(
@@ -197,9 +233,10 @@ Alert = Mapping[str, Any]
 """A row of slack_alerts."""
 
 
-def open_alerts(engine: sa.Engine, failures: Sequence[Failure], job: str, run_id: str) -> int:
+def open_alerts(engine: sa.Engine, failures: Sequence[Failure], job: str, run_id: str, followed: timedelta) -> int:
     """Write down the failures of a run and return how many are news: a step of a day that is known to fail is not.
 
+    What has been known for longer than `followed` is news again: nobody looks after it any more.
     The same run is written down once, however often it is told; one that failed before the step recovered is no news.
     """
     table = schema.slack_alerts
@@ -211,11 +248,12 @@ def open_alerts(engine: sa.Engine, failures: Sequence[Failure], job: str, run_id
             last = max(rows, key=lambda row: int(row["episode"]), default=None)
             if any(row["run_id"] == run_id for row in rows):
                 continue
-            if last is not None and last["recovered_at"] is None:
+            is_open = last is not None and last["recovered_at"] is None
+            if last is not None and is_open and failure.failed_at - last["failed_at"] <= followed:
                 again = sa.update(table).where(*is_it, table.c.episode == last["episode"])
                 connection.execute(again.values(repeats=table.c.repeats + 1))
                 continue
-            if last is not None and failure.failed_at <= last["recovered_at"]:
+            if last is not None and not is_open and failure.failed_at <= last["recovered_at"]:
                 continue
             connection.execute(
                 sa.insert(table).values(
@@ -231,6 +269,7 @@ def open_alerts(engine: sa.Engine, failures: Sequence[Failure], job: str, run_id
                     repeats=0,
                     is_told=False,
                     recovered_at=None,
+                    noticed_at=None,
                     is_recovery_told=False,
                     recovery_key=None,
                 )
@@ -263,22 +302,25 @@ def untold_since(engine: sa.Engine, first: datetime) -> list[Alert]:
 
 
 def untold_recoveries_since(engine: sa.Engine, first: datetime) -> list[Alert]:
-    """Recoveries not older than `first` that were claimed and not posted."""
+    """Recoveries noticed not before `first` that were claimed and not posted."""
     table = schema.slack_alerts
-    is_late = table.c.recovered_at.is_not(None) & (table.c.recovered_at >= first)
+    is_late = table.c.noticed_at.is_not(None) & (table.c.noticed_at >= first)
     return _alerts(engine, is_late, table.c.is_recovery_told.is_(False))
 
 
-def recover(engine: sa.Engine, recovered: Mapping[tuple[str, date, int], datetime], recovery_key: str) -> int:
-    """Close these alerts (asset, day, episode), made at the instants given, by one message; returns how many were
-    still open."""
+def recover(
+    engine: sa.Engine, recovered: Mapping[tuple[str, date, int], datetime], recovery_key: str, now: datetime
+) -> int:
+    """Close these alerts (asset, day, episode), made at the instants given and noticed `now`, by one message; returns
+    how many were still open."""
     table = schema.slack_alerts
     with write_transaction(engine, table.name) as connection:
         n_closed = 0
         for (asset, day, episode), made_at in sorted(recovered.items()):
             is_it = (table.c.asset == asset, table.c.date == day, table.c.episode == episode)
             closing = sa.update(table).where(*is_it, table.c.recovered_at.is_(None))
-            n_closed += connection.execute(closing.values(recovered_at=made_at, recovery_key=recovery_key)).rowcount
+            values = {"recovered_at": made_at, "noticed_at": now, "recovery_key": recovery_key}
+            n_closed += connection.execute(closing.values(**values)).rowcount
     return n_closed
 
 

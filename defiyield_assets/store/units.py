@@ -13,7 +13,7 @@ from defiyield_assets.store.types import BaseUnits, ExactDecimal, UtcDateTime
 
 FRACTION, YEARLY, COUNT, CURRENCY = "fraction", "fraction a year", "count", "currency of the account"
 USD, OF_TARGET, RATIO, GAS = "USD", "of its target: fraction a year, USD or gwei", "ratio", "units of gas"
-OF_METRICS = {metric.name: metric.unit for metric in (*METRICS, *INTRADAY_METRICS)}
+OF_METRICS = {metric.name: USD if metric.unit == "usd" else metric.unit for metric in (*METRICS, *INTRADAY_METRICS)}
 OF_TARGETS = frozenset(
     {
         *("pool_forecasts", "forecast_candidates", "forecast_evaluations", "costly_candidates", "forecast_scores"),
@@ -35,6 +35,9 @@ ONLY_HERE = {
     ("closes_defillama", "confidence"): FRACTION,
     ("corporate_actions", "value"): "new shares for an old one, or USD per share",
     ("csv_imports", "rows_read"): "rows",
+    ("feature_state", "ewma_variance"): "squared logarithm of a ratio",
+    ("feature_state", "first_factor"): RATIO,
+    ("feature_state", "psar_factor"): RATIO,
     ("feature_targets", "forward_log_return"): "logarithm of a ratio",
     ("feature_targets", "horizon_days"): "bars",
     ("forecast_evaluations", "p_value"): "probability",
@@ -74,7 +77,8 @@ ONLY_HERE = {
 PATTERNS = tuple(
     (re.compile(pattern), unit)
     for pattern, unit in (
-        (r"(^|_)bars(_|$)|^n_warm_up$|^n_steps$|_streak$", "bars"),
+        (r"(^|_)bars(_|$)|^n_warm_up$|^n_steps$", "bars"),
+        (r"_streak$", "trades"),
         (r"^(deflated_sharpe|pbo|p_calm|p_normal|p_turbulent)$", "probability"),
         (r"_usd$", USD),
         (r"_gwei$", "gwei"),
@@ -110,6 +114,7 @@ WITHOUT = frozenset(
             "part",
             "point",
             "pool_group",
+            "psar_is_long",
             "rank",
             "revision",
             "row_number",
@@ -118,7 +123,7 @@ WITHOUT = frozenset(
         *("seed", "seq", "share_decimals", "status", "step", "version"),
     }
 )
-"""Numbers that name or order something: they have no unit."""
+"""Numbers that name or order something, and a flag among figures: they have no unit."""
 PRICES = frozenset({"open", "high", "low", "close", "adjusted_close", "stop_loss_price", "target_price", "stop_price"})
 STATE_OF_FEATURES = "of the metric that it goes on with"
 

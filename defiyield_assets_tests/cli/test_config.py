@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from defiyield_assets.cli import config, config_edit
+from defiyield_assets.addresses import without_secrets
+from defiyield_assets.cli import config_edit
 from defiyield_assets.cli.config_arguments import KINDS
 from defiyield_assets.cli.main import main
 from defiyield_assets.config.loader import POLICY_FILES, load_policy
@@ -121,7 +122,7 @@ def test_settings_that_cannot_be_read_are_shown_with_what_is_wrong(
     ],
 )
 def test_addresses_lose_what_may_be_a_secret(address: str, wanted: str) -> None:
-    assert config.without_secrets(address) == wanted
+    assert without_secrets(address) == wanted
 
 
 # --- validate -------------------------------------------------------------------------------------------------------
@@ -246,7 +247,9 @@ def test_tokens_blacklist_overrides_and_aliases(folder: Path) -> None:
         (["add", "token", TOKEN, "--set", "symbol=[", *WHY], "is no value that YAML reads"),
         (["add", "override", "p", "--set", "exit_days=-3", *WHY], "greater than or equal to 0"),
         (["add", "override", "p", "--set", "exit_dais=3", *WHY], "did you mean 'exit_days'?"),
-        (["add", "protocol", "x]: {", "--set", "removed_on=!!python/object:os.system x", *WHY], "YAML"),
+        (["add", "protocol", "no such", *WHY], "is no slug"),
+        (["add", "protocol", "x]: {", *WHY], "is no slug"),
+        (["add", "protocol", "x-y", "--set", "removed_on=!!python/object:os.system x", *WHY], "YAML"),
         (["remove", "protocol", "aave-v3", "--set", "a=1", *WHY], "--set belongs to add"),
         (["add", "protocol", "x-y", "--from", "tomorrow", *WHY], "is no date"),
     ],

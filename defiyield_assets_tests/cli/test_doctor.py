@@ -144,7 +144,7 @@ def test_an_old_revision_another_market_and_open_files_are_told(tmp_path: Path) 
     assert found[1].what == "it holds the market recorded, not simulated"
 
 
-@pytest.mark.parametrize("url", ["rubbish", "mysql://me:pw@host/x", "postgresql://me:pw@host/x"])
+@pytest.mark.parametrize("url", ["mysql://me:pw@host/x", "postgresql://me:pw@host/x"])
 def test_an_address_of_no_database_is_told_without_its_password(
     url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +153,26 @@ def test_an_address_of_no_database_is_told_without_its_password(
     assert code == 1
     assert found["database"][0]["state"] == BROKEN
     assert SECRET not in text
+
+
+@pytest.mark.parametrize("url", ["rubbish", "postgresql+psycopg://me:pw@host:port/x"])
+def test_an_address_that_cannot_be_read_is_told_with_its_variable(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEFIYIELD_DATABASE_URL", url.replace("pw", SECRET))
+    code, found, text = run(capsys, "--state-dir", str(tmp_path))
+    assert code == 1
+    assert "DEFIYIELD_DATABASE_URL: cannot be read" in found["configuration"][0]["what"]
+    assert SECRET not in text
+
+
+def test_a_bad_port_of_ollama_and_slack_names_the_variable(tmp_path: Path) -> None:
+    asked = looked(tmp_path, signal_model="llama3", ollama_url="http://127.0.0.1:port")
+    (found,) = doctor_checks.ollama(asked)
+    assert found.state == BROKEN
+    assert found.what == "DEFIYIELD_OLLAMA_URL cannot be read as an address"
+    told = doctor_checks._bot("http://slack:port/auth.test", "xoxb-1", 1.0)
+    assert told.what == "DEFIYIELD_SLACK_API_URL cannot be read as an address"
 
 
 # --- vendors and clocks ---------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from defiyield_assets.cli import report
 from defiyield_assets.cli import run as running
 from defiyield_assets.cli.main import main
 from defiyield_assets.store import schema
@@ -37,10 +38,10 @@ def document(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
-def refusal(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
-    """The words of a configuration error; exit code 2."""
+def refusal(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int = 2) -> str:
+    """The words of an error and its exit code: 2 of a configuration error, 1 of what is not stored."""
     capsys.readouterr()
-    assert main(arguments) == 2
+    assert main(arguments) == code
     captured = capsys.readouterr()
     assert captured.out == ""
     return " ".join(captured.err.split())
@@ -78,6 +79,8 @@ def test_words_are_drawn_within_the_terminal(
     assert max(map(len, text.splitlines())) <= 80
     for title in ("Verdicts", "Figures", "Days before"):
         assert title in text
+    assert "forecast APY" in text
+    assert "forecast_apy" not in text, "names of columns are for JSON"
 
 
 @pytest.mark.parametrize(
@@ -97,7 +100,7 @@ def test_rubbish_is_refused_in_one_line(
     arguments: list[str], words: str, state: Installation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rest = ["--state-dir", str(state.folder)] if "--market" in arguments else options(state)
-    said = refusal(capsys, [*arguments, *rest])
+    said = refusal(capsys, [*arguments, *rest], 2 if "demo" in arguments else 1)
     assert words in said
     assert "\x1b" not in said
 
@@ -117,8 +120,9 @@ def test_an_empty_state_says_what_to_run(
 ) -> None:
     rest = ["--market", "simulated", "--state-dir", str(tmp_path / "s")]
     assert "defiyield migrate" in refusal(capsys, [*arguments, *rest])
+    assert not (tmp_path / "s").exists(), "whoever only reads makes nothing at a mistyped place"
     assert main(["migrate", *rest]) == 0
-    assert "`defiyield demo`" in refusal(capsys, [*arguments, *rest])
+    assert "`defiyield demo`" in refusal(capsys, [*arguments, *rest], 1)
 
 
 # --- forecast show --------------------------------------------------------------------------------------------------
@@ -183,6 +187,21 @@ def test_the_reports_text_is_shown_raw_or_drawn(state: Installation, capsys: pyt
 
 
 # --- demo -----------------------------------------------------------------------------------------------------------
+def test_the_report_loses_no_column_at_80(
+    state: Installation, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = [f"figure-{number}" for number in range(11)]
+    table = "| " + " | ".join(f"column-{number}" for number in range(11)) + " |\n" + "|---" * 11 + "|\n"
+    table += "| " + " | ".join(cells) + " |\n"
+    monkeypatch.setattr(report, "_stored", lambda *_: {"date": FIRST, "markdown": f"# Day\n\n{table}"})
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["report", "show", *options(state)]) == 0
+    text = capsys.readouterr().out
+    assert all(cell in text for cell in cells)
+    assert "column-10 figure-10" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
 def test_the_demo_tells_what_the_day_came_to(
     state: Installation, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

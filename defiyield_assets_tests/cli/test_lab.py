@@ -14,7 +14,7 @@ from defiyield_assets.store import reads, schema
 from defiyield_assets_tests.browser import browser, visit
 from defiyield_assets_tests.installations import Installation
 
-DOCS = PROJECT_ROOT / "docs" / "strategy-lab.md"
+DOCS = PROJECT_ROOT / "docs" / "explanation" / "strategy-lab.md"
 Run = Callable[..., int]
 
 

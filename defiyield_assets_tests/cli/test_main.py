@@ -3,6 +3,7 @@
 Not here: a day whose vendors fail (faults/test_vendors.py) or what a plan says (domain/reporting).
 """
 
+import json
 import os
 import re
 from datetime import UTC, date, datetime, timedelta
@@ -17,7 +18,7 @@ from defiyield_assets.cli import run as running
 from defiyield_assets.cli.day_arguments import PHASE_NAMES
 from defiyield_assets.cli.main import main
 from defiyield_assets.cli.run import DayOutcome, print_summary
-from defiyield_assets.definitions import build_defs
+from defiyield_assets.definitions import build_defs, build_resources
 from defiyield_assets.orchestration.declarations import PHASES
 from defiyield_assets.settings import Settings
 from defiyield_assets.store import schema
@@ -65,6 +66,8 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
         (["plann"], "did you mean 'plan'?"),
         (["run", "--datee", "2025-06-03"], "did you mean '--date'?"),
         (["run", "--date", "03.06.2025"], "'03.06.2025' is no date; write it as YYYY-MM-DD"),
+        (["run", "--date", "20250603"], "'20250603' is no date; write it as YYYY-MM-DD"),
+        (["run", "--date", "2025-W23-2"], "'2025-W23-2' is no date; write it as YYYY-MM-DD"),
         (["run", "--date", "2025-02-30"], "'2025-02-30' is no date; write it as YYYY-MM-DD"),
         (["run", "--date", "2025-06-03", "--from", "2025-06-01"], "give either --date or --from and --to"),
         (["run", "--from", "2025-06-01"], "--from and --to belong together"),
@@ -264,8 +267,69 @@ def test_a_plan_that_is_not_there_is_an_error_in_words(
     assert "run `defiyield migrate`" in said(capsys)
     assert main(["migrate", "--market", "simulated", "--state-dir", str(tmp_path / "empty")]) == 0
     assert "warehouse at revision" in said(capsys)
-    assert main(["plan", "--market", "simulated", "--state-dir", str(tmp_path / "empty")]) == 2
+    assert main(["plan", "--market", "simulated", "--state-dir", str(tmp_path / "empty")]) == 1
     assert "holds no plan yet: run `defiyield run --date D`" in said(capsys)
+
+
+@pytest.mark.parametrize("place", ["file", "file/sub"])
+def test_a_state_folder_that_cannot_be_is_told(place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    assert main(["migrate", "--json", "--state-dir", str(tmp_path / place)]) == 2
+    told = json.loads(capsys.readouterr().out)["error"]
+    assert told["type"] == "ConfigurationError"
+    assert "DEFIYIELD_STATE_DIR or --state-dir" in told["message"]
+
+
+@pytest.mark.parametrize("url", ["garbage", " ", "postgresql+psycopg://me:s3cret@host:port/db"])
+def test_an_unreadable_database_is_told_without_its_value(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DEFIYIELD_DATABASE_URL", url)
+    assert main(["plan", "--state-dir", str(tmp_path)]) == 2
+    words = said(capsys)
+    assert "DEFIYIELD_DATABASE_URL: cannot be read as an address of a database" in words
+    assert "s3cret" not in words
+    assert "garbage" not in words
+
+
+def test_a_mistyped_warehouse_is_not_made_by_who_only_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DEFIYIELD_DATABASE_URL", f"sqlite:///{tmp_path}/mistyped/house.db")
+    assert main(["ledger", "balances", "--state-dir", str(tmp_path / "state")]) == 2
+    assert "there is no warehouse at" in said(capsys)
+    assert list(tmp_path.iterdir()) == [tmp_path / "dagster_home"]
+
+
+def test_options_are_not_abbreviated(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--js` would be --json to the parser, and words to what tells errors."""
+    with pytest.raises(SystemExit) as stop:
+        main(["plan", "--js"])
+    assert stop.value.code == 2
+    assert "unrecognized arguments: --js" in said(capsys)
+
+
+def test_an_unknown_command_names_near_ones_only(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["frobnicate", "--json"])
+    message = json.loads(capsys.readouterr().out)["error"]["message"]
+    assert "`defiyield --help` lists all" in message
+    assert "backtest-policy" not in message
+
+
+@pytest.mark.parametrize(
+    ("url", "is_shown"),
+    [
+        ("sqlite:////somewhere/house.db", True),
+        ("postgresql+psycopg://host/db", True),
+        ("postgresql+psycopg://me:pw@host/db", False),
+        ("postgresql+psycopg://host/db?password=pw", False),
+        ("postgresql+psycopg://host/db?sslpassword=pw", False),
+    ],
+)
+def test_the_ui_shows_no_address_with_a_secret(url: str, is_shown: bool) -> None:
+    resources = build_resources(Settings(market="simulated", database_url=url))
+    assert resources["warehouse"].url == (url if is_shown else None)
 
 
 def test_a_warehouse_of_another_market_is_refused(

@@ -22,9 +22,11 @@ from rich.table import Table
 from rich.text import Text
 
 from defiyield_assets.cli import main as entry
-from defiyield_assets.cli.output import CLOSED_PIPE, Terminal, json_ready, write_json
-from defiyield_assets.cli.tables import print_table
+from defiyield_assets.cli.output import BASE_UNITS, CLOSED_PIPE, Terminal, json_ready, write_json
+from defiyield_assets.cli.tables import print_table, row_lines
 from defiyield_assets.errors import ConfigurationError, DefiYieldError, InfeasibleError
+from defiyield_assets.store import schema
+from defiyield_assets.store.types import BaseUnits
 
 
 class Kind(StrEnum):
@@ -110,7 +112,7 @@ def test_errors_are_one_line_and_one_object_and_the_class_decides_the_exit_code(
 
 def test_wrong_use_is_told_as_json_too(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        entry.main(["plan", "--dat", "june", "--json"])
+        entry.main(["plan", "--date", "june", "--json"])
     assert stop.value.code == 2
     captured = capsys.readouterr()
     told = json.loads(captured.out)["error"]
@@ -162,6 +164,24 @@ def drawn(width: int, monkeypatch: pytest.MonkeyPatch, *, is_window: bool = True
     stream = io.StringIO()
     print_table(table, Console(file=stream, width=width, highlight=False))
     return stream.getvalue()
+
+
+def test_amounts_in_base_units_are_strings_whatever_their_size() -> None:
+    told = json_ready({"amount": 7, "amount_in": 2**70, "balance": 0, "gas_units": 7, "is_held": True})
+    assert told == {"amount": "7", "amount_in": str(2**70), "balance": "0", "gas_units": 7, "is_held": True}
+    tables = schema.metadata.tables.values()
+    columns = {one.name for table in tables for one in table.columns if isinstance(one.type, BaseUnits)}
+    unclear = {"assets", "value"}  # names of other things as well: whoever writes these turns them into strings
+    assert columns - unclear == BASE_UNITS
+
+
+def test_a_row_that_begins_with_a_figure_says_of_what() -> None:
+    table = Table()
+    table.add_column("Cap on a pool", justify="right")
+    table.add_column("Gain")
+    table.add_row("10%", "$1.00")
+    first, *_ = row_lines(table, Console(width=20), 20)
+    assert first.plain == "Cap on a pool 10%"
 
 
 def test_a_table_that_fits_is_a_table(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ Not here: the shape of the graph (test_graph_snapshot.py), checks of one subject
 
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,15 @@ from defiyield_assets.domain.selection.plots import distances, plot_icebox
 from defiyield_assets.orchestration.catalogue import GROUPS, page_url
 from defiyield_assets.orchestration.column_lineage import LINEAGE, lineage_of
 from defiyield_assets.orchestration.freshness import DAILY_BY_0300, HOURLY_BY_HALF_PAST, WEEKLY_BY_0600
-from defiyield_assets.orchestration.reporting import PREVIEW_WIDTH, offending, plain, preview, report, table_schema
+from defiyield_assets.orchestration.reporting import (
+    PREVIEW_WIDTH,
+    offending,
+    picture,
+    plain,
+    preview,
+    report,
+    table_schema,
+)
 from defiyield_assets.settings import PROJECT_ROOT, Settings
 from defiyield_assets.store import schema
 from defiyield_assets.store.units import WITHOUT, unit_of, with_unit
@@ -111,6 +120,32 @@ def test_every_figure_tells_its_unit(table: Any) -> None:
         ("backtest_results", "longest_drawdown_bars", "bars"),
         ("strategy_rankings", "deflated_sharpe", "probability"),
         ("daily_features", "rsi_14", "index"),
+        ("daily_features", "dollar_volume", "USD"),
+        ("intraday_features", "dollar_volume", "USD"),
+        ("daily_features", "obv", "units"),
+        ("daily_features", "amihud_20", "fraction per million USD"),
+        ("feature_state", "n_close", "bars"),
+        ("feature_state", "first_factor", "ratio"),
+        ("feature_state", "adj_factor", "ratio"),
+        ("feature_state", "psar_factor", "ratio"),
+        ("feature_state", "psar_is_long", None),
+        ("feature_state", "ewma_variance", "squared logarithm of a ratio"),
+        ("feature_state", "ema_12", "of the metric that it goes on with"),
+        ("backtest_results", "longest_winning_streak", "trades"),
+        ("backtest_results", "longest_losing_streak", "trades"),
+        ("backtest_results", "win_rate", "fraction"),
+        ("backtest_results", "sharpe", "ratio, a year"),
+        ("forecast_scoreboard", "mae", "of its target: fraction a year, USD or gwei"),
+        ("forecast_scoreboard", "coverage", "fraction"),
+        ("forecast_score_sums", "n_forecasts", "count"),
+        ("nav_daily", "nav_usd", "USD"),
+        ("nav_daily", "return_1d", "fraction"),
+        ("nav_daily", "idle_share", "fraction"),
+        ("yield_attribution", "realised_apy", "fraction a year"),
+        ("yield_attribution", "gap_rate", "fraction a year"),
+        ("icebox", "last_low", "USD"),
+        ("gas_hour_profiles", "saving", "fraction"),
+        ("chain_balances", "balance", "base units"),
         ("paper_portfolio", "cash", "currency of the account"),
         ("pool_groups", "pool_group", None),
     ],
@@ -138,7 +173,6 @@ def test_keys_are_marked() -> None:
 @pytest.mark.parametrize("name", LINEAGE)
 def test_lineage_names_columns_that_are_there_of_assets_that_it_rests_on(name: str) -> None:
     above = {key.to_user_string() for key in dg.AssetSelection.assets(name).upstream().resolve(GRAPH)} - {name}
-    above |= {key.to_user_string() for key in NODES[name].execution_set_asset_keys} - {name}  # made by the same step
     own = schema.metadata.tables[name].columns
     for column, sources in LINEAGE[name].items():
         assert column in own
@@ -146,6 +180,19 @@ def test_lineage_names_columns_that_are_there_of_assets_that_it_rests_on(name: s
         for asset, source in sources:
             assert asset in above, f"{name}.{column} rests on {asset}"
             assert source in schema.metadata.tables[asset].columns, f"{asset}.{source}"
+
+
+def test_columns_of_these_tables_without_a_lineage_are_days_that_are_in_no_source() -> None:
+    """A day of a partition is not a column of the tables that are read for it."""
+    without = {
+        name: {column.name for column in schema.metadata.tables[name].columns} - set(columns)
+        for name, columns in LINEAGE.items()
+    }
+    assert {name: columns for name, columns in without.items() if columns} == {
+        "gas_hour_profiles": {"as_of"},
+        "forecast_scoreboard": {"date"},
+        "token_registry": {"date"},
+    }
 
 
 def test_a_materialisation_carries_the_lineage_of_its_table() -> None:
@@ -304,6 +351,38 @@ def test_the_picture_of_metrics_is_the_same_in_any_order_and_with_nothing() -> N
     assert drawn.startswith(b"\x89PNG")
     assert plot_metrics(rows.sample(frac=1.0, random_state=3), groups, {"pool 1": "evil\x00$name$"}) == drawn
     assert plot_metrics(rows.iloc[:0], {}).startswith(b"\x89PNG")
+
+
+HOSTILE_NAME = r"USD$ $\frac{"
+"""What matplotlib would read as a formula that does not end."""
+
+
+def test_names_of_pools_are_no_formulas() -> None:
+    rows = _metrics(np.random.default_rng(1))
+    groups = dict.fromkeys(rows["pool_id"], 1)
+    drawn = plot_metrics(rows, groups, dict.fromkeys(rows["pool_id"], HOSTILE_NAME))
+    assert drawn.startswith(b"\x89PNG")
+
+
+def test_symbols_of_tokens_are_no_formulas() -> None:
+    token = replace(POLICY.tokens[0], symbol=HOSTILE_NAME)
+    icebox = pd.DataFrame([{"symbol": HOSTILE_NAME, "chain": "Ethereum", "address": "0x01"}])
+    drawn = plot_icebox(_closes(), icebox, replace(POLICY, tokens=(token, *POLICY.tokens[1:])), DAY)
+    assert drawn.startswith(b"\x89PNG")
+
+
+def test_a_picture_that_cannot_be_drawn_is_left_out_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    def draw() -> bytes:
+        raise ValueError(HOSTILE)
+
+    assert picture(draw, "Pools") is None
+    (told,) = (entry.getMessage() for entry in caplog.records)
+    assert told.startswith("picture 'Pools' is left out: ValueError: <img src=x")
+    assert told.isprintable()
+    assert "plot" not in (report(WriteReceipt("pools", 1, 1, "0"), plot=None).metadata or {})
+    shown = picture(lambda: b"\x89PNG", "Pools")
+    assert shown is not None
+    assert str(shown.value).startswith("![Pools](data:image/png;base64,")
 
 
 POLICY = Policy(

@@ -16,6 +16,15 @@ depends_on = None
 
 def upgrade() -> None:
     """Bring the schema forward."""
+    op.add_column(
+        "forecast_scoreboard",
+        sa.Column(
+            "n_bands",
+            sa.Integer(),
+            nullable=True,
+            comment="Forecasts that count for coverage; null: made before it was kept",
+        ),
+    )
     op.create_table(
         "slack_alerts",
         sa.Column("asset", sa.Text(), nullable=False, comment="Step that failed, or the job when no step did"),
@@ -44,6 +53,7 @@ def upgrade() -> None:
         sa.Column(
             "recovered_at", UtcDateTime(), nullable=True, comment="When it was made after all; null: it still fails"
         ),
+        sa.Column("noticed_at", UtcDateTime(), nullable=True, comment="When it was seen that it was made after all"),
         sa.Column(
             "is_recovery_told",
             sa.Boolean(),
@@ -82,6 +92,12 @@ def upgrade() -> None:
         sa.Column("sha256", sa.Text(), nullable=False, comment="Fingerprint of all parts of the revision"),
         sa.Column("text", sa.Text(), nullable=False, comment="The part in words, as the notification shows it"),
         sa.Column(
+            "advice",
+            sa.Text(),
+            nullable=False,
+            comment="Fingerprint of what the revision tells people to do, or of its words",
+        ),
+        sa.Column(
             "status",
             sa.Text(),
             nullable=False,
@@ -110,3 +126,4 @@ def downgrade() -> None:
     """Take the schema back."""
     op.drop_table("slack_messages")
     op.drop_table("slack_alerts")
+    op.drop_column("forecast_scoreboard", "n_bands")

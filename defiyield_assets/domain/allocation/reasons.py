@@ -202,7 +202,10 @@ def _why_not_alone(case: Case) -> Reason:
     most = max(0.0, own + (sum(cash.values()) - own) * (1.0 - rate) - limits.idle_buffer)
     if most < case.bounds.deposit_min:
         least = f"the smallest deposit is {case.bounds.deposit_min:,.2f} USD"
-        return Reason(f"{message} The cash is {most:,.2f} USD, {least}".strip(), 0.0)
+        whole = f"{sum(cash.values()):,.2f}"
+        usable = f"{most:,.2f}"
+        room = "" if usable == whole else f", {usable} USD of it after conversions and the idle buffer"
+        return Reason(f"{message} The cash is {whole} USD{room}; {least}".strip(), 0.0)
     entry = case.prices.entry_up_to(case.pool, most)
     if entry is None or not message:
         return Reason(message or "no plan that enters it earns more", 0.0)

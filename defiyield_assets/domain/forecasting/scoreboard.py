@@ -41,6 +41,7 @@ SCOREBOARD_COLUMNS = (
     "coverage",
     "pinball_loss",
     "skill_30d",
+    "n_bands",
 )
 
 
@@ -107,6 +108,7 @@ def scoreboard_from_sums(sums: pd.DataFrame, day: date, window_days: int = WINDO
             "coverage": _ratio(total, "n_covered", "n_bands"),
             "pinball_loss": total["pinball_loss"] / total["n_forecasts"],
             "skill_30d": 1.0 - _ratio(lately, "absolute_error", "naive_absolute_error"),
+            "n_bands": total["n_bands"].astype(int),
         },
         index=total.index,
     )

@@ -54,7 +54,8 @@ def _largest(axes: "Axes", rows: pd.DataFrame, names: Mapping[str, str]) -> None
         mean, places, xerr=spread.fillna(0.0), fmt="o", color="#1b6ca8", capsize=3, label="mean of 30 days, 1 deviation"
     )
     axes.plot(today, places, "D", color="#e08e0b", markersize=5, label="the day")
-    axes.set_yticks(places, [printable(names.get(pool_id, pool_id)) for pool_id in rows["pool_id"]], fontsize=8)
+    titles = [printable(names.get(pool_id, pool_id)) for pool_id in rows["pool_id"]]
+    axes.set_yticks(places, titles, fontsize=8, parse_math=False)
     axes.set_xlabel("APY, % a year")
     axes.set_title(f"The {len(rows)} largest")
     axes.grid(axis="x", alpha=0.3)

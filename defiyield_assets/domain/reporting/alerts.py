@@ -18,13 +18,17 @@ from defiyield_assets.domain.reporting.slack_blocks import (
     words,
 )
 
+REMARK_CHARACTERS = 2_000
 LISTED = 10
 """Steps that an alert names; the rest is counted."""
 
 
 @dataclass(frozen=True)
 class FailedStep:
-    """A step of a day, or of the days up to `through`, that failed; `recovered_at` when it was made after all."""
+    """A step of a day, or of the days up to `through`, that failed; `recovered_at` when it was made after all.
+
+    `is_told`: people were told of the failure, as far as anybody knows.
+    """
 
     asset: str
     day: date
@@ -32,6 +36,7 @@ class FailedStep:
     is_partitioned: bool
     reason: str
     recovered_at: datetime | None = None
+    is_told: bool = True
 
 
 def build_failure_alert(job: str, run_id: str, steps: Sequence[FailedStep]) -> SlackMessage:
@@ -49,7 +54,12 @@ def build_recovery_alert(steps: Sequence[FailedStep]) -> SlackMessage:
         + (f" at {step.recovered_at:%Y-%m-%d %H:%M} UTC" if step.recovered_at is not None else "")
         for step in steps[:LISTED]
     ]
-    return _alert(f":large_green_circle: *{safe(text)}*", lines, len(steps), text, "The failure was told before.")
+    untold = [step for step in steps if not step.is_told]
+    remark = "The failure was told before."
+    if untold:
+        names = "" if len(untold) == len(steps) else f" of {safe(_names(untold))}"
+        remark = f"The failure{names} could not be told before."
+    return _alert(f":large_green_circle: *{safe(text)}*", lines, len(steps), text, fitted(remark, REMARK_CHARACTERS))
 
 
 def _alert(head: str, lines: list[str], n_steps: int, text: str, remark: str) -> SlackMessage:

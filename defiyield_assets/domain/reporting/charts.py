@@ -27,6 +27,8 @@ N_TICKS = 4
 N_LABELS = 5
 BAR_REACH = 76.0
 """Width of the longest bar in percent; the rest is for its figure."""
+COLUMN_ROWS = 4
+"""Names from which bars stand in two columns where the page is wide."""
 ROW_GAP, NAME_HEIGHT, BAR_HEIGHT = 10, 20, 15
 """Pixels between the rows of a bar chart, of their names and of each bar."""
 
@@ -98,12 +100,12 @@ class BarPlot:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A chart ready to be drawn: one of `plot` and `bar_plot`, or neither where no figure is known."""
+    """A chart ready to be drawn: a `plot`, or columns of bars of one scale, or neither where no figure is known."""
 
     chart: Chart
     legend: tuple[Mark, ...]
     plot: Plot | None = None
-    bar_plot: BarPlot | None = None
+    bar_plots: tuple[BarPlot, ...] = ()
 
 
 def draw(chart: Chart) -> Drawing:
@@ -112,7 +114,7 @@ def draw(chart: Chart) -> Drawing:
     if not any(_is_known(point.value) for series in chart.series for point in series.points):
         return Drawing(chart, ())
     if chart.kind == "bars":
-        return Drawing(chart, legend if len(legend) > 1 else (), bar_plot=_bars(chart))
+        return Drawing(chart, legend if len(legend) > 1 else (), bar_plots=_bars(chart))
     return Drawing(chart, legend, plot=_lines(chart))
 
 
@@ -313,8 +315,9 @@ def _with_band(point: Point, unit: Unit) -> str:
     return f"{words} ({written(point.low, unit)} to {written(point.high, unit)})" if _has_band(point) else words
 
 
-def _bars(chart: Chart) -> BarPlot:
-    """Rows of a name and a bar per series; bars start at zero, which is at the left unless there are losses."""
+def _bars(chart: Chart) -> tuple[BarPlot, ...]:
+    """Rows of a name and a bar per series, in two columns when they are many; bars start at zero, which is at the left
+    unless there are losses."""
     labels = list(dict.fromkeys(point.label for series in chart.series for point in series.points))
     known = [_value(point) for series in chart.series for point in series.points if _is_known(point.value)]
     low, high = min(0.0, *known), max(0.0, *known)
@@ -323,6 +326,13 @@ def _bars(chart: Chart) -> BarPlot:
     def place(value: float) -> float:
         return BAR_REACH * (value - low) / span
 
+    first = len(labels) if len(labels) < COLUMN_ROWS else (len(labels) + 1) // 2
+    columns = [part for part in (labels[:first], labels[first:]) if part]
+    return tuple(_bar_column(chart, part, place) for part in columns)
+
+
+def _bar_column(chart: Chart, labels: Sequence[str], place: Callable[[float], float]) -> BarPlot:
+    """The rows of these names, from the top down; `place` is where a value ends, in percent."""
     row_height = NAME_HEIGHT + BAR_HEIGHT * len(chart.series) + ROW_GAP
     colours = _colours(chart.series)
     names, bars = [], []

@@ -91,19 +91,19 @@ def build_content(inputs: ReportInputs) -> Content:
     names = collect_names(inputs)
     is_published = status in PUBLISHED
     sections = [
-        holdings_section(inputs, names, is_published=is_published),
         steps_section(inputs, names, is_published=is_published),
+        holdings_section(inputs, names, run, is_published=is_published),
         why_section(inputs, names, is_published=is_published),
         pools_section(inputs, names, run, is_published=is_published),
         limits_section(inputs, names, run, is_published=is_published),
-        left_out_section(inputs, names),
-        earned_section(inputs, names),
+        left_out_section(inputs, names, run, is_published=is_published),
+        earned_section(inputs, names, run),
         nav_section(inputs),
         unexplained_section(inputs, names),
         forecasts_section(inputs, names, is_published=is_published),
         icebox_section(inputs, names),
         health_section(inputs),
-        assumed_section(inputs, names, run),
+        assumed_section(inputs, names, run, is_published=is_published),
         _next_section(inputs, status),
     ]
     paragraphs = [meaning]

@@ -14,6 +14,8 @@ UNKNOWN = "unknown"
 TEXT_LIMIT = 240
 """Longest text taken over from outside; whatever follows is cut."""
 CENT = Decimal("0.01")
+SHOWN_DECIMALS = 6
+"""Decimals of amounts that are looked at and not acted on."""
 
 
 def is_missing(value: Any) -> bool:
@@ -100,11 +102,25 @@ def token_amount(base_units: Any, decimals: int) -> str:
     return f"{sign}{whole:,}" + (f".{tail}" if tail else "")
 
 
+def about_amount(base_units: Any, decimals: int) -> str:
+    """As `token_amount`, rounded half-even to SHOWN_DECIMALS; what is less than the last of them is called so."""
+    if is_missing(base_units) or decimals <= SHOWN_DECIMALS:
+        return token_amount(base_units, decimals)
+    unit = 10 ** (decimals - SHOWN_DECIMALS)
+    size, rest = divmod(abs(int(base_units)), unit)
+    is_negative = int(base_units) < 0
+    if size == 0 and rest:
+        return f"{'>-' if is_negative else '<'}{token_amount(1, SHOWN_DECIMALS)}"
+    size += 2 * rest > unit or (2 * rest == unit and size % 2)
+    return token_amount(-size if is_negative else size, SHOWN_DECIMALS)
+
+
 def escape_markdown(text: str) -> str:
-    """Text that Markdown shows as it is: no markup, no table cell, no HTML, no link."""
+    """Text that Markdown shows as it is: no markup, no table cell, no HTML, no link, no bare address made one."""
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    escaped = re.sub(r"([\\`*_{}\[\]|~#!])", r"\\\1", escaped)
-    escaped = escaped.replace("://", ":\\//").replace("www.", "www\\.")
+    escaped = re.sub(r"([\\`*_{}\[\]|~#!@])", r"\\\1", escaped)
+    escaped = escaped.replace("://", ":\\//")
+    escaped = re.sub(r"(?i)www\.", lambda found: f"{found[0][:3]}\\.", escaped)
     # Only at the start of a line do these make a list, a heading or a rule.
     return re.sub(r"^(\d*)([-+=]|[.)](?=\s|$))", r"\1\\\2", escaped)
 

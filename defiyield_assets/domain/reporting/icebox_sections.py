@@ -44,7 +44,9 @@ def icebox_section(inputs: ReportInputs, names: Names) -> Section:
         )
         for row in records(inputs.icebox_events)
     )
-    words = f"{len(barred)} tokens are barred at the end of {inputs.day}: nothing is put into pools that hold them."
+    count = "1 token is" if len(barred) == 1 else f"{len(barred)} tokens are"
+    which = "it" if len(barred) == 1 else "them"
+    words = f"{count} barred at the end of {inputs.day}: nothing is put into pools that hold {which}."
     words = words if barred else f"No token is barred at the end of {inputs.day}."
     tables = []
     if barred:
@@ -53,7 +55,7 @@ def icebox_section(inputs: ReportInputs, names: Names) -> Section:
         tables.append(Table(EVENT_COLUMNS, events, caption="Events of the day"))
     else:
         words += " None entered or left on the day."
-    return Section("icebox", "Icebox", (words.replace("1 tokens are", "1 token is", 1),), tables=tuple(tables))
+    return Section("icebox", "Icebox", (words,), tables=tuple(tables))
 
 
 def _price(value: Any) -> str:

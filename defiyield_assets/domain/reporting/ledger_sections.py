@@ -4,6 +4,7 @@ Lives here: the day's net asset value, returns, positions and open questions as 
 (domain/ledger), net asset value over time (nav_sections.py), the plan (plan_sections.py).
 """
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -22,7 +23,7 @@ from defiyield_assets.domain.reporting.formats import (
 )
 from defiyield_assets.domain.reporting.inputs import ETHEREUM, Names, ReportInputs
 from defiyield_assets.domain.reporting.layout import Fact, Section, Table, numbers, text
-from defiyield_assets.domain.reporting.plan_sections import records
+from defiyield_assets.domain.reporting.plan_sections import DUST_USD, records
 
 ATTRIBUTION_COLUMNS = (
     *text("Pool"),
@@ -44,8 +45,11 @@ LISTED = 50
 """Unexplained rows shown; the rest is counted."""
 
 
-def earned_section(inputs: ReportInputs, names: Names) -> Section:
-    """Return, income and expenses of the day, what yesterday's plan promised, and what each position earned."""
+def earned_section(inputs: ReportInputs, names: Names, run: Mapping[str, Any] | None) -> Section:
+    """Return, income and expenses of the day, what yesterday's plan promised, and what each position earned.
+
+    `run` is today's plan: it manages a part of the net asset value.
+    """
     title = f"What was really earned on {inputs.day}"
     nav = inputs.nav_daily
     days = records(nav.loc[nav["date"] <= inputs.day].sort_values("date")) if len(nav) else []
@@ -53,7 +57,7 @@ def earned_section(inputs: ReportInputs, names: Names) -> Section:
         return Section("earned", title, (f"The ledger has no net asset value for {inputs.day}.",))
     today, before = days[-1], days[-2] if len(days) > 1 else None
     facts = tuple(_facts(today, before))
-    words = [line for line in (_promised(inputs, today),) if line]
+    words = [line for line in (_not_managed(today, run), _promised(inputs, today)) if line]
     rows = records(inputs.yield_attribution)
     if not rows:
         return Section("earned", title, (*words, "No pool was held on the day."), facts=facts)
@@ -129,13 +133,34 @@ def _promised(inputs: ReportInputs, today: dict[str, Any]) -> str:
     if not runs or runs[-1]["aum_usd"] <= 0:
         return ""
     run = runs[-1]
-    net = exact_sum([today["income_usd"], today["expenses_usd"].copy_negate()])
-    earned, after_costs = (_annual(amount, run["aum_usd"]) for amount in (today["income_usd"], net))
+    # Not the treasury's whole income: what wallets earn that the plan may not touch is nothing that it promised.
+    income = exact_sum(row["income_usd"] for row in records(inputs.yield_attribution))
+    net = exact_sum([income, today["expenses_usd"].copy_negate()])
+    earned, after_costs = (_annual(amount, run["aum_usd"]) for amount in (income, net))
     return (
         f"The plan of {run['date']} promised {percent(run['projected_apy'])} a year on {usd(run['aum_usd'])}, "
-        f"{percent(run['projected_apy_net'])} after costs. The day's income is {earned} a year of that, {after_costs} "
-        "after the day's costs; price changes are not in it."
+        f"{percent(run['projected_apy_net'])} after costs. The income of its pools on the day is {earned} a year of "
+        f"that, {after_costs} after the day's costs; price changes are not in it."
     )
+
+
+def _not_managed(today: Mapping[str, Any], run: Mapping[str, Any] | None) -> str:
+    """Why net asset value and assets under management differ, with the figure; empty where they do not."""
+    if run is None or is_missing(run["aum_usd"]):
+        return ""
+    beside = exact_sum([today["nav_usd"], run["aum_usd"].copy_negate()])
+    told = f"The net asset value is {usd(beside.copy_abs())} {'more' if beside > 0 else 'less'} than the assets under"
+    told += f" management of {usd(run['aum_usd'])}"
+    others = exact_sum([beside, today["eth_usd"].copy_negate()])
+    parts = (
+        (today["eth_usd"], "is ETH, kept for gas"),
+        (others, "is in wallets, tokens or pools that the plan may not touch"),
+    )
+    if beside >= DUST_USD and others >= 0:
+        return f"{told}: {', '.join(f'{usd(worth)} {where}' for worth, where in parts if worth >= DUST_USD)}."
+    if abs(beside) >= DUST_USD:
+        return f"{told}: ledger and plan do not count the same holdings, or not at the same prices."
+    return ""
 
 
 def _annual(amount: Decimal, at_work: Decimal) -> str:

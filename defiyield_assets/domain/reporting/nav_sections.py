@@ -61,6 +61,9 @@ def nav_section(inputs: ReportInputs) -> Section | None:
         words.append(
             f"{n_missing} {noun} missing: such a day counts as no return, and what was put in starts anew after it."
         )
+    unknown = _told_unknown(days)
+    if unknown:
+        words.append(f"{unknown[0].upper()}{unknown[1:]}: nothing was measured, which counts as none.")
     return Section(
         "nav",
         TITLE,
@@ -90,6 +93,16 @@ def _chain(rows: Mapping[date, Mapping[str, Any]], days: DayRange) -> list[_Day]
     return chained
 
 
+def _told_unknown(days: list[_Day]) -> str:
+    """On how many days that the ledger has a rate of the chain is unknown, by rate; empty where all are known."""
+    told = []
+    for column, name in (("return_1d", "return"), ("realised_yield_1d", "yield")):
+        count = sum(day.row is not None and is_missing(day.row[column]) for day in days[1:])
+        if count:
+            told.append(f"the {name} of {number(count)} {'day' if count == 1 else 'days'} is unknown")
+    return " and ".join(told)
+
+
 def _rate(value: Any) -> float:
     return 0.0 if is_missing(value) else float(value)
 
@@ -97,6 +110,8 @@ def _rate(value: Any) -> float:
 def _facts(days: list[_Day]) -> list[Fact]:
     first, last = days[0], days[-1]
     since = f"since the end of {first.day}, {number(len(days) - 1)} {'day' if len(days) == 2 else 'days'}"
+    unknown = _told_unknown(days)
+    since += f"; {unknown}" if unknown else ""
     return [
         Fact("Time-weighted return", signed_percent(last.growth), since),
         Fact("Realised yield", signed_percent(last.earned), f"{since}; without price changes and costs"),
@@ -124,6 +139,8 @@ def _return_chart(days: list[_Day]) -> Chart:
         f"From the end of {days[0].day} to the end of {last.day} the time-weighted return is "
         f"{signed_percent(last.growth)}, the realised yield {signed_percent(last.earned)}."
     )
+    unknown = _told_unknown(days)
+    summary += f" In them {unknown}." if unknown else ""
     series = (
         Series("Time-weighted return", tuple(Point(str(day.day), day.growth) for day in days), "main"),
         Series("Realised yield", tuple(Point(str(day.day), day.earned) for day in days), "other"),

@@ -14,6 +14,7 @@ import pandas as pd
 
 from defiyield_assets.domain.reporting.formats import (
     UNKNOWN,
+    about_amount,
     about_usd,
     clean,
     is_missing,
@@ -29,7 +30,7 @@ IDLE = "IDLE"
 """Pool id under which allocations list cash."""
 TOP_LEFT_OUT = 12
 """Pools shown among those left out."""
-MOST_BARS = 14
+MOST_BARS = 11
 """Places drawn in the chart before and after; the smallest beyond them are added up in one."""
 DUST_USD = Decimal(1)
 """A place worth less before and after is left out of the chart; the table has it."""
@@ -60,11 +61,11 @@ COUNT_COLUMNS = (*text("Reason"), *numbers("Pools"), *text("For example"))
 LEFT_OUT_COLUMNS = (*text("Pool"), *numbers("APY", "Size"), *text("Group", "Left out by", "Why", "Pool id"))
 
 
-def holdings_section(inputs: ReportInputs, names: Names, *, is_published: bool) -> Section:
+def holdings_section(
+    inputs: ReportInputs, names: Names, run: Mapping[str, Any] | None, *, is_published: bool
+) -> Section:
     """What the plan holds in each pool and as cash, largest first, with the share as a bar."""
-    held = records(inputs.allocations.loc[inputs.allocations["action"] != "left_out"])
-    if not is_published:
-        held = [_as_held_today(row) for row in held if int(row["amount_before"]) > 0]
+    held = _planned(inputs) if is_published else _held_today(inputs, run)
     if not held:
         return Section("plan", "The plan", ("There are no holdings to show.",))
     held.sort(key=_largest_first)
@@ -76,9 +77,10 @@ def holdings_section(inputs: ReportInputs, names: Names, *, is_published: bool) 
     )
     words = (
         "What the treasury holds once all steps are done. Share is of the assets under management, value at the close "
-        f"of {inputs.day} in dollars, forecast the expected APY, diluted the same after our own deposit."
+        f"of {inputs.day} in dollars, forecast the expected APY, diluted the same after our own deposit. Amounts are "
+        "rounded to 6 decimals; the steps have every digit."
         if is_published
-        else f"What the treasury holds at the end of {inputs.day}; this is no instruction."
+        else f"What the treasury holds at the end of {inputs.day}, amounts rounded to 6 decimals; no instruction."
     )
     chart = _before_and_after(inputs, held, names, is_published=is_published)
     title = "The plan" if is_published else "Holdings"
@@ -133,10 +135,10 @@ def _told_before_and_after(bars: Sequence[tuple[str, Decimal | None, Decimal | N
 
 def _told_places(bars: Sequence[tuple[str, Decimal | None]]) -> str:
     """How many places hold something, and the largest."""
-    filled = [(place, worth) for place, worth in bars if worth is None or worth > 0]
+    filled = [(place, worth) for place, worth in bars if worth is None or worth >= DUST_USD]
     known = [(place, worth) for place, worth in filled if worth is not None]
     if not known:
-        return f"{len(filled)} places of unknown value" if filled else "nothing is held"
+        return f"{len(filled)} places of unknown value" if filled else f"nothing worth {usd(DUST_USD)} is held"
     place, worth = max(known, key=lambda bar: bar[1])
     return f"{len(filled)} {'place holds' if len(filled) == 1 else 'places hold'} something, most {place}: {usd(worth)}"
 
@@ -185,7 +187,7 @@ def _holding_row(row: dict[str, Any], names: Names) -> tuple[str, ...]:
         f"Cash in {token}" if is_cash else names.pool_link(row["pool_id"]),
         percent(row["share_of_aum"], 1),
         usd(row["value_usd"]) + assumed,
-        f"{token_amount(row['amount'], int(row['decimals']))} {token}",
+        f"{about_amount(row['amount'], int(row['decimals']))} {token}",
         ACTIONS.get(str(row["action"]), clean(row["action"], 20)),
         _change(row, token),
         "" if is_cash else percent(row["forecast_apy"]),
@@ -197,22 +199,36 @@ def _holding_row(row: dict[str, Any], names: Names) -> tuple[str, ...]:
 
 
 def _change(row: dict[str, Any], token: str) -> str:
-    """By how much the plan changes the amount, exactly, with its token; empty where it does not."""
+    """By how much the plan changes the amount, with its token; empty where it does not."""
     change = int(row["amount"]) - int(row["amount_before"])
-    sign = "+" if change > 0 else ""
-    return f"{sign}{token_amount(change, int(row['decimals']))} {token}" if change else ""
+    words = about_amount(change, int(row["decimals"]))
+    sign = "+" if change > 0 and not words.startswith("<") else ""
+    return f"{sign}{words} {token}" if change else ""
 
 
 def _bar(share: Any) -> float:
     return 0.0 if is_missing(share) else min(max(float(share), 0.0), 1.0)
 
 
-def _as_held_today(row: dict[str, Any]) -> dict[str, Any]:
-    """The row as it is before any plan: a plan that is not published must not shine through."""
-    if int(row["amount"]) == int(row["amount_before"]):
-        return row
-    unsure = {"value_usd": None, "share_of_aum": None, "diluted_apy": None, "why": None}
-    return {**row, **unsure, "amount": row["amount_before"], "action": "idle" if row["pool_id"] == IDLE else "hold"}
+def _planned(inputs: ReportInputs) -> list[dict[str, Any]]:
+    """The rows of what the plan keeps, enters, changes and leaves."""
+    return records(inputs.allocations.loc[inputs.allocations["action"] != "left_out"])
+
+
+def _held_today(inputs: ReportInputs, run: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """The rows as they are before any plan: a plan that is not published must not shine through."""
+    planned = _planned(inputs)
+    prices = _unit_prices(planned, inputs.prices)
+    managed = None if run is None or is_missing(run["aum_usd"]) or run["aum_usd"] <= 0 else run["aum_usd"]
+    held = []
+    for row in planned:
+        if int(row["amount_before"]) > 0:
+            worth = _worth_of(row["amount_before"], row, prices)
+            share = None if worth is None or managed is None else float(worth / managed)
+            today = {"amount": row["amount_before"], "value_usd": worth, "share_of_aum": share}
+            said = {"action": "idle" if row["pool_id"] == IDLE else "hold", "diluted_apy": None, "why": ""}
+            held.append({**row, **today, **said})
+    return held
 
 
 def _largest_first(row: dict[str, Any]) -> tuple[bool, bool, Any, str, str]:
@@ -282,8 +298,13 @@ def _flow(amount: Any, address: Any, names: Names) -> str:
     return f"{token_amount(amount, decimals)} {names.token(address)}"
 
 
-def left_out_section(inputs: ReportInputs, names: Names) -> Section:
-    """How many pools each filter turned away for which reason, and the best of those that could have been held."""
+def left_out_section(
+    inputs: ReportInputs, names: Names, run: Mapping[str, Any] | None, *, is_published: bool
+) -> Section:
+    """How many pools each filter turned away for which reason, and the best of those that could have been held.
+
+    Without a published plan nothing was left out by one: the best are those that are not held.
+    """
     paragraphs, tables = [], []
     for title, frame in (("Pre-filter", inputs.prefiltered_pools), ("Final filter", inputs.eligible_pools)):
         passed = int(frame["is_passed"].sum()) if len(frame) else 0
@@ -291,9 +312,10 @@ def left_out_section(inputs: ReportInputs, names: Names) -> Section:
         counts = count_reasons(frame, names)
         if counts:
             tables.append(Table(COUNT_COLUMNS, counts, caption=f"{title}: reasons against (a pool may have several)"))
-    best = best_left_out(inputs, names)
+    best = best_left_out(inputs, names, run, is_published=is_published)
     if best:
-        caption = "Left out with the highest APY (forecast, or the last one seen where there is no forecast)"
+        which = "Left out" if is_published else "Not held today,"
+        caption = f"{which} with the highest APY (forecast, or the last one seen where there is no forecast)"
         tables.append(Table(LEFT_OUT_COLUMNS, best, caption=caption))
     return Section("left-out", "What was left out, and why", tuple(paragraphs), tables=tuple(tables))
 
@@ -316,25 +338,34 @@ def count_reasons(verdicts: pd.DataFrame, names: Names) -> tuple[tuple[str, ...]
     return tuple((code, number(counts[code]), examples[code]) for code in order)
 
 
-def best_left_out(inputs: ReportInputs, names: Names, limit: int = TOP_LEFT_OUT) -> tuple[tuple[str, ...], ...]:
-    """The pools with the highest APY that the plan does not hold, with who left them out and why."""
+def best_left_out(
+    inputs: ReportInputs, names: Names, run: Mapping[str, Any] | None, *, is_published: bool
+) -> tuple[tuple[str, ...], ...]:
+    """The pools with the highest APY that the plan does not hold, with who left them out and why; without a published
+    plan those that are not held today."""
     pools = inputs.eligible_pools
     if pools.empty:
         return ()
     rows = inputs.allocations
-    kept = rows.loc[
-        (rows["action"] != "left_out") & np.array([int(amount) > 0 for amount in rows["amount"]], dtype=bool)
-    ]
-    by_plan = dict(zip(rows["pool_id"], rows["why"], strict=True))
+    held = np.array([int(amount) > 0 for amount in rows["amount" if is_published else "amount_before"]], dtype=bool)
+    kept = set(rows.loc[held & np.array(rows["action"] != "left_out" if is_published else True), "pool_id"])
+    if not is_published:
+        kept |= {row["pool_id"] for row in records(pools) if row["is_held"] is not None and bool(row["is_held"])}
+    no_plan = "no plan was made for this day" if run is None else "no plan is published for this day"
+    by_plan = dict(zip(rows["pool_id"], rows["why"], strict=True)) if is_published else {}
     apy = pd.to_numeric(pools["forecast_apy"]).fillna(pd.to_numeric(pools["last_apy"]))
-    candidates = pools.assign(apy=apy).loc[~pools["pool_id"].isin(set(kept["pool_id"])) & apy.notna()]
-    best = candidates.sort_values(["apy", "pool_id"], ascending=[False, True]).head(limit)
-    return tuple(_left_out_row(row, by_plan.get(row["pool_id"]), names) for row in records(best))
+    candidates = pools.assign(apy=apy).loc[~pools["pool_id"].isin(kept) & apy.notna()]
+    best = records(candidates.sort_values(["apy", "pool_id"], ascending=[False, True]).head(TOP_LEFT_OUT))
+    if not is_published:
+        return tuple(_left_out_row(row, "nothing", no_plan, names) for row in best)
+    without = "the plan earns more without it"
+    return tuple(_left_out_row(row, "plan", by_plan.get(row["pool_id"]) or without, names) for row in best)
 
 
-def _left_out_row(row: dict[str, Any], why: str | None, names: Names) -> tuple[str, ...]:
+def _left_out_row(row: dict[str, Any], whose: str, why: Any, names: Names) -> tuple[str, ...]:
+    """A pool with who turned it away: the filter, else `whose` for the reason `why`."""
     if bool(row["is_passed"]):
-        by, reason = "plan", clean(why) if why else "the plan earns more without it"
+        by, reason = whose, clean(why)
     else:
         codes = clean(str(row["reason_codes"]).replace(",", ", "), 120)
         by, reason = "filter", f"{codes}: {clean(row['reasons'])}"
@@ -350,27 +381,27 @@ def _left_out_row(row: dict[str, Any], why: str | None, names: Names) -> tuple[s
     )
 
 
-def assumed_section(inputs: ReportInputs, names: Names, run: dict[str, Any] | None) -> Section:
+def assumed_section(
+    inputs: ReportInputs, names: Names, run: Mapping[str, Any] | None, *, is_published: bool
+) -> Section:
     """Which lines rest on a price that nobody quoted."""
     lines = []
     if run is not None:
         lines += [f"Token {names.token(address)}: its price is assumed." for address in _assumed_tokens(run)]
-    rows = inputs.allocations
-    flagged = (
-        records(rows.loc[(rows["action"] != "left_out") & rows["is_price_assumed"].astype(bool)]) if len(rows) else []
-    )
-    for row in flagged:
+    shown = _planned(inputs) if is_published else _held_today(inputs, run)
+    for row in (row for row in shown if bool(row["is_price_assumed"])):
         place = "Cash" if row["pool_id"] == IDLE else names.pool(row["pool_id"])
         lines.append(
             f"Holding {place} in {names.token(row['token_address'])}: {usd(row['value_usd'])} at an assumed price."
         )
     if not lines:
         return Section("assumed", "Assumed prices", ("No line rests on an assumed price.",))
-    words = "These lines, marked * in the plan, rest on a price that no market quoted."
+    where = "the plan" if is_published else "the holdings"
+    words = f"These lines, marked * in {where}, rest on a price that no market quoted."
     return Section("assumed", "Assumed prices", (words,), bullets=tuple(lines))
 
 
-def _assumed_tokens(run: dict[str, Any]) -> list[str]:
+def _assumed_tokens(run: Mapping[str, Any]) -> list[str]:
     """Addresses of assumed_prices_json, with or without `chain:` in front."""
     named = json.loads(str(run["assumed_prices_json"]))
     return [str(item).rpartition(":")[2] for item in named]

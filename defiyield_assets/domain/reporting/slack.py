@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from defiyield_assets.domain.canonical import content_hash
 from defiyield_assets.domain.outcomes import STAYING, group_by_roots
 from defiyield_assets.domain.reporting.content import PUBLISHED, build_content, plan_of_day
 from defiyield_assets.domain.reporting.formats import (
@@ -50,6 +51,12 @@ TONES = {
     "warn": ":large_yellow_circle:",
     "bad": ":red_circle:",
 }
+CHANGE_COLUMNS = ("pool_id", "token_address", "amount_before", "amount")
+STEP_COLUMNS = (
+    *("seq", "leg", "step_type", "wallet", "pool_id", "token_in", "amount_in", "token_out", "amount_out"),
+    "is_full_exit",
+)
+"""What makes a plan another plan for the one who sends it."""
 VERBS = {
     "enter": "enter",
     "increase": "add to",
@@ -98,7 +105,23 @@ def build_slack_message(inputs: ReportInputs) -> SlackMessage:
         ]
         blocks.append({"type": "context", "elements": [markdown(line) for line in source]})
     text = fitted(safe(f"{content.title}. {content.paragraphs[0]}"), TEXT_CHARACTERS)
-    return SlackMessage(text, tuple(blocks[: MAX_BLOCKS - 1]), _continued(content, changes, steps))
+    advice = _advice(inputs, content, run, is_published=is_published)
+    return SlackMessage(text, tuple(blocks[: MAX_BLOCKS - 1]), _continued(content, changes, steps), advice)
+
+
+def _advice(inputs: ReportInputs, content: Content, run: dict[str, Any] | None, *, is_published: bool) -> str:
+    """Fingerprint of what is to be done: verdict, inputs, changes and steps to the last base unit, and no health."""
+    told: list[Any] = [content.title, content.tone, content.paragraphs[0]]
+    if run is not None:
+        told += [clean(run["input_hash"], 80), clean(run["policy_hash"], 80)]
+    if is_published:
+        for frame, names, order in (
+            (inputs.allocations, CHANGE_COLUMNS, ["pool_id", "token_address"]),
+            (inputs.allocation_steps, STEP_COLUMNS, ["seq", "leg"]),
+        ):
+            rows = frame.sort_values(order).to_dict("records") if len(frame) else []
+            told.append([["" if is_missing(row[name]) else str(row[name]) for name in names] for row in rows])
+    return content_hash(told)
 
 
 def _changes(inputs: ReportInputs, names: Names) -> list[str]:
@@ -152,6 +175,8 @@ def _steps(inputs: ReportInputs, names: Names) -> list[str]:
 
 def _step_line(row: dict[Any, Any], names: Names) -> str:
     pool = "" if is_missing(row["pool_id"]) else names.pool(row["pool_id"])
+    if row["step_type"] == "WITHDRAW" and bool(row["is_full_exit"]):
+        pool += " (all shares)"
     gives = _flow(row["amount_in"], row["token_in"], names)
     takes = _flow(row["amount_out"], row["token_out"], names)
     kind = str(row["step_type"])
@@ -207,11 +232,16 @@ def _coverage(board: pd.DataFrame) -> str:
     """How often what became of APYs lay inside the champions' bands, over all horizons."""
     if board.empty:
         return "No forecast could be compared with what became of it yet."
-    rows = board.loc[(board["model"] == "champion") & (board["target"] == "apy") & board["coverage"].notna()]
-    total = int(rows["n_forecasts"].sum()) if len(rows) else 0
+    rows = board.loc[
+        (board["model"] == "champion")
+        & (board["target"] == "apy")
+        & board["coverage"].notna()
+        & board["n_bands"].notna()
+    ]
+    total = int(rows["n_bands"].sum()) if len(rows) else 0
     if not total:
         return "No forecast with a band could be compared with what became of it yet."
-    share = sum(float(part) * int(n) for part, n in zip(rows["coverage"], rows["n_forecasts"], strict=True)) / total
+    share = sum(float(part) * int(n) for part, n in zip(rows["coverage"], rows["n_bands"], strict=True)) / total
     return f"Forecast bands held {percent(share, 0)} of {number(total)} APYs that fell due (80% is right)."
 
 

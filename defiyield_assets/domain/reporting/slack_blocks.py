@@ -27,11 +27,16 @@ Block = dict[str, Any]
 
 @dataclass(frozen=True)
 class SlackMessage:
-    """`text` for notifications, `blocks` for the channel; `more` are the messages that continue it, in its thread."""
+    """`text` for notifications, `blocks` for the channel; `more` are the messages that continue it, in its thread.
+
+    `advice` is the fingerprint of what it tells people to do: where that changes, an edit is no silent one. Empty: its
+    words.
+    """
 
     text: str
     blocks: tuple[Block, ...]
     more: tuple["SlackMessage", ...] = ()
+    advice: str = ""
 
     @property
     def parts(self) -> tuple["SlackMessage", ...]:
@@ -51,19 +56,24 @@ TAKEN_BACK = SlackMessage(
 """What stands in place of a continuation that a correction no longer has."""
 
 
-def as_correction(message: SlackMessage) -> SlackMessage:
-    """The message, marked as one that replaces an earlier one of the same subject."""
-    mark: Block = {
-        "type": "context",
-        "elements": [markdown(":pencil2: *Correction:* this replaces an earlier message.")],
-    }
+def as_correction(message: SlackMessage, *, has_void_lists: bool = False) -> SlackMessage:
+    """The message, marked as one that replaces an earlier one of the same subject.
+
+    `has_void_lists`: messages that continued the earlier one stay in the channel and cannot be edited.
+    """
+    said = ":pencil2: *Correction:* this replaces an earlier message."
+    if has_void_lists:
+        said += " The lists that followed that one are void."
+    mark: Block = {"type": "context", "elements": [markdown(said)]}
     text = fitted(f"Correction: {message.text}", TEXT_CHARACTERS)
-    return SlackMessage(text, (mark, *message.blocks[: MAX_BLOCKS - 1]), message.more)
+    return SlackMessage(text, (mark, *message.blocks[: MAX_BLOCKS - 1]), message.more, message.advice)
 
 
 def correction_note(message: SlackMessage, earlier_text: str) -> SlackMessage:
     """The word in the thread of an edited message, which by itself would call nobody; texts are escaped already."""
     lines = ["*Corrected:* the message above was changed.", f"Before: {earlier_text}", f"Now: {message.text}"]
+    if earlier_text == message.text:
+        lines[1:] = ["Its headline is as before; amounts, steps or what they rest on are others.", message.text]
     return SlackMessage(fitted(f"Corrected: {message.text}", TEXT_CHARACTERS), (words(lines),))
 
 

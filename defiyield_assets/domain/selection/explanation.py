@@ -5,14 +5,16 @@ them. Not here: the rules themselves (prefilter.py, final.py, domain/allocation)
 reading tables or drawing (cli/explain.py).
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from difflib import get_close_matches
 from typing import Any
 
 import pandas as pd
 
+from defiyield_assets.domain.policy import Parameters
 from defiyield_assets.domain.selection.reasons import FINAL, PREFILTER
 
 Row = Mapping[str, Any]
@@ -49,6 +51,22 @@ CHANGES = {
     "GROUP_NOT_ALLOWED": "its risk group has to fall, or max_group_share has to give the group room",
 }
 """Reason code -> what would have to change; a test proves that none is missing."""
+REACH = {
+    "MARKET_CAP_TOO_SMALL": "token_market_cap_min_usd is {token_market_cap_min_usd:,.0f} USD",
+    "RESERVES_UNBALANCED": "the smaller side has to be {pair_reserve_ratio_min:.0%} to {pair_reserve_ratio_max:.0%}",
+    "EXIT_TOO_SLOW": "max_exit_days is {max_exit_days}",
+    "TOO_SMALL": "pool_tvl_min_usd is {pool_tvl_min_usd:,.0f} USD",
+    "FORECAST_TOO_LOW": "pool_apy_min is {pool_apy_min:.2%}",
+    "TOO_YOUNG": "pool_age_min_days is {pool_age_min_days}",
+}
+"""Reason code -> the figure of the policy that has to be reached, with the names of its parameters."""
+NOW = {
+    "TOO_SMALL": ("size_usd", ",.0f", " USD"),
+    "FORECAST_TOO_LOW": ("mean", ".2%", ""),
+    "TOO_YOUNG": ("age_days", ",.0f", ""),
+}
+"""Reason code -> where today's figure stands, and how it is written."""
+SMALLEST = re.compile(r"the smallest (deposit|position) is ([0-9,]+\.[0-9]{2}) USD")
 
 
 @dataclass(frozen=True)
@@ -133,6 +151,7 @@ class Evidence:
     forecasts: pd.DataFrame
     allocation_limits: pd.DataFrame
     runs: pd.DataFrame
+    parameters: Parameters | None = None
 
 
 def known_pools(frame: pd.DataFrame) -> list[Known]:
@@ -197,7 +216,7 @@ def explain_pool(pool: Known, day: date, evidence: Evidence) -> Explanation:
         stages=tuple(stages),
         figures=_figures(before, final, planned, evidence),
         limits=limits,
-        changes=tuple(_changes(pool, before, final, planned, limits)),
+        changes=tuple(_changes(pool, before, final, planned, limits=limits, evidence=evidence)),
         history=tuple(_history(evidence)),
     )
 
@@ -370,16 +389,27 @@ def _limits_of(pool: Known, planned: Row | None, limits: pd.DataFrame) -> list[L
 
 
 def _changes(
-    pool: Known, before: Row | None, final: Row | None, planned: Row | None, limits: Sequence[Limit]
+    pool: Known,
+    before: Row | None,
+    final: Row | None,
+    planned: Row | None,
+    *,
+    limits: Sequence[Limit],
+    evidence: Evidence,
 ) -> list[str]:
     """What would have to change for the pool to be in, or to hold more."""
     judged = final if final is not None else before
     codes = _codes(judged["reason_codes"]) if judged is not None else ()
-    told = [CHANGES[code].format(protocol=pool.protocol, pool_id=pool.pool_id) for code in codes if code in CHANGES]
+    figures = {**(before or {}), **(final or {}), **(_horizon_forecast(evidence) or {})}
+    told = [
+        CHANGES[code].format(protocol=pool.protocol, pool_id=pool.pool_id) + _reach(code, evidence.parameters, figures)
+        for code in codes
+        if code in CHANGES
+    ]
     if planned is None:
         return told
     if planned["action"] == "left_out":
-        told += _left_out_changes(planned)
+        told += _left_out_changes(planned, evidence.parameters)
     told += [
         f"{limit.name} of {'the pool' if limit.subject == pool.pool_id else limit.subject} binds: {limit.relaxation} "
         f"would be worth {_dollars(limit.worth_usd)}"
@@ -389,7 +419,17 @@ def _changes(
     return told
 
 
-def _left_out_changes(planned: Row) -> list[str]:
+def _reach(code: str, parameters: Parameters | None, figures: Row) -> str:
+    """The figure that has to be reached and the one of today, in brackets; nothing where the policy has none."""
+    if parameters is None or code not in REACH:
+        return ""
+    words = REACH[code].format(**asdict(parameters))
+    name, form, unit = NOW.get(code, ("", "", ""))
+    now = figures.get(name)
+    return f" ({words})" if now is None or _is_null(now) else f" ({words}; now {format(float(now), form)}{unit})"
+
+
+def _left_out_changes(planned: Row, parameters: Parameters | None) -> list[str]:
     rate, dollar, days = planned["marginal_apy"], planned["dollar_apy"], planned["break_even_days"]
     found = []
     if not _is_null(rate) and not _is_null(dollar):
@@ -404,10 +444,13 @@ def _left_out_changes(planned: Row) -> list[str]:
                 f"what keeps it out are costs and limits"
             )
     if not _is_null(days):
-        found.append(
-            f"entering it would be earned back in {float(days):.1f} days; break_even_days says how many may be"
-        )
-    return found or [f"the plan's reason has to go: {planned['why']}"]
+        most = "break_even_days says how many may be" if parameters is None else f"at most {parameters.break_even_days}"
+        most += "" if parameters is None else " may pass (break_even_days)"
+        found.append(f"entering it would be earned back in {float(days):.1f} days; {most}")
+    least = SMALLEST.search(str(planned["why"]))
+    if least is not None:
+        found.append(f"{least[2]} USD have to be free for it: that is the smallest {least[1]}")
+    return found or ["nothing of its own: the plan's verdict above names no figure that it misses"]
 
 
 def _dollars(value: Any) -> str:

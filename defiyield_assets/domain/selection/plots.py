@@ -73,7 +73,8 @@ def icebox_figure(bars: pd.DataFrame, icebox: pd.DataFrame, policy: Policy, day:
     axes.set_ylabel("close against the reference, %")
     count = "1 token" if len(barred) == 1 else f"{len(barred)} tokens"
     axes.set_title(f"{count} in the icebox at the end of {day}; grey: the others that are watched")
-    axes.legend(loc="lower left", fontsize=8, ncols=2)
+    for told_name in axes.legend(loc="lower left", fontsize=8, ncols=2).get_texts():
+        told_name.set_parse_math(False)
     return figure
 
 

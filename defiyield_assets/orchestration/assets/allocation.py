@@ -126,7 +126,7 @@ def _drawn(warehouse: WarehouseResource, problem: AllocationProblem, plan: Alloc
     pools = reads.read_days(warehouse.engine, schema.eligible_pools, DayRange.of(problem.day))
     titles = dict(zip(pools["pool_id"], pools["symbol"] + " " + pools["protocol"], strict=True))
     prices = {token.address: float(token.value(1)) for token in problem.tokens}
-    return picture(plot_allocations(plan.allocations, prices, titles), "Holdings before and after the plan")
+    return picture(lambda: plot_allocations(plan.allocations, prices, titles), "Holdings before and after the plan")
 
 
 def _no_plan(warehouse: WarehouseResource, day: date, why: str) -> FourResults:
@@ -173,7 +173,7 @@ def risk_gain_frontier(context: dg.AssetExecutionContext, warehouse: WarehouseRe
         writes.replace_slice(engine, schema.risk_gain_frontier, frame, only),
         frame,
         points_without_plan=named or None,
-        plot=picture(plot_frontier(frame), "Gain against risk under other caps"),
+        plot=picture(lambda: plot_frontier(frame), "Gain against risk under other caps"),
     )
 
 

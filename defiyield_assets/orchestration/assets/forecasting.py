@@ -238,7 +238,9 @@ def _drawn_largest(
     names = listed["protocol"] + " " + listed["symbol"] + " on " + listed["chain"]
     recent = view[view["pool_id"].isin(largest) & (view["date"] > day - timedelta(days=DRAWN_DAYS))]
     titles = dict(zip(listed["pool_id"], names, strict=True))
-    return picture(plot_bands(recent, forecasts[forecasts["pool_id"].isin(largest)], titles), "The largest pools")
+    return picture(
+        lambda: plot_bands(recent, forecasts[forecasts["pool_id"].isin(largest)], titles), "The largest pools"
+    )
 
 
 @daily_tables(
@@ -288,7 +290,7 @@ def _drawn_gas(fees: pd.DataFrame, forecasts: pd.DataFrame) -> dg.MetadataValue[
     known = prevailing_fees(fees[fees["date"] > forecasts["as_of"].iloc[0] - timedelta(days=DRAWN_DAYS)])
     named = known.rename(columns={"kind": "pool_id", "mean_gwei": "gas, gwei"})
     made = forecasts.rename(columns={"kind": "pool_id"}).assign(target="gas, gwei")
-    return picture(plot_bands(named, made, target="gas, gwei"), "Gas by kind of series")
+    return picture(lambda: plot_bands(named, made, target="gas, gwei"), "Gas by kind of series")
 
 
 @daily_asset(
@@ -334,6 +336,7 @@ def gas_hour_profiles(context: dg.AssetExecutionContext, warehouse: WarehouseRes
         dg.AssetDep("pool_histories", partition_mapping=rolling(SCORED_DAYS)),
         dg.AssetDep("gas_fees_daily", partition_mapping=rolling(SCORED_DAYS)),
     ],
+    made_of={schema.forecast_score_sums: schema.forecast_scores},
 )
 def forecast_score_tables(
     context: dg.AssetExecutionContext, warehouse: WarehouseResource
@@ -396,5 +399,5 @@ def forecast_scoreboard(context: dg.AssetExecutionContext, warehouse: WarehouseR
     return report(
         receipt,
         scoreboard=whole_table(newest[SHOWN_COLUMNS]),
-        plot=picture(plot_scoreboard(drawn), "Skill, coverage and the champions over time"),
+        plot=picture(lambda: plot_scoreboard(drawn), "Skill, coverage and the champions over time"),
     )

@@ -149,7 +149,8 @@ def _results(intake: Intake, engine: Engine) -> ThreeResults:
     names = sorted({name for item in new for name in item.instruments})[:MOST_SERIES]
     bars = reads.read_all(engine, schema.intraday_bars, {"instrument_id": names})
     if len(bars):
-        below_day["plot"] = picture(plot_intraday(bars), "Bars below a day")
+        drawn = picture(lambda: plot_intraday(bars), "Bars below a day")
+        below_day |= {} if drawn is None else {"plot": drawn}
     return (
         dg.MaterializeResult(asset_key=dg.AssetKey(schema.ohlcv_csv.name), metadata=facts),
         dg.MaterializeResult(asset_key=dg.AssetKey(schema.csv_imports.name), metadata={"dagster/row_count": len(new)}),

@@ -90,7 +90,7 @@ def daily_feature_tables(
             started_again=len(made.restarted),
             rows_of_earlier_days=made.n_earlier,
             null_share={name: round(n / max(made.features.rows, 1), 4) for name, n in sorted(made.nulls.items())},
-            plot=picture(plot_features(newest, f"Features of {days.end}"), "Features") if len(newest) else None,
+            plot=picture(lambda: plot_features(newest, f"Features of {days.end}"), "Features") if len(newest) else None,
         ),
         report(made.state, asset="feature_state", instruments=made.n_instruments),
     )

@@ -451,13 +451,13 @@ def pool_metrics(context: dg.AssetExecutionContext, warehouse: WarehouseResource
     )
 
 
-def _drawn(warehouse: WarehouseResource, metrics: pd.DataFrame, day: date) -> dg.MetadataValue[Any]:
+def _drawn(warehouse: WarehouseResource, metrics: pd.DataFrame, day: date) -> dg.MetadataValue[Any] | None:
     """Picture of the day's metrics, with the risk groups that follow from them."""
     groups = assign_groups(metrics)
     listed = reads.read_days(warehouse.engine, schema.prefiltered_pools, DayRange.of(day))
     titles = dict(zip(listed["pool_id"], listed["protocol"] + " " + listed["symbol"], strict=True))
     of_pools = dict(zip(groups["pool_id"], groups["pool_group"].astype(int), strict=True))
-    return picture(plot_metrics(metrics, of_pools, titles), "What the largest pools pay, and how steadily")
+    return picture(lambda: plot_metrics(metrics, of_pools, titles), "What the largest pools pay, and how steadily")
 
 
 @daily_asset(

@@ -206,12 +206,12 @@ def _joined(table: Table, frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=[*table.columns.keys()])
 
 
-def _picture(market: str, bars: pd.DataFrame, regimes: pd.DataFrame, days: DayRange) -> dg.MetadataValue:
+def _picture(market: str, bars: pd.DataFrame, regimes: pd.DataFrame, days: DayRange) -> dg.MetadataValue[Any] | None:
     """Prices and regimes of one market over the days drawn."""
     name = MARKETS[market]
     own = bars[(bars["instrument_id"] == name) & (bars["date"] >= days.start)]
     return picture(
-        plot_regimes(own, regimes[regimes["market"] == market], f"{market} ({name})"), f"regimes of {market}"
+        lambda: plot_regimes(own, regimes[regimes["market"] == market], f"{market} ({name})"), f"regimes of {market}"
     )
 
 

@@ -10,16 +10,16 @@ import dagster as dg
 import pandas as pd
 
 from defiyield_assets.domain.canonical import canonical_json
-from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.days import DayRange, utc_day
 from defiyield_assets.domain.reporting.content import plan_of_day
 from defiyield_assets.domain.reporting.forecast_sections import HISTORY_DAYS
 from defiyield_assets.domain.reporting.nav_sections import SHOWN_DAYS
 from defiyield_assets.domain.reporting.report import build_report
 from defiyield_assets.domain.reporting.slack import build_slack_message
-from defiyield_assets.errors import VendorUnanswered
+from defiyield_assets.errors import TransientError, VendorUnanswered
 from defiyield_assets.orchestration.declarations import daily_asset
 from defiyield_assets.orchestration.notifier import NotifierResource
-from defiyield_assets.orchestration.partitions import rolling, single_day
+from defiyield_assets.orchestration.partitions import day_before, rolling, single_day
 from defiyield_assets.orchestration.policies import DAY_BY_DAY
 from defiyield_assets.orchestration.report_inputs import read_report_inputs
 from defiyield_assets.orchestration.reporting import report
@@ -64,6 +64,7 @@ from defiyield_assets.store import schema, writes
         "trial_balance",
         "daily_bars",
         "pool_contracts",
+        "pool_aliases",
         "policy_snapshot",
     ],
     kinds=("html", "sql"),
@@ -105,11 +106,13 @@ def slack_notification(
     market: MarketResource,
     notifier: NotifierResource,
 ) -> dg.MaterializeResult:
-    """The day in one message, to Slack when it is configured and the market is live, else to a local file."""
+    """The day in one message, to Slack when it is configured, the market is live and the day is the newest complete
+    one, else to a local file."""
     day = single_day(context)
     require_replayed(warehouse, day)
     inputs = read_report_inputs(warehouse, day)
     message, plan = build_slack_message(inputs), plan_of_day(inputs)
+    newest = day_before(utc_day(notifier.now()))
     delivery = notifier.deliver(
         message,
         f"{day}.slack",
@@ -118,7 +121,11 @@ def slack_notification(
         engine=warehouse.engine,
         day=day,
         run_id=str(plan["run_id"]) if plan is not None else "",
+        kept_local=f"{newest} is the newest complete day, and older plans are no instructions" if day < newest else "",
     )
+    if delivery.is_under_way:
+        # Another run is posting it, or one that ended while it did: after store.slack.PATIENCE the next run knows.
+        raise TransientError(f"the message of {day} is not known to be posted: {delivery.status}")
     frame = pd.DataFrame(
         [
             {

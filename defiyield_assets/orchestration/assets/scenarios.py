@@ -245,7 +245,7 @@ def _drawn(paths: Sequence[ScenarioPaths], bars: LabBars) -> Any:
     """Picture of paths that are alike, of the first market that takes part in them."""
     known = [name for name in ("crypto:BTC", "etf:SPY", *bars.traded) if paths and name in paths[0].history.instruments]
     title = paths[0].scenario.type.replace("_", " ") if paths else ""
-    return picture(plot_paths(paths, known[0], title), "Scenarios") if known else None
+    return picture(lambda: plot_paths(paths, known[0], title), "Scenarios") if known else None
 
 
 class StoredPaths(dg.Config):

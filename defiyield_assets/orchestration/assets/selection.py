@@ -153,7 +153,9 @@ def icebox_assets(
             current,
             asset="icebox",
             barred=len(current),
-            plot=picture(plot_icebox(bars, current, policy, days.end), "Watched tokens against their reference"),
+            plot=picture(
+                lambda: plot_icebox(bars, current, policy, days.end), "Watched tokens against their reference"
+            ),
         ),
     )
 

@@ -204,7 +204,7 @@ def _pictures(engine: Engine, chosen: pd.DataFrame) -> dict[str, Any]:
     runs = runs.merge(chosen[["scenario_id", "name"]], on="scenario_id")
     if runs.empty:
         return {}
-    drawn = {schema.backtest_results.name: picture(plot_matrix(runs), "Total returns")}
+    drawn = {schema.backtest_results.name: picture(lambda: plot_matrix(runs), "Total returns")}
     kept = runs[runs["has_curve"].astype(bool)].sort_values(["n_bars", "scenario_id"])
     if len(kept):
         own = kept[kept["scenario_id"] == kept["scenario_id"].iloc[-1]]
@@ -212,7 +212,7 @@ def _pictures(engine: Engine, chosen: pd.DataFrame) -> dict[str, Any]:
         stored = stored.sort_values(["run_key", "step"])
         of_run = dict(iter(stored.groupby("run_key")))
         curves = {row["strategy_id"]: of_run[row["run_key"]] for row in records(own) if row["run_key"] in of_run}
-        drawn[schema.equity_curves.name] = picture(plot_curves(curves, str(own["name"].iloc[0])), "Equity")
+        drawn[schema.equity_curves.name] = picture(lambda: plot_curves(curves, str(own["name"].iloc[0])), "Equity")
     return drawn
 
 
@@ -328,7 +328,9 @@ def rankings(
             trials=told.n_trials,
             scenarios=int(told.results.loc[told.results["is_ranked"], "scenario_id"].nunique()),
             ranking=whole_table(shown[SHOWN_RANKS]),
-            plot=picture(plot_scores(shown, f"Ranking as of {told.as_of}: {shown['scope'].iloc[0]}"), "Ranking"),
+            plot=picture(
+                lambda: plot_scores(shown, f"Ranking as of {told.as_of}: {shown['scope'].iloc[0]}"), "Ranking"
+            ),
         ),
         report(receipts[regime_names], of_regimes, asset=regime_names),
     )

@@ -79,7 +79,7 @@ def nav_daily(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -
         income_usd=float(row["income_usd"]),
         unexplained_usd=float(row["unexplained_usd"]),
         idle_share=row["idle_share"],
-        plot=picture(plot_nav(drawn), "Net asset value and what moved it"),
+        plot=picture(lambda: plot_nav(drawn), "Net asset value and what moved it"),
     )
 
 
@@ -133,7 +133,7 @@ def yield_attribution(context: dg.AssetExecutionContext, warehouse: WarehouseRes
     return report(
         writes.replace_slice(engine, schema.yield_attribution, frame, only),
         frame,
-        plot=picture(plot_attribution(frame, _titles(warehouse, day)), "Advertised, expected and realised"),
+        plot=picture(lambda: plot_attribution(frame, _titles(warehouse, day)), "Advertised, expected and realised"),
     )
 
 

@@ -149,4 +149,5 @@ forecast_scoreboard = table(
     may("coverage", Float, "Share of actuals within p10 and p90; null where none counts", **SHARE),
     must("pinball_loss", Float, "Mean pinball loss", **ZERO_UP),
     may("skill_30d", Float, "Skill over the last 30 due days; null without one", le=1.0),
+    may("n_bands", Integer, "Forecasts that count for coverage; null: made before it was kept", ge=0),
 )

@@ -37,6 +37,7 @@ slack_messages = table(
     must("run_id", Text, "Plan or run that is told of; empty: none"),
     must("sha256", Text, "Fingerprint of all parts of the revision"),
     must("text", Text, "The part in words, as the notification shows it"),
+    must("advice", Text, "Fingerprint of what the revision tells people to do, or of its words"),
     must(
         "status",
         Text,
@@ -66,6 +67,7 @@ slack_alerts = table(
     must("repeats", Integer, "Failures since then, that nobody is told of", ge=0),
     must("is_told", Boolean, "The failure was posted, or nobody knows whether it was"),
     may("recovered_at", UtcDateTime, "When it was made after all; null: it still fails"),
+    may("noticed_at", UtcDateTime, "When it was seen that it was made after all"),
     must("is_recovery_told", Boolean, "The recovery was posted, or nobody knows whether it was"),
     may("recovery_key", Text, "Message that tells of the recovery"),
 )

@@ -130,7 +130,7 @@ def test_cash_below_the_smallest_deposit_is_named() -> None:
     held = Pool("h", apy=0.06, held=(units(100_000),), is_exit_only=True)
     case = replace(market([held, Pool("a", apy=0.05)], coins), gas_gwei=0.01)
     plan = solve(case)
-    assert "The cash is 60.00 USD, the smallest deposit is 1,000" in why(plan, "a")
+    assert "The cash is 60.00 USD; the smallest deposit is 1,000" in why(plan, "a")
     assert value(solve(with_parameters(case, min_position_share=0.0005)), "a") > 59
 
 

@@ -162,6 +162,7 @@ def board(target: str, horizon: int, model: str, skill: float | None, **changes:
         "coverage": 0.81,
         "pinball_loss": 0.003,
         "skill_30d": -0.02,
+        "n_bands": 1_200,
         **changes,
     }
 

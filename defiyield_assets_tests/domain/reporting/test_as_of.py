@@ -15,7 +15,7 @@ from defiyield_assets_tests.domain.reporting.conftest import DAY, frame, plan_ru
 
 Days = Callable[..., ReportInputs]
 ANCHORS = (
-    *("plan", "steps", "why", "pools", "limits", "left-out", "earned", "nav", "unexplained", "forecasts", "icebox"),
+    *("steps", "plan", "why", "pools", "limits", "left-out", "earned", "nav", "unexplained", "forecasts", "icebox"),
     *("health", "assumed", "next"),
 )
 

@@ -66,8 +66,7 @@ def test_a_band_runs_along_the_top_and_back_along_the_bottom() -> None:
 def test_bars_are_as_long_as_their_values_and_losses_go_left_of_zero() -> None:
     before = Series("Before", (Point("a", 300.0), Point("b", -100.0)), "before")
     after = Series("After", (Point("a", 100.0), Point("c", None)), "after")
-    plot = draw(lines(before, after, kind="bars")).bar_plot
-    assert plot is not None
+    (plot,) = draw(lines(before, after, kind="bars")).bar_plots
     assert plot.zero == BAR_REACH / 4
     assert [name for _, name in plot.names] == ["a", "b", "c"]
     assert [(bar.x, bar.width, bar.words) for bar in plot.bars] == [
@@ -79,6 +78,16 @@ def test_bars_are_as_long_as_their_values_and_losses_go_left_of_zero() -> None:
     assert plot.bars[0].top < plot.bars[1].top < plot.bars[2].top < plot.bars[3].top < plot.height
 
 
+def test_many_bars_stand_in_two_columns_of_one_scale_in_their_order() -> None:
+    sizes = {"a": 8.0, "b": 6.0, "c": 4.0, "d": 2.0, "e": 1.0}
+    bars = Series("Before", tuple(Point(name, size) for name, size in sizes.items()), "main")
+    left, right = draw(lines(bars, kind="bars")).bar_plots
+    assert [[name for _, name in column.names] for column in (left, right)] == [["a", "b", "c"], ["d", "e"]]
+    widths = [bar.width for column in (left, right) for bar in column.bars]
+    assert widths == [BAR_REACH * share / 8 for share in (8, 6, 4, 2, 1)]
+    assert left.height > right.height
+
+
 def test_what_is_compared_with_looks_different_from_what_it_is_compared_to() -> None:
     roles = ("main", "main", "other", "history", "forecast")
     drawing = draw(lines(*(Series(role, (Point("a", 1.0), Point("b", 2.0)), role) for role in roles)))  # type: ignore[arg-type]
@@ -88,7 +97,7 @@ def test_what_is_compared_with_looks_different_from_what_it_is_compared_to() -> 
 
 def test_a_chart_without_a_known_figure_is_not_drawn() -> None:
     drawing = draw(lines(Series("a", (Point("2025-06-01", None), Point("2025-06-02", math.inf)))))
-    assert (drawing.plot, drawing.bar_plot, drawing.legend) == (None, None, ())
+    assert (drawing.plot, drawing.bar_plots, drawing.legend) == (None, (), ())
     assert draw(lines()).plot is None
     assert figures_table(lines(Series("a", (Point("x", None),)))).rows == (("x", UNKNOWN),)
 

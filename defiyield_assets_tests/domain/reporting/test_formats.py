@@ -1,5 +1,6 @@
 """Figures are exact, words are harmless."""
 
+import re
 from decimal import Decimal
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from defiyield_assets.domain.reporting.formats import (
+    about_amount,
     about_usd,
     clean,
     escape_markdown,
@@ -20,6 +22,8 @@ from defiyield_assets.domain.reporting.formats import (
 )
 
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table")
+PIECES = MarkdownIt("commonmark").disable("text_join")
+"""Leaves text and escapes apart, as they stand when bare addresses are looked for."""
 
 
 @pytest.mark.parametrize(
@@ -86,6 +90,25 @@ def test_a_huge_symbol_is_cut() -> None:
     assert clean(" " * 10_000_000 + "x", 32) == "…"
 
 
+@pytest.mark.parametrize(
+    ("amount", "decimals", "text"),
+    [
+        (330_008_432_904_555_041_215_292, 18, "330,008.432905"),
+        (-330_008_432_904_555_041_215_292, 18, "-330,008.432905"),
+        (1_234_567_500_000, 12, "1.234568"),
+        (1_234_566_500_000, 12, "1.234566"),
+        (999_999_999_999_999_999, 18, "1"),
+        (1, 18, "<0.000001"),
+        (-1, 18, ">-0.000001"),
+        (0, 18, "0"),
+        (1, 6, "0.000001"),
+        (None, 18, "unknown"),
+    ],
+)
+def test_amounts_to_look_at_have_six_decimals(amount: int | None, decimals: int, text: str) -> None:
+    assert about_amount(amount, decimals) == text
+
+
 def test_short_ids_keep_start_and_end() -> None:
     assert short_id("0x1234567890abcdef") == "0x1234…cdef"
     assert short_id("short") == "short"
@@ -110,6 +133,8 @@ def test_short_ids_keep_start_and_end() -> None:
         "&lt;b&gt; &amp;",
         "=cmd|' /C calc'!A0",
         "https://evil.example www.evil.example",
+        "HTTP://evil.example WwW.evil.example ftp://evil.example mailto:a@evil.example xmpp:a@evil.example/b",
+        "write to help@evil.example",
         "back\\slash \\| pipe",
         "> quote",
         "9.12% and -3.4 and 2025-06-02",
@@ -121,6 +146,9 @@ def test_markdown_shows_text_as_it_is(text: str) -> None:
     assert paragraph.type == "paragraph_open"
     assert {child.type for child in inline.children} <= {"text", "text_special"}
     assert "".join(child.content for child in inline.children) == text.strip()
+    # Where GitHub or a terminal makes links of bare addresses, an escape stands within each of them.
+    spans = [child.content for child in PIECES.parse(escape_markdown(text))[1].children if child.type == "text"]
+    assert not [span for span in spans if re.search(r"(?i)://|www\.|\w@", span)]
     table = MARKDOWN.parse(f"| a | b |\n| --- | --- |\n| {escape_markdown(text)} | end |")
     cells = [token for token in table if token.type == "inline"]
     assert len(cells) == 4

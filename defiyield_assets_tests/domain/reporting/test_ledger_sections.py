@@ -44,12 +44,51 @@ def test_returns_and_realised_yield_of_day_month_and_year(day_with: Days) -> Non
 
 
 def test_the_plan_of_yesterday_is_held_against_what_the_day_brought_on_its_assets(day_with: Days) -> None:
-    today = nav(DAY, "1002345.68", income_usd=Decimal(250), expenses_usd=Decimal(100))
-    (words,) = section(day_with(nav_daily=frame("nav_daily", today)), "earned").paragraphs
+    """Of the day's income only that of pools: 650 dollars came to wallets that the plan may not touch."""
+    today = nav(DAY, "1002345.68", income_usd=Decimal(900), expenses_usd=Decimal(100))
+    pools = [position(POOL_A, income_usd=Decimal(240)), position(POOL_B, income_usd=Decimal(10))]
+    inputs = day_with(nav_daily=frame("nav_daily", today), yield_attribution=frame("yield_attribution", *pools))
+    (words,) = section(inputs, "earned").paragraphs
     earned, net = (annualise(dollars / 1_002_345.678901) for dollars in (250, 150))
     assert words == (
-        "The plan of 2025-06-01 promised 8.01% a year on $1,002,345.68, 8.99% after costs. The day's income is "
-        f"{earned:.2%} a year of that, {net:.2%} after the day's costs; price changes are not in it."
+        "The plan of 2025-06-01 promised 8.01% a year on $1,002,345.68, 8.99% after costs. The income of its pools on "
+        f"the day is {earned:.2%} a year of that, {net:.2%} after the day's costs; price changes are not in it."
+    )
+
+
+@pytest.mark.parametrize(
+    ("aum", "eth", "words"),
+    [
+        (
+            "900",
+            "40",
+            "$100.00 more than the assets under management of $900.00: $40.00 is ETH, kept for gas, $60.00 is "
+            "in wallets, tokens or pools that the plan may not touch.",
+        ),
+        ("900", "100", "$100.00 more than the assets under management of $900.00: $100.00 is ETH, kept for gas."),
+        (
+            "900",
+            "0",
+            "$100.00 more than the assets under management of $900.00: $100.00 is in wallets, tokens or pools "
+            "that the plan may not touch.",
+        ),
+        (
+            "1100",
+            "0",
+            "$100.00 less than the assets under management of $1,100.00: ledger and plan do not count the same "
+            "holdings, or not at the same prices.",
+        ),
+        ("999.50", "0.25", None),
+    ],
+)
+def test_why_net_asset_value_and_managed_assets_differ_is_told_with_the_figure(
+    day_with: Days, aum: str, eth: str, words: str | None
+) -> None:
+    today = frame("nav_daily", nav(DAY, "1000", eth_usd=Decimal(eth)))
+    run = frame("allocation_runs", plan_run(aum_usd=Decimal(aum)))
+    told = section(day_with(nav_daily=today, allocation_runs=run), "earned").paragraphs
+    assert [line for line in told if line.startswith("The net asset value is ")] == (
+        [] if words is None else [f"The net asset value is {words}"]
     )
 
 

@@ -81,6 +81,18 @@ def test_a_missing_day_is_a_gap_that_is_told_and_what_was_put_in_starts_anew(day
     assert section.tables[0].rows[1][:2] == ("2025-06-01", "missing")
 
 
+def test_days_of_which_no_return_is_known_are_counted_and_not_passed_off_as_zero(day_with: Days) -> None:
+    unknown = nav(SECOND, "1515", return_1d=None, realised_yield_1d=0.02)
+    section = nav_of(day_with(nav_daily=frame("nav_daily", GOLDEN[0], unknown, GOLDEN[2])))
+    words = "the return of 1 day is unknown"
+    assert section.paragraphs[1] == "The return of 1 day is unknown: nothing was measured, which counts as none."
+    assert section.facts[0].remark == f"since the end of 2025-05-31, 2 days; {words}"
+    assert words in section.charts[1].summary
+    assert section.tables[0].rows[1][5] == "unknown"
+    known = nav_of(day_with(nav_daily=frame("nav_daily", *GOLDEN)))
+    assert "unknown" not in repr(known)
+
+
 def test_no_more_than_the_last_days_are_shown(day_with: Days) -> None:
     days = [nav(DAY - timedelta(days=back), "1000", return_1d=0.001) for back in range(200)]
     points = nav_of(day_with(nav_daily=frame("nav_daily", *days))).charts[1].series[0].points

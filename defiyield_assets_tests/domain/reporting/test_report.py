@@ -7,6 +7,7 @@ from datetime import date
 from decimal import Decimal
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
@@ -17,8 +18,10 @@ from defiyield_assets.domain.reporting.report import Report, build_report
 from defiyield_assets.domain.reporting.slack import build_slack_message
 from defiyield_assets.store import schema
 from defiyield_assets_tests.domain.reporting.conftest import (
+    DAI,
     DAY,
     POOL_A,
+    POOL_C,
     POOL_D,
     RUN,
     USDC,
@@ -131,6 +134,81 @@ def test_legs_of_one_transaction_share_a_number(day_with: Days) -> None:
     section = build_content(day_with(allocation_steps=frame("allocation_steps", *legs))).section("steps")
     assert section is not None
     assert [row[0] for row in section.tables[0].rows] == ["1.1", "1.2"]
+
+
+def test_amounts_are_rounded_where_they_are_looked_at_and_exact_where_they_are_sent(day_with: Days) -> None:
+    amount = 330_008_432_904_555_041_215_292
+    content = build_content(
+        day_with(
+            allocations=frame("allocations", holding(POOL_C, DAI, amount, 0, decimals=18)),
+            allocation_steps=frame(
+                "allocation_steps", step(1, "DEPOSIT", pool_id=POOL_C, token_in=DAI, amount_in=amount)
+            ),
+        )
+    )
+    plan, steps = content.section("plan"), content.section("steps")
+    assert plan is not None
+    assert steps is not None
+    assert (plan.tables[0].rows[0][3], plan.tables[0].rows[0][5]) == ("330,008.432905 DAI", "+330,008.432905 DAI")
+    assert "rounded to 6 decimals" in plan.paragraphs[0]
+    assert steps.tables[0].rows[0][3] == "330,008.432904555041215292 DAI"
+    assert steps.tables[0].rows[0][8] == str(amount)
+
+
+@pytest.mark.parametrize("status", ["unverified", "screened", None])
+def test_without_a_published_plan_nothing_is_left_out_by_one(day_with: Days, status: str | None) -> None:
+    """Compared is with what is held today: what only the plan would enter is listed, what is held is not."""
+    runs = () if status is None else (plan_run(status=status),)
+    section = build_content(day_with(allocation_runs=frame("allocation_runs", *runs))).section("left-out")
+    assert section is not None
+    best = section.tables[-1]
+    assert best.caption.startswith("Not held today, with the highest APY")
+    why = "no plan was made for this day" if status is None else "no plan is published for this day"
+    assert [(row[0].split(" #")[0], row[4], row[5]) for row in best.rows[1:]] == [
+        ("USDC · aave-v3", "nothing", why),
+        ("USDC · aave-v3", "nothing", why),
+    ]
+    assert [row[-1] for row in best.rows[1:]] == [POOL_A, POOL_D]
+
+
+def test_holdings_without_a_published_plan_are_worth_what_is_held_today(day_with: Days) -> None:
+    inputs = day_with(allocation_runs=frame("allocation_runs", plan_run(status="unverified")))
+    section = build_content(inputs).section("plan")
+    assert section is not None
+    rows = {row[0]: row[1:6] for row in section.tables[0].rows}
+    assert rows["USDT · compound-v3"] == ("10.0%", "$100,000.00", "100,000 USDT", "keep", "")
+    assert rows["Cash in USDC"][:3] == ("50.1%", "$502,345.68", "502,345.678901 USDC")
+    assert section.tables[0].bars == pytest.approx((0.09977, 0.09977, 0.50117), abs=1e-4)
+
+
+def test_assumed_prices_of_a_plan_that_is_not_published_are_those_of_what_is_held(day_with: Days) -> None:
+    rows = (
+        holding(POOL_A, DAI, 7 * 10**18, 0, decimals=18, is_price_assumed=True),
+        holding(POOL_C, DAI, 3 * 10**18, 10**18, decimals=18, is_price_assumed=True, value_usd=Decimal(6)),
+    )
+    inputs = day_with(
+        allocations=frame("allocations", *rows), allocation_runs=frame("allocation_runs", plan_run(status="unverified"))
+    )
+    section = build_content(inputs).section("assumed")
+    assert section is not None
+    assert section.bullets[1:] == ("Holding DAI · spark in DAI: $2.00 at an assumed price.",)
+
+
+@pytest.mark.parametrize(("n", "words"), [(1, "1 token is barred"), (21, "21 tokens are barred"), (0, "No token is")])
+def test_barred_tokens_are_counted_in_grammar(day_with: Days, n: int, words: str) -> None:
+    barred = pd.concat([day_with().icebox] * n, ignore_index=True) if n else day_with().icebox.iloc[:0]
+    section = build_content(day_with(icebox=barred)).section("icebox")
+    assert section is not None
+    assert section.paragraphs[0].startswith(words)
+
+
+def test_dust_is_no_place_that_holds_something(day_with: Days) -> None:
+    rows = (holding(POOL_A, USDC, 10**6, 999_999), holding("IDLE", USDC, 999_999, 0, action="idle"))
+    section = build_content(day_with(allocations=frame("allocations", *rows))).section("plan")
+    assert section is not None
+    assert section.charts[0].summary == (
+        "Before nothing worth $1.00 is held; after 1 place holds something, most USDC · aave-v3 #aaaaaa…aaaa: $1.00."
+    )
 
 
 def test_left_out_pools_are_counted_and_the_best_explained(day_with: Days) -> None:

@@ -28,6 +28,7 @@ from defiyield_assets_tests.domain.reporting.conftest import (
     POOL_A,
     USDC,
     believable_day,
+    board,
     frame,
     holding,
     plan_run,
@@ -69,9 +70,57 @@ def test_the_day_is_said_from_verdict_to_health(day_with: Days) -> None:
     assert "HOLD" not in said
     assert "*Cost* $109.54: gas $9.42, conversion $100.12; earned back in 1.0 days" in said
     assert "HiGHS 1.15.1 and CBC 2.10.3 agree (objective)" in said
-    assert "Forecast bands held 81% of 1,234 APYs that fell due" in said
+    assert "Forecast bands held 81% of 1,200 APYs that fell due" in said
     assert "No input is degraded." in said
     assert "All assets of the day are whole." in said
+
+
+def test_a_full_exit_says_that_all_shares_leave(day_with: Days) -> None:
+    leave = {"pool_id": POOL_A, "token_out": USDC, "amount_out": 250_586_414_475}
+    for is_full, expected in ((True, "aave-v3 #aaaaaa…aaaa (all shares) →"), (False, "aave-v3 #aaaaaa…aaaa →")):
+        steps = frame("allocation_steps", step(1, "WITHDRAW", is_full_exit=is_full, **leave))
+        assert expected in shown(build_slack_message(day_with(allocation_steps=steps)))
+
+
+def test_coverage_counts_bands_and_not_forecasts_without_one(day_with: Days) -> None:
+    told = frame(
+        "forecast_scoreboard",
+        board("apy", 1, "champion", 0.1, coverage=0.9, n_forecasts=1_000, n_bands=100),
+        board("apy", 7, "champion", 0.1, coverage=0.5, n_forecasts=100, n_bands=100),
+    )
+    said = shown(build_slack_message(day_with(forecast_scoreboard=told)))
+    assert "Forecast bands held 70% of 200 APYs that fell due" in said
+
+
+def test_other_steps_inputs_or_verdicts_are_other_advice_and_health_is_not(day_with: Days) -> None:
+    def advice(**changes: Any) -> str:
+        return build_slack_message(day_with(**changes)).advice
+
+    plain = advice()
+    ill = {"date": DAY, "asset": "macro", "status": "degraded", "error_class": "X", "reason": "r"}
+    assert advice() == plain
+    assert advice(allocation_runs=frame("allocation_runs", plan_run(solver_seconds=9.0))) == plain
+    sick = day_with(outcomes=frame("asset_outcomes", {**ill, "is_recoverable": True}))
+    assert build_slack_message(sick).sha256 != build_slack_message(day_with()).sha256
+    others = [
+        advice(allocation_runs=frame("allocation_runs", plan_run(input_hash="0a" * 32))),
+        advice(allocation_runs=frame("allocation_runs", plan_run(status="unverified"))),
+        advice(allocation_steps=frame("allocation_steps", step(1, "DEPOSIT", pool_id=POOL_A, amount_in=5))),
+        advice(allocation_steps=frame("allocation_steps", step(1, "DEPOSIT", pool_id=POOL_A, amount_in=6))),
+        advice(allocations=frame("allocations", holding(POOL_A, USDC, 7, 6))),
+        advice(allocations=frame("allocations", holding(POOL_A, USDC, 7, 5))),
+    ]
+    assert len({plain, *others}) == len(others) + 1
+
+
+def test_a_recovery_says_of_which_failures_nobody_was_told() -> None:
+    def remark(*is_told: bool) -> str:
+        steps = [FailedStep(f"step{n}", DAY, DAY, True, "why", None, told) for n, told in enumerate(is_told)]
+        return shown(build_recovery_alert(steps)).split("\n")[-1]
+
+    assert remark(True, True) == "The failure was told before."
+    assert remark(False, False) == "The failure could not be told before."
+    assert remark(True, False) == "The failure of step1 could not be told before."
 
 
 def test_a_day_on_which_nothing_is_best_says_do_nothing(day_with: Days) -> None:

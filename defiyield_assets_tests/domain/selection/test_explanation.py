@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from defiyield_assets.domain.policy import Parameters
 from defiyield_assets.domain.selection.explanation import (
     Evidence,
     Known,
@@ -122,7 +123,7 @@ def test_a_pool_that_the_prefilter_refused_says_so_and_how_it_would_change() -> 
     ],
 )
 def test_the_final_filter_freezes_or_forces_out_what_is_held(flags: dict[str, Any], words: str) -> None:
-    frames = {
+    frames: dict[str, Any] = {
         "prefiltered": pd.DataFrame([verdict()]),
         "eligible": pd.DataFrame([final(codes="IN_ICEBOX", words="why", **flags)]),
     }
@@ -134,11 +135,21 @@ def test_the_final_filter_freezes_or_forces_out_what_is_held(flags: dict[str, An
 
 def test_a_pool_left_out_says_how_much_more_it_would_have_to_earn() -> None:
     row = planned("left_out", share_of_aum=0.0, value_usd=Decimal(0), break_even_days=20.0)
-    frames = {"prefiltered": pd.DataFrame([verdict()]), "eligible": pd.DataFrame([final()])}
+    frames: dict[str, Any] = {"prefiltered": pd.DataFrame([verdict()]), "eligible": pd.DataFrame([final()])}
     told = explain_pool(POOL, DAY, replace(EMPTY, runs=RUNS, allocations=pd.DataFrame([row]), **frames))
     assert told.answer == "USDC · aave-v3 is allowed, but not in the plan: because"
     assert "its APY has to rise by 2.00%" in told.changes[0]
     assert "20.0 days" in told.changes[1]
+
+
+def test_what_would_have_to_change_names_the_figure_to_reach() -> None:
+    small: dict[str, Any] = {"prefiltered": pd.DataFrame([verdict(codes="TOO_SMALL", size_usd=1234.0)])}
+    told = explain_pool(POOL, DAY, replace(EMPTY, parameters=Parameters(), **small))
+    assert told.changes[0].endswith("(pool_tvl_min_usd is 500,000 USD; now 1,234 USD)")
+    why = "Doing nothing is best. The cash is 40.23 USD; the smallest deposit is 13,339.18 USD"
+    rows = pd.DataFrame([planned("left_out", why=why, marginal_apy=None, dollar_apy=None)])
+    told = explain_pool(POOL, DAY, replace(EMPTY, runs=RUNS, allocations=rows))
+    assert told.changes == ("13,339.18 USD have to be free for it: that is the smallest deposit",)
 
 
 def test_tokens_of_a_pool_are_added_up_and_its_own_limits_are_told() -> None:
@@ -151,7 +162,7 @@ def test_tokens_of_a_pool_are_added_up_and_its_own_limits_are_told() -> None:
         limit("max_protocol_share", "aave-v3", is_binding=False),
         limit("max_protocol_share", "compound-v2", is_binding=True),
     ]
-    frames = {"prefiltered": pd.DataFrame([verdict()]), "eligible": pd.DataFrame([final()])}
+    frames: dict[str, Any] = {"prefiltered": pd.DataFrame([verdict()]), "eligible": pd.DataFrame([final()])}
     told = explain_pool(
         POOL,
         DAY,
@@ -167,7 +178,7 @@ def test_tokens_of_a_pool_are_added_up_and_its_own_limits_are_told() -> None:
 
 
 def test_the_history_tells_the_newest_day_first_and_gaps_as_gaps() -> None:
-    frames = {
+    frames: dict[str, Any] = {
         "prefiltered": pd.DataFrame([verdict(BEFORE, codes="STALE"), verdict()]),
         "eligible": pd.DataFrame([final()]),
         "allocations": pd.DataFrame([planned("enter")]),

@@ -1,5 +1,6 @@
 """Failures and recoveries are told once for each step and day: real runs, the real sensors, a local Slack."""
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -10,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from defiyield_assets.errors import VendorNotFound
-from defiyield_assets.orchestration.alerts import tell_of_failed_runs, tell_of_recoveries
+from defiyield_assets.orchestration.alerts import FOLLOWED, tell_of_failed_runs, tell_of_recoveries
 from defiyield_assets.orchestration.notifier import NotifierResource
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.store import schema
@@ -21,13 +22,17 @@ from defiyield_assets_tests.slack_server import Fault
 
 DAILY = dg.DailyPartitionsDefinition(start_date="2025-06-01", end_date="2025-06-10")
 BROKEN: set[str] = set()
+MADE: list[str] = []
+"""Days that a run says it has made before it fails."""
 
 
 def asset(name: str) -> dg.AssetsDefinition:
     """An asset that fails while its name is in BROKEN."""
 
-    @dg.asset(name=name, partitions_def=DAILY)
-    def make() -> None:
+    @dg.asset(name=name, partitions_def=DAILY, backfill_policy=dg.BackfillPolicy.single_run())
+    def make(context: dg.AssetExecutionContext) -> None:
+        for day in MADE:
+            context.log_event(dg.AssetMaterialization(name, partition=day))
         if name in BROKEN:
             raise dg.Failure(f"{name}: <!channel> *nobody* answers", allow_retries=False)
 
@@ -45,7 +50,21 @@ def bars_are_fresh() -> None:
     look()
 
 
-DEFS = dg.Definitions(assets=[asset("closes"), asset("macro")], jobs=[bars_are_fresh])
+@dg.asset_check(asset="macro")
+def macro_is_there() -> dg.AssetCheckResult:
+    if "macro_is_there" in BROKEN:
+        raise dg.Failure("crashed", allow_retries=False)
+    return dg.AssetCheckResult(passed=True)
+
+
+DEFS = dg.Definitions(assets=[asset("closes"), asset("macro")], asset_checks=[macro_is_there], jobs=[bars_are_fresh])
+
+
+@functools.cache
+def job_of(names: tuple[str, ...]) -> dg.JobDefinition:
+    """The job of these assets and their checks; Dagster makes a job and its snapshot anew for every selection."""
+    job = DEFS.resolve_implicit_global_asset_job_def()
+    return job.get_subset(asset_selection={dg.AssetKey(name) for name in names})
 
 
 @dataclass
@@ -73,10 +92,9 @@ class Watch:
         """Run these assets; `broken` are those that fail."""
         BROKEN.clear()
         BROKEN.update(broken)
-        result = DEFS.resolve_implicit_global_asset_job_def().execute_in_process(
+        result = job_of(names).execute_in_process(
             partition_key=day,
             instance=self.instance,
-            asset_selection=[dg.AssetKey(name) for name in names],
             raise_on_error=False,
             run_config=SILENT,
             tags=tags,
@@ -84,6 +102,22 @@ class Watch:
         if not result.success:
             self.tell(result)
         return result
+
+    def run_range(self, *broken: str, first: str, last: str, made: list[str]) -> None:
+        """A failed run of a range, as a backfill in one run is, that had made some of its days."""
+        BROKEN.clear()
+        BROKEN.update(broken)
+        MADE[:] = made
+        try:
+            result = job_of(broken).execute_in_process(
+                instance=self.instance,
+                raise_on_error=False,
+                run_config=SILENT,
+                tags={"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last},
+            )
+        finally:
+            MADE.clear()
+        self.tell(result)
 
     def tell(self, result: Any) -> None:
         """One look of the sensor of failed runs at the run."""
@@ -107,13 +141,19 @@ class Watch:
             return list(connection.execute(sa.select(schema.slack_alerts).order_by("failed_at")).mappings())
 
 
+@pytest.fixture(scope="module")
+def instance() -> Iterator[dg.DagsterInstance]:
+    """One for all tests: making one takes as long as a run, and what was made before a failure is no recovery."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
 @pytest.fixture
-def watch(bot: Channel, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
+def watch(bot: Channel, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Watch:
     # Runs are stamped by the real clock, so that of the alerts is the real one here; only sleeping is virtual.
     monkeypatch.setattr(NotifierResource, "now", REAL_NOW)
     bot.slack.clock = None
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield Watch(bot, instance, bot.notifier)
+    return Watch(bot, instance, bot.notifier)
 
 
 REAL_NOW: Callable[[NotifierResource], Any] = NotifierResource.now
@@ -230,6 +270,31 @@ def test_a_recovery_that_slack_refused_is_told_at_a_later_look(watch: Watch) -> 
     assert watch.channel.texts()[1:] == [f"Recovered for {DAY}: closes"]
 
 
+def test_one_refused_alert_keeps_no_other_from_being_told(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor its own recovery, which says then that nobody was told of the failure."""
+    deliver = NotifierResource.deliver
+    for day in ("2025-06-03", "2025-06-04"):
+        watch.channel.slack.faults = [Fault("is_archived")]
+        with pytest.raises(VendorNotFound):
+            watch.run("closes", day=day)
+    watch.run()
+    refused = sorted(str(alert["run_id"]) for alert in watch.alerts())[0]
+
+    def refuse(self: NotifierResource, message: Any, name: str, *, key: str, **rest: Any) -> Any:
+        if key == f"failure:{refused}":
+            raise VendorNotFound("no", vendor="slack", endpoint="x", status=None)
+        return deliver(self, message, name, key=key, **rest)
+
+    monkeypatch.setattr(NotifierResource, "deliver", refuse)
+    with pytest.raises(VendorNotFound):
+        watch.look()
+    texts = watch.channel.texts()
+    assert [text.split(" ")[0] for text in texts] == ["Run", "Recovered"]
+    untold = next(alert for alert in watch.alerts() if str(alert["run_id"]) == refused)
+    shown = str(watch.channel.slack.messages[1].blocks)
+    assert ("could not be told before" in shown) == (untold["date"] == DAY)
+
+
 def test_a_job_without_assets_recovers_when_it_succeeds_for_the_day(watch: Watch) -> None:
     def run(*broken: str, day: str = str(DAY)) -> None:
         BROKEN.clear()
@@ -249,24 +314,58 @@ def test_a_job_without_assets_recovers_when_it_succeeds_for_the_day(watch: Watch
     assert watch.channel.texts()[1:] == [f"Recovered for {DAY}: look"]
 
 
+def test_a_check_that_crashed_recovers_by_itself_and_by_no_other_success(watch: Watch) -> None:
+    watch.run("macro_is_there", names=("macro",))
+    (alert,) = watch.alerts()
+    assert alert["asset"] == "macro_macro_is_there"
+    watch.run(names=("closes",))
+    assert "0 steps have recovered" in watch.look(), "another step of the same job and day"
+    watch.run(names=("macro",), day="2025-06-04")
+    assert "0 steps have recovered" in watch.look(), "another day"
+    watch.run("closes")
+    assert "1 steps have recovered" in watch.look(), "the check ran well, although the run failed"
+    assert f"Recovered for {DAY}: macro_macro_is_there" in watch.channel.texts()
+
+
+def days(*numbers: int) -> list[str]:
+    return [f"2025-06-0{number}" for number in numbers]
+
+
+def test_a_range_recovers_when_every_day_that_it_had_not_made_is_made(watch: Watch) -> None:
+    watch.run_range("closes", first=days(2)[0], last=days(5)[0], made=days(2))
+    (alert,) = watch.alerts()
+    assert (str(alert["date"]), str(alert["through"])) == (days(2)[0], days(5)[0])
+    for day in days(5, 3):
+        watch.run(day=day, names=("closes",))
+    assert "0 steps have recovered" in watch.look(), "a day inside is missing still"
+    watch.run(day=days(4)[0], names=("closes",))
+    assert "1 steps have recovered" in watch.look(), "and the one that it had made itself is not waited for"
+
+
 def test_alerts_are_written_down_on_both_databases(warehouse: sa.Engine) -> None:
     now = Clock().now()
 
     def failure(name: str, minutes: int) -> claims.Failure:
         return claims.Failure(name, DAY, DAY, True, "why", now + timedelta(minutes=minutes))
 
-    assert claims.open_alerts(warehouse, [failure("a", 0), failure("b", 0)], "job", "run-1") == 2
-    assert claims.open_alerts(warehouse, [failure("a", 0), failure("b", 0)], "job", "run-1") == 0
-    assert claims.open_alerts(warehouse, [failure("a", 1), failure("c", 1)], "job", "run-2") == 1
+    assert claims.open_alerts(warehouse, [failure("a", 0), failure("b", 0)], "job", "run-1", FOLLOWED) == 2
+    assert claims.open_alerts(warehouse, [failure("a", 0), failure("b", 0)], "job", "run-1", FOLLOWED) == 0
+    assert claims.open_alerts(warehouse, [failure("a", 1), failure("c", 1)], "job", "run-2", FOLLOWED) == 1
     assert [row["repeats"] for row in claims.alerts_of_run(warehouse, "run-1")] == [1, 0]
-    made = {("a", DAY, 0): now + timedelta(minutes=5)}
-    assert claims.recover(warehouse, made, "recovery:1") == 1
-    assert claims.recover(warehouse, made, "recovery:2") == 0, "closed once"
-    assert claims.open_alerts(warehouse, [failure("a", 4)], "job", "run-3") == 0, "failed before it recovered"
-    assert claims.open_alerts(warehouse, [failure("a", 6)], "job", "run-4") == 1
+    made, later = {("a", DAY, 0): now + timedelta(minutes=5)}, now + timedelta(days=2)
+    assert claims.recover(warehouse, made, "recovery:1", later) == 1
+    assert claims.recover(warehouse, made, "recovery:2", later) == 0, "closed once"
+    assert claims.open_alerts(warehouse, [failure("a", 4)], "job", "run-3", FOLLOWED) == 0, "failed before it recovered"
+    assert claims.open_alerts(warehouse, [failure("a", 6)], "job", "run-4", FOLLOWED) == 1
     assert [row["asset"] for row in claims.untold_recoveries_since(warehouse, now)] == ["a"]
+    noticed = claims.untold_recoveries_since(warehouse, later - timedelta(hours=1))
+    assert [row["asset"] for row in noticed] == ["a"], "the window is on when it was noticed, not on when it was made"
     claims.mark_recovery_told(warehouse, "recovery:1")
     claims.mark_told(warehouse, "run-1")
     assert claims.untold_recoveries_since(warehouse, now) == []
     assert {row["run_id"] for row in claims.untold_since(warehouse, now)} == {"run-2", "run-4"}
     assert {row["asset"] for row in claims.open_since(warehouse, now)} == {"a", "b", "c"}
+    much_later = int(FOLLOWED.total_seconds() / 60)
+    assert claims.open_alerts(warehouse, [failure("b", much_later)], "job", "run-5", FOLLOWED) == 0
+    again = claims.open_alerts(warehouse, [failure("b", much_later + 1)], "job", "run-6", FOLLOWED)
+    assert again == 1, "what nobody looks after any more is news again"

@@ -5,6 +5,7 @@ Both kinds of Slack (bot token, webhook) and both databases; time is virtual.
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +54,47 @@ def test_a_bot_continues_in_the_thread_and_edits_what_changed(bot: Channel) -> N
     assert len(bot.slack.messages) == 4
 
 
+def test_other_steps_under_the_same_headline_are_no_silent_edit(bot: Channel) -> None:
+    bot.deliver(replace(message("a plan", 1), advice="steps"))
+    bot.deliver(replace(message("a plan", 2), advice="steps"))
+    assert len(bot.slack.messages) == 3, "other words about the same advice call nobody"
+    bot.deliver(replace(message("a plan", 1), advice="other steps"))
+    note = bot.slack.messages[-1]
+    assert (note.text, note.thread) == ("Corrected: a plan", bot.slack.messages[0].ts)
+    assert "Its headline is as before" in str(note.blocks)
+    assert "Before: a plan" not in str(note.blocks)
+    assert len(bot.slack.messages) == 4
+
+
+def test_a_note_that_slack_refused_is_tried_again_and_told_once(bot: Channel) -> None:
+    bot.deliver(message("a plan"))
+    bot.slack.during = lambda: bot.slack.faults.extend([Fault("is_archived")] * (len(bot.slack.requests) == 3))
+    with pytest.raises(VendorNotFound):
+        bot.deliver(message("another plan"))
+    assert bot.texts() == ["Correction: another plan"]
+    for _ in range(2):
+        assert bot.deliver(message("another plan")).status == "already posted"
+    assert bot.texts() == ["Correction: another plan", "Corrected: another plan"]
+
+
 def test_a_bot_takes_back_what_a_shorter_correction_no_longer_says(bot: Channel) -> None:
     bot.deliver(message("long", 2))
     bot.deliver(message("short"))
     assert bot.texts()[:3] == ["Correction: short", TAKEN_BACK.text, TAKEN_BACK.text]
     assert bot.deliver(message("short")).status == "already posted"
+
+
+def test_a_correction_by_webhook_says_that_lists_which_it_cannot_take_back_are_void(webhook: Channel) -> None:
+    webhook.deliver(message("long", 2))
+    webhook.deliver(message("short"))
+    assert webhook.texts()[3:] == ["Correction: short"]
+    assert "The lists that followed that one are void." in str(webhook.slack.messages[3].blocks)
+
+
+def test_a_correction_of_a_message_without_lists_speaks_of_none(webhook: Channel) -> None:
+    webhook.deliver(message("a plan"))
+    webhook.deliver(message("another plan", 1))
+    assert "void" not in str(webhook.slack.messages[1].blocks)
 
 
 def test_a_webhook_posts_a_correction_once_and_says_that_it_is_one(webhook: Channel) -> None:
@@ -68,7 +105,7 @@ def test_a_webhook_posts_a_correction_once_and_says_that_it_is_one(webhook: Chan
     assert webhook.deliver(message("a plan")).status == "posted as a correction", "back again is news again"
 
 
-@pytest.mark.parametrize("kind", ["drop", "500", "garbage"])
+@pytest.mark.parametrize("kind", ["drop", "500", "garbage", "truncated", "no http"])
 @pytest.mark.parametrize("after", [True, False])
 def test_a_post_that_nobody_answered_is_unknown_and_never_sent_again(channel: Channel, kind: str, after: bool) -> None:
     """Whether it is in the channel or not: we cannot know."""
@@ -219,6 +256,20 @@ def test_secrets_are_not_sent_in_the_clear(bot: Channel, monkeypatch: pytest.Mon
     with pytest.raises(ConfigurationError, match="https"):
         bot.deliver(message("a plan"))
     assert bot.rows() == []
+
+
+@pytest.mark.parametrize("missing", ["TOKEN", "CHANNEL"])
+def test_half_a_bot_on_a_live_market_is_an_error_and_no_silent_file(
+    bot: Channel, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    name = {"TOKEN": "DEFIYIELD_SLACK_BOT_TOKEN", "CHANNEL": "DEFIYIELD_SLACK_CHANNEL"}[missing]
+    monkeypatch.delenv(name)
+    with pytest.raises(ConfigurationError, match="belong together"):
+        bot.deliver(message("a plan"))
+    assert not Path(bot.notifier.local_folder).exists()
+    assert NotifierResource(market="simulated", local_folder="x").sink == "local"
+    monkeypatch.setenv("DEFIYIELD_SLACK_WEBHOOK_URL", bot.slack.hook_url)
+    assert bot.notifier.sink == "slack", "a webhook needs neither"
 
 
 def test_another_channel_is_told_for_itself(bot: Channel, monkeypatch: pytest.MonkeyPatch) -> None:
