@@ -25,7 +25,7 @@ from defiyield_assets.domain.ledger.accounts import AddressBook
 from defiyield_assets.domain.ledger.explanation import explain_alone
 from defiyield_assets.domain.ledger.valuation import EXACT, Prices, tidy
 from defiyield_assets.domain.policy import Policy, Wallet
-from defiyield_assets.errors import ConfigurationError
+from defiyield_assets.errors import ConfigurationError, NotFound
 from defiyield_assets.orchestration.resources import MarketResource, WarehouseResource
 from defiyield_assets.settings import KEY_VARIABLES, load_settings
 from defiyield_assets.sources.receipts import Receipts
@@ -201,10 +201,10 @@ def show_unexplained(day: date | None, console: Console, *, is_json: bool = Fals
     warehouse, _ = _resources()
     newest = reads.newest_day(warehouse.engine, schema.ledger_closings)
     if newest is None:
-        raise ConfigurationError("the warehouse holds no ledger yet: run `defiyield run --date D`")
+        raise NotFound("the warehouse holds no ledger yet: run `defiyield run --date D`")
     chosen = day or newest
     if reads.read_days(warehouse.engine, schema.ledger_closings, DayRange.of(chosen)).empty:
-        raise ConfigurationError(f"the warehouse holds no ledger of {chosen}; the newest day is {newest}")
+        raise NotFound(f"the warehouse holds no ledger of {chosen}; the newest day is {newest}")
     rows = reads.read_days(warehouse.engine, schema.unexplained_transactions, DayRange.of(chosen))
     if is_json:
         write_json({"date": chosen, "unexplained": rows})

@@ -17,7 +17,7 @@ from defiyield_assets.cli.output import write_json
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.ledger.accounts import AddressBook
 from defiyield_assets.domain.ledger.beancount import beancount_lines
-from defiyield_assets.errors import ConfigurationError
+from defiyield_assets.errors import ConfigurationError, NotFound
 from defiyield_assets.orchestration.assets.ledger import prices_of
 from defiyield_assets.orchestration.partitions import day_before
 from defiyield_assets.orchestration.resources import WarehouseResource
@@ -53,11 +53,12 @@ def export_ledger(
 
 
 def days_of_ledger(engine: sa.Engine, first: date | None, last: date | None) -> DayRange:
-    """The days that were asked for, inside those that the ledger has; ConfigurationError says which these are."""
+    """The days that were asked for, inside those that the ledger has; ConfigurationError says which these are, NotFound
+    that there are none."""
     closed = reads.days_with_rows(engine, schema.ledger_closings)
     posted = reads.days_with_rows(engine, schema.ledger_postings)
     if closed is None:
-        raise ConfigurationError("the warehouse holds no ledger yet: run `defiyield run --date D`")
+        raise NotFound("the warehouse holds no ledger yet: run `defiyield run --date D`")
     start = min(closed.start, posted.start) if posted is not None else closed.start
     if last is not None and not start <= last <= closed.end:
         raise ConfigurationError(f"the ledger runs from {start} to {closed.end}; --to {last} is not one of these days")

@@ -92,7 +92,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandModule]] = {
 """What a group of commands is for -> its commands -> the module that adds and runs them."""
 READS_BROKEN_SETTINGS = ("doctor", "config")
 """Commands that tell what is wrong with settings: they read them themselves, and make no state folder."""
-READERS = ("plan", "explain", "forecast", "report", "ledger", "rebuild", "backtest-policy", "signals")
+READERS = ("plan", "explain", "forecast", "report", "ledger", "signals")
 """Commands without anything to do where there is no warehouse: a mistyped place is told, and nothing is made there."""
 MODULES: Mapping[str, CommandModule] = {name: module for group in COMMANDS.values() for name, module in group.items()}
 DESCRIPTION = """Put a stablecoin treasury to work, day by day: read the market, forecast, decide

@@ -219,5 +219,5 @@ def test_without_a_ledger_the_command_says_what_to_do(
 ) -> None:
     state = tmp_path / "empty"
     assert main(["migrate", "--state-dir", str(state)]) == 0
-    assert main(["ledger", command, "--state-dir", str(state)]) == 2
+    assert main(["ledger", command, "--state-dir", str(state)]) == 1
     assert "the warehouse holds no ledger yet: run `defiyield run --date D`" in said(capsys)
