@@ -3,7 +3,9 @@
 Not here: live days with keys (test_healing.py, test_lasting.py), the closed loop (test_end_to_end.py).
 """
 
+import io
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,14 +80,10 @@ def keyless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeylessDay]:
 
 def _run_captured(arguments: list[str], said: list[str], patch: pytest.MonkeyPatch) -> int:
     """The exit code of the command, and everything it printed."""
-    import io
-
-    from defiyield_assets.cli import main as entry
-
     out = io.StringIO()
-    console = entry.Console
-    patch.setattr(entry, "Console", lambda **options: console(file=out, width=400, **{**options, "stderr": False}))
-    code = main(arguments)
+    patch.setenv("COLUMNS", "400")
+    with redirect_stdout(out), redirect_stderr(out):
+        code = main(arguments)
     said.append(out.getvalue())
     return code
 
