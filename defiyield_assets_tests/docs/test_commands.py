@@ -26,6 +26,7 @@ MINUTES = "takes minutes: "
 ONLY_PARSED = {
     r"defiyield (--help|report open$)": "help ends the process, a page opens in a browser; cli/ tests both",
     r"defiyield simulator serve": "a server that runs until Ctrl-C; cli/test_serve.py",
+    r"defiyield simulator reset": "would undo what the day after rests on; cli/test_main.py, simulator/test_chain.py",
     r"defiyield desk ": "workflows over days, made of what is run here; cli/test_paper.py",
     r"defiyield paper show --against-backtest": "runs each portfolio's backtest again; cli/test_paper.py",
     r"defiyield assess": f"{MINUTES}cli/test_lab.py",
