@@ -24,6 +24,8 @@ from defiyield_assets.errors import NotFound
 from defiyield_assets.store import reads, schema
 
 CHAMPION = "champion"
+NONE_DUE = "no forecast has fallen due yet, so none is scored"
+NONE_OF_POOL_DUE = "none of this pool's forecasts has fallen due yet"
 SCORED_DAYS = 90
 BANDS = ["target", "horizon_days", "mean", "p10", "p50", "p90", "model", "tier", "fallback_reason", "n_obs"]
 CANDIDATES = ["horizon_days", "model", "mean", "p10", "p90", "is_champion"]
@@ -75,7 +77,7 @@ def _show_all(engine: sa.Engine, day: date, wanted: Wanted, console: Console, *,
         write_json({"date": day, "target": wanted.target, "horizon_days": horizon, "forecasts": told, "scores": scores})
         return 0
     console.print(Text(f"Forecasts of {wanted.target}, made on {day}", style="bold"))
-    _draw_scores(scores, wanted.target, console)
+    _draw_scores(scores, "Forecasts", NONE_DUE, wanted.target, console)
     table = _table(f"Pools that may be used, over {horizon} days", ("pool", "model", "id"), ("p10", "mean", "p90"))
     for row in chosen.to_dict("records"):
         figures = (_value(wanted.target, row[name]) for name in ("p10", "mean", "p90"))
@@ -121,7 +123,7 @@ def _show_one(engine: sa.Engine, pool: Known, day: date, wanted: Wanted, console
             words = f"  {reason['horizon_days']} days, by {reason['scope']}: {reason['model']}: "
             console.print(Text(words + clean(reason["reason"], 300)))
     _draw_candidates(candidates, wanted.target, console)
-    _draw_worth(worth, wanted.target, console)
+    _draw_scores(worth, "This pool's forecasts", NONE_OF_POOL_DUE, wanted.target, console)
     return 0
 
 
@@ -182,24 +184,14 @@ def _table(title: str, words: tuple[str, ...], figures: tuple[str, ...]) -> Tabl
     return table
 
 
-def _draw_scores(scores: list[dict[str, Any]], target: str, console: Console) -> None:
+def _draw_scores(scores: list[dict[str, Any]], whose: str, none: str, target: str, console: Console) -> None:
+    """What forecasts that fell due were worth; `none` is said where there are none."""
     if not scores:
-        console.print(Text("no forecast has fallen due yet, so none is scored", style="dim"))
+        console.print(Text(none, style="dim"))
         return
-    title = f"Forecasts due in the last {SCORED_DAYS} days"
+    title = f"{whose} due in the last {SCORED_DAYS} days"
     table = _table(title, (), ("days", "forecasts", "error", "last value's", "skill", "within band"))
     for row in scores:
-        _add_score(table, row, target)
-    console.print(table)
-
-
-def _draw_worth(worth: list[dict[str, Any]], target: str, console: Console) -> None:
-    if not worth:
-        console.print(Text("none of this pool's forecasts has fallen due yet", style="dim"))
-        return
-    title = f"This pool's forecasts due in the last {SCORED_DAYS} days"
-    table = _table(title, (), ("days", "forecasts", "error", "last value's", "skill", "within band"))
-    for row in worth:
         _add_score(table, row, target)
     console.print(table)
 
