@@ -4,6 +4,9 @@ All days run through the daily graph in one process. Each day every wallet balan
 included) and every position is compared with the chain itself, and wealth with that of the day before less gas, less
 what conversions gave, plus what they took, plus growth. `--market recorded` runs on recorded data (`--recorded-data` or
 DEFIYIELD_RECORDED_DATA), `--pools 0` on the whole demo market instead of a smaller one, `--state DIR` keeps the tables.
+
+`--pure`: a year of the pure day function (day.py), twice side by side: undisturbed, and with failing vendors and
+processes killed in the middle of writes (soak_year.py); at the end every row of both is compared.
 """
 
 import argparse
@@ -27,6 +30,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from benchmarks.soak_compared import run_year
 from benchmarks.targets import finish
 from defiyield_assets.definitions import build_defs
 from defiyield_assets.domain.days import DayRange
@@ -64,13 +68,15 @@ class Options:
     seed: int
     state: Path | None
     recorded: Path
+    is_pure: bool = False
 
 
 def parsed(arguments: Sequence[str]) -> Options:
     """Options of a command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--check", action="store_true", help="exit with 1 when a target is missed")
-    parser.add_argument("--days", type=int, default=90)
+    parser.add_argument("--pure", action="store_true", help="disturbed against undisturbed, without Dagster's executor")
+    parser.add_argument("--days", type=int, help="default: 90; with --pure 365")
     parser.add_argument("--market", choices=sorted(FIRST_DAYS), default="simulated")
     parser.add_argument(
         "--pools", type=int, default=N_POOLS, help="pools of the simulated market; 0: the whole demo market"
@@ -80,9 +86,12 @@ def parsed(arguments: Sequence[str]) -> Options:
     recorded = Path(os.environ.get("DEFIYIELD_RECORDED_DATA", RECORDED))
     parser.add_argument("--recorded-data", type=Path, default=recorded, help="folder of the recorded market")
     given = parser.parse_args(arguments)
-    if given.days < 1 or given.pools < 0:
+    days = (365 if given.pure else 90) if given.days is None else given.days
+    if days < 1 or given.pools < 0:
         parser.error("--days is at least 1, --pools at least 0")
-    return Options(given.days, given.market, given.pools, given.seed, given.state, given.recorded_data)
+    if given.pure and given.market != "simulated":
+        parser.error("--pure runs on the simulated market only: recorded vendors cannot revise what they said")
+    return Options(days, given.market, given.pools, given.seed, given.state, given.recorded_data, given.pure)
 
 
 @dataclass
@@ -265,6 +274,10 @@ def main() -> int:
     options, console = parsed(sys.argv[1:]), Console(width=150)
     os.environ.setdefault(COSTLY_BUDGET, "0")
     logging.disable(logging.WARNING)
+    if options.is_pure:
+        console.print(_title(options))
+        with _folder_of(options) as folder:
+            return finish("soak", run_year(folder, options.days, options.pools, options.seed, console))
     stretches = run_days(options, console)
     console.print(_table(options, stretches))
     total = Stretch(stretches[0].first, stretches[0].last)

@@ -7,17 +7,19 @@ import os
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from platformdirs import user_state_path
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from defiyield_assets.addresses import DATABASE_EXAMPLES, is_database_url
 from defiyield_assets.errors import ConfigurationError
+from defiyield_assets.secret_files import secrets_of_files
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 Market = Literal["live", "simulated", "recorded"]
+ExecutorName = Literal["in_process", "multiprocess", "celery", "kubernetes"]
 
 KEY_VARIABLES = {
     "coinmarketcap": ("DEFIYIELD_COINMARKETCAP_API_KEY", "open, high, low and market caps of tokens"),
@@ -52,7 +54,10 @@ class VendorOverride(BaseModel):
 
 
 class Settings(BaseSettings):
-    """All settings; every field is the environment variable `DEFIYIELD_<FIELD>`."""
+    """All settings; every field is the environment variable `DEFIYIELD_<FIELD>`.
+
+    A secret one (`secret_fields`) may be given as a file instead, which `DEFIYIELD_<FIELD>_FILE` names.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="DEFIYIELD_", extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=True
@@ -60,7 +65,11 @@ class Settings(BaseSettings):
 
     market: Market = Field("simulated", description="Whose answers are read: vendors, a folder or simulation")
     state_dir: Path | None = Field(None, description="Folder of databases, logs and reports")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Lines that commands log to standard error: text, or one JSON object each"
+    )
     database_url: str | None = Field(None, description="SQLAlchemy URL of the warehouse; default: SQLite in state_dir")
+    pg_bin: Path | None = Field(None, description="Folder of PostgreSQL's client programs; default: those on PATH")
     recorded_data: Path | None = Field(None, description="Recorded vendor data (docs/how-to/recorded-data.md)")
     config_dir: Path | None = Field(None, description="Folder whose YAML files replace those of the package")
     drop_folder: Path | None = Field(None, description="Folder whose CSV files are imported by themselves")
@@ -70,6 +79,7 @@ class Settings(BaseSettings):
     costly_budget_seconds: float = Field(
         30.0, ge=0.0, description="What the first weekly evaluation of one costly forecasting model may take"
     )
+    pictures: bool = Field(True, description="Draw pictures into the metadata of assets; a day is quicker without")
     market_seed: int = Field(7, description="Seed of the simulated market")
     slack_webhook_url: SecretStr | None = Field(None, description="Incoming webhook; without it messages stay local")
     slack_bot_token: SecretStr | None = Field(None, description="Bot token, used when there is no webhook")
@@ -113,6 +123,40 @@ class Settings(BaseSettings):
     repair_interval_seconds: int = Field(60, ge=5, description="Seconds between two looks of the repair sensor")
     repair_first_delay_seconds: float = Field(300.0, ge=0.0, description="Before repair 1; times 3 for each next")
     repair_max_requests: int = Field(3, ge=1, le=50, description="Repairs requested in one tick")
+    retention_archive_days: int = Field(
+        0, ge=0, description="Days that vendors' answers are kept, for `defiyield rebuild`; 0: for ever"
+    )
+    retention_runs_days: int = Field(
+        180,
+        ge=0,
+        description="Days that Dagster's runs with their events, outcomes and Slack's claims are kept; 0: ever",
+    )
+    retention_logs_days: int = Field(
+        90, ge=0, description="Days that logs of steps, files of reports and past budgets are kept; 0: for ever"
+    )
+    pool_shards: int = Field(
+        1, ge=1, le=64, description="Steps in which quality and metrics of pools are measured, for many workers"
+    )
+    executor: ExecutorName = Field("in_process", description="Where the steps of a run are executed")
+    executor_steps: int | None = Field(
+        None, ge=1, description="Steps of one run at once with multiprocess (default: one a core) and kubernetes (all)"
+    )
+    celery_broker_url: SecretStr | None = Field(None, description="Redis of Celery's tasks and their results")
+    celery_redelivery_seconds: int = Field(
+        3600, ge=5, description="When a step is given to another worker because its own is silent: longer than any step"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's
+    ) -> tuple[Any, ...]:
+        """What the caller says, then the environment, then files that the environment names."""
+        return init_settings, env_settings, lambda: secrets_of_files(os.environ, secret_fields())
 
     @field_validator("database_url")
     @classmethod
@@ -120,6 +164,17 @@ class Settings(BaseSettings):
         if url is not None and not is_database_url(url):
             raise ValueError(f"cannot be read as an address of a database; right would be {DATABASE_EXAMPLES}")
         return url
+
+    @field_validator("retention_runs_days")
+    @classmethod
+    def _beyond_repair(cls, days: int, told: ValidationInfo) -> int:
+        lookback = told.data.get("repair_lookback_days", 0)
+        if 0 < days <= lookback:
+            raise ValueError(
+                f"{days} is too few: the repair sensor looks at the runs of {lookback} days "
+                f"(DEFIYIELD_REPAIR_LOOKBACK_DAYS); right would be {lookback + 1} or more, or 0 for ever"
+            )
+        return days
 
     @property
     def state_path(self) -> Path:
@@ -166,6 +221,12 @@ class Settings(BaseSettings):
         return self.recorded_data
 
 
+def secret_fields() -> tuple[str, ...]:
+    """Settings that may be given as a file: keys and tokens, and addresses that can hold a password."""
+    is_secret = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
+    return tuple(name for name in Settings.model_fields if name in is_secret or name == "database_url")
+
+
 def load_settings() -> Settings:
     """Settings of the environment as it is now; ConfigurationError names the variable that is wrong."""
     return _settings_of(tuple(item for item in os.environ.items() if item[0].upper().startswith("DEFIYIELD_")))
@@ -183,5 +244,8 @@ def _settings_of(_variables: tuple[tuple[str, str], ...]) -> Settings:
         ]
         problems = "; ".join(f"DEFIYIELD_{name}: {words}" for name, words in told)
         raise ConfigurationError(f"environment: {problems}") from error
-    except SettingsError as error:  # of what has to be JSON; its cause may repeat the value, which may hold a secret
+    except (
+        SettingsError,
+        RecursionError,
+    ) as error:  # of what has to be JSON; its cause may repeat the value, which may hold a secret
         raise ConfigurationError("environment: DEFIYIELD_VENDORS: cannot be read as JSON") from error

@@ -13,6 +13,8 @@ os.environ["DEFIYIELD_RETRY_DELAY_SECONDS"] = "0"
 """Read when assets are declared: retries of ingestion assets start at once, so that no test waits."""
 os.environ["DEFIYIELD_COSTLY_BUDGET_SECONDS"] = "1"
 """The weekly evaluation of costly models falls into the loops of tests: a handful of pools stands for all."""
+os.environ["DEFIYIELD_PICTURES"] = "false"
+"""Pictures are a fifth of a day: tests that look at them ask for them (fixture `pictures`, installations.py)."""
 
 
 LONGEST_FIRST = (
@@ -95,6 +97,12 @@ def closed_loop(first_day: "Loop", kept_folder: Path, tmp_path_factory: pytest.T
         return run_closed_loop(first_day, folder)
 
     return kept(kept_folder, "closed_loop", tmp_path_factory.mktemp("closed_loop") / "state", five_days)
+
+
+@pytest.fixture
+def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Assets draw."""
+    monkeypatch.setenv("DEFIYIELD_PICTURES", "true")
 
 
 @pytest.fixture

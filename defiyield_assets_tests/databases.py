@@ -40,6 +40,15 @@ def postgres_server() -> Iterator[sa.URL]:
     server.cleanup()
 
 
+@pytest.fixture(scope="session")
+def postgres_programs(postgres_server: sa.URL) -> Path | None:
+    """The folder of the client programs that came with the server, where it is on this machine; None: those on PATH."""
+    admin = sa.create_engine(postgres_server, poolclass=sa.NullPool)
+    with admin.connect() as connection:
+        folder = Path(connection.exec_driver_sql("SELECT setting FROM pg_config WHERE name = 'BINDIR'").scalar_one())
+    return folder if (folder / "pg_dump").is_file() else None
+
+
 def _forgo_durability(server: sa.URL) -> None:
     """A test server need not survive a power cut of the machine; databases are created much faster without."""
     admin = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)

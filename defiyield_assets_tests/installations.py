@@ -90,10 +90,16 @@ class Installation:
         return build_defs(self.settings, **{"warehouse": self.warehouse, **self.overrides})
 
     def run(
-        self, day: date, assets: Iterable[str] | None = None, *, raise_on_error: bool = True
+        self,
+        day: date,
+        assets: Iterable[str] | None = None,
+        *,
+        raise_on_error: bool = True,
+        has_pictures: bool = False,
     ) -> dg.ExecuteInProcessResult:
-        """Materialise the day, or some of its assets, through Dagster in this process."""
-        with dg.DagsterInstance.ephemeral() as instance:
+        """Materialise the day, or some of its assets, through Dagster in this process; pictures take a tenth of it."""
+        with dg.DagsterInstance.ephemeral() as instance, pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DEFIYIELD_PICTURES", str(has_pictures))
             return self.definitions.resolve_job_def("plan_the_day").execute_in_process(
                 partition_key=day.isoformat(),
                 instance=instance,
@@ -267,12 +273,15 @@ class Loop:
 def run_first_day(folder: Path) -> Loop:
     """The demo day on a fresh state."""
     installation = Installation(folder)
-    return Loop(installation, [FIRST], [installation.run(FIRST)])
+    return Loop(installation, [FIRST], [installation.run(FIRST, has_pictures=True)])
 
 
 def run_closed_loop(first: Loop, folder: Path) -> Loop:
-    """Five days in order from the first one's state: the ledger of each sees what the plan of the day before did."""
+    """Five days in order from the first one's state: the ledger of each sees what the plan of the day before did.
+
+    Pictures are drawn on the first and the last of them.
+    """
     installation = first.installation.copy_to(folder)
     days = [day_after(FIRST, offset) for offset in range(1, LOOP_DAYS)]
-    results = [installation.run(day) for day in days]
+    results = [installation.run(day, has_pictures=day == days[-1]) for day in days]
     return Loop(installation, [FIRST, *days], [*first.results, *results])

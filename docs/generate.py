@@ -23,6 +23,7 @@ from defiyield_assets.cli.main import build_parser
 from defiyield_assets.cli.parsers import SHARED
 from defiyield_assets.config import files
 from defiyield_assets.domain.market.features.catalogue import catalogue
+from defiyield_assets.observability.families import by_subject
 from defiyield_assets.settings import KEY_VARIABLES, Settings
 from defiyield_assets.store import schema
 from defiyield_assets.store.units import unit_of
@@ -52,6 +53,7 @@ def pages() -> dict[str, str]:
         "cli.md": command_line_page(),
         "configuration.md": configuration_page(),
         "metrics.md": catalogue(),
+        "operations.md": operations_page(),
         "parameters.md": parameters_page(),
         "tables.md": tables_page(),
     }
@@ -284,6 +286,8 @@ def configuration_page() -> str:
         "came from, with secrets masked; `defiyield config validate` checks files and variables.\n",
         "## Environment variables\n",
         rows_of(("variable", "type and limits", "default", "what it does"), rows),
+        "A secret (and `DEFIYIELD_DATABASE_URL`, which may hold a password) can be given as a file instead: "
+        "`DEFIYIELD_<NAME>_FILE` names it ([own keys](../how-to/own-keys.md)).\n",
         "Dagster reads `DAGSTER_HOME` (the folder of `dagster.yaml`; the commands set it to the checkout when it is "
         "unset).\n",
         "## Files of the configuration folder\n",
@@ -335,6 +339,23 @@ def _models(annotation: Any, seen: set[Any] | None = None) -> Iterator[type[Base
             yield from _models(field.annotation, seen)
     for part in get_args(annotation):
         yield from _models(part, seen)
+
+
+# --- figures of operation ------------------------------------------------------------------------------------------
+
+
+def operations_page() -> str:
+    """Every figure that the metrics endpoint has, with its labels."""
+    parts = [
+        "# Figures of operation\n",
+        FIRST_LINE.format(where="`defiyield_assets/observability/families.py`"),
+        "What `defiyield metrics serve` tells Prometheus ([how to](../how-to/observe.md)). All are gauges; instants "
+        "are seconds since 1970, fractions are fractions. A figure without a value now is absent.\n",
+    ]
+    for subject, families in by_subject().items():
+        rows = [(code(one.full_name), code(", ".join(one.labels)), f"{plain(one.help)}.") for one in families]
+        parts += [f"## {subject}\n", rows_of(("figure", "labels", "what it tells"), rows)]
+    return "\n".join(parts)
 
 
 # --- command line --------------------------------------------------------------------------------------------------

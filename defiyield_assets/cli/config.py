@@ -6,7 +6,6 @@ rows (config_edit.py), settings and their defaults (settings.py), the rules of a
 
 import argparse
 import os
-import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -34,10 +33,10 @@ from defiyield_assets.config.scenarios import load_scenarios
 from defiyield_assets.config.strategy_files import load_strategies
 from defiyield_assets.domain.reporting.formats import clean
 from defiyield_assets.errors import ConfigurationError, DefiYieldError
-from defiyield_assets.settings import Settings, load_settings
+from defiyield_assets.observability.secrets import SECRET_NAME
+from defiyield_assets.secret_files import PREFIX, SUFFIX
+from defiyield_assets.settings import Settings, load_settings, secret_fields
 
-PREFIX = "DEFIYIELD_"
-SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|WEBHOOK|RPC_URL")
 OPTIONS = {"market": "--market", "recorded_data": "--recorded-data", "state_dir": "--state-dir"}
 PRIVATE = ("accounts.yaml",)
 
@@ -92,25 +91,31 @@ def effective(arguments: argparse.Namespace | None = None) -> list[Told]:
     except ConfigurationError as error:
         settings, problems = None, _problems(str(error))
     said = {name.upper(): value for name, value in os.environ.items() if value and name.upper().startswith(PREFIX)}
+    files = {f"{PREFIX}{name.upper()}{SUFFIX}" for name in secret_fields()} & set(said)
     told = []
     for name, field in Settings.model_fields.items():
         variable = f"{PREFIX}{name.upper()}"
         if variable in said:
             by_option = arguments is not None and getattr(arguments, name, None) and name in OPTIONS
             source = OPTIONS[name] if by_option else "environment"
+        elif variable + SUFFIX in files:
+            source = f"file {said[variable + SUFFIX]}"
         else:
             source = "default"
         if settings is not None:
             value = shown(name, getattr(settings, name))
+        elif variable + SUFFIX in files:
+            value = HIDDEN
         elif variable in said:
             value = HIDDEN if _may_be_secret(name) else clean(said[variable], 200)
         else:
             value = None if field.default is PydanticUndefined else shown(name, field.default)
-        told.append(Told(variable, value, source, field.description or "", problems.get(variable)))
+        wrong = problems.get(variable, problems.get(variable + SUFFIX))
+        told.append(Told(variable, value, source, field.description or "", wrong))
     known = {item.variable for item in told}
     told += [
         Told(name, HIDDEN, "environment", "no setting of this name: nothing reads it", "unknown name")
-        for name in sorted(set(said) - known)
+        for name in sorted(set(said) - known - files)
         if not name.startswith((f"{PREFIX}TEST_", f"{PREFIX}REQUIRE_"))
     ]
     return told

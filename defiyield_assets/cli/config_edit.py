@@ -242,7 +242,7 @@ def _rows(text: str, place: Listed) -> Any:
     """What the list holds now, as YAML reads it."""
     try:
         data = in_full(place.file, yaml.safe_load(text))
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{place.file}: cannot be read as YAML: {error}") from error
     rows = data.get(place.path) if isinstance(data, dict) else None
     kind: type[Any] = dict if place.first is None else list
@@ -280,7 +280,7 @@ def _fields(told: list[str]) -> dict[str, Any]:
             raise argparse.ArgumentTypeError(f"--set {item!r:.80} is not NAME=VALUE")
         try:
             fields[name] = yaml.safe_load(value)
-        except (yaml.YAMLError, ValueError) as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise argparse.ArgumentTypeError(f"--set {item!r:.80} is no value that YAML reads") from error
     return fields
 

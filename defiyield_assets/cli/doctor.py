@@ -13,9 +13,11 @@ from rich.console import Console
 from rich.text import Text
 
 from defiyield_assets.cli import doctor_checks
-from defiyield_assets.cli.doctor_checks import BROKEN, DOUBTFUL, GOOD, NOTE, Finding, Looked
+from defiyield_assets.cli.doctor_checks import Looked
 from defiyield_assets.cli.output import write_json
+from defiyield_assets.cli.state_checks import BROKEN, DOUBTFUL, GOOD, NOTE, Finding
 from defiyield_assets.domain.reporting.formats import clean
+from defiyield_assets.observability.secrets import redactor
 
 TONES = {GOOD: "green", NOTE: "dim", DOUBTFUL: "yellow", BROKEN: "bold red"}
 ASKED_OVER_NETWORK = ("database", "dagster", "ollama", "slack", "vendors")
@@ -29,7 +31,7 @@ Check = Callable[[Looked], list[Finding]]
 def examine(console: Console, timeout: float, *, is_offline: bool, is_json: bool) -> int:
     """Run all checks; 1 when something is broken, 0 otherwise."""
 
-    hide = doctor_checks.redactor()
+    hide = redactor()
     looked = doctor_checks.look([], timeout, is_offline=is_offline)
     checks: dict[str, Check] = {**doctor_checks.CHECKS, **doctor_checks.vendor_checks(looked)}
     found = [doctor_checks.as_told(finding, hide) for finding in run_checks(checks, looked)]

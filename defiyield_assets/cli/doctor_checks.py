@@ -4,9 +4,7 @@ Lives here: the checks. None of them changes anything, posts anything or shows a
 side with a time limit, and drawing (doctor.py); settings and files as a command (config.py).
 """
 
-import os
 import shutil
-import sqlite3
 import sys
 import time
 import webbrowser
@@ -19,10 +17,10 @@ from typing import Any
 
 import httpx
 import sqlalchemy as sa
-import yaml
 
 from defiyield_assets.addresses import without_secrets
-from defiyield_assets.cli import config
+from defiyield_assets.cli import config, state_checks
+from defiyield_assets.cli.state_checks import BROKEN, DOUBTFUL, GOOD, NOTE, Finding
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.errors import ConfigurationError, DefiYieldError
 from defiyield_assets.settings import KEY_VARIABLES, PROJECT_ROOT, Settings, load_settings
@@ -31,10 +29,6 @@ from defiyield_assets.sources.wire import MAX_CLOCK_ERROR
 from defiyield_assets.store import engine as engines
 from defiyield_assets.store import reads, schema
 
-GOOD, NOTE, DOUBTFUL, BROKEN = "good", "note", "doubtful", "broken"
-"""As it should be; nothing to do; worth a look; does not work."""
-LEAST_FREE, COMFORTABLE_FREE = 1 * 2**30, 5 * 2**30
-"""Bytes: below the first a day may fail for want of space, a year of a state takes about the second."""
 CLOCK_DOUBT = timedelta(seconds=30)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox", "xdg-open", "open")
 MOST_READ = 8_192
@@ -47,16 +41,6 @@ KEY_REFUSED = (
     "bad api_key",
     "invalid token",
 )
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at: what is so, and what to do about it."""
-
-    area: str
-    state: str
-    what: str
-    advice: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,20 +77,6 @@ CALLS = {
     "cryptopanic": Call("/posts/", {"public": "true"}),
 }
 """Vendor -> the question that costs least of its limits; whatever it answers, it is there."""
-
-
-def redactor() -> Redactor:
-    """Knows every secret that the environment holds, whether settings can be read or not."""
-    found = Redactor()
-    for name, value in os.environ.items():
-        if name.upper().startswith("DEFIYIELD_") and config.SECRET_NAME.search(name.upper()) and len(value) >= 4:
-            found.learn(value)
-        if "://" in value:
-            rest = value.partition("://")[2]
-            if "@" in rest:
-                user, _, password = rest.rpartition("@")[0].partition(":")
-                found.learn(password or user)
-    return found
 
 
 def program(_looked: Looked) -> list[Finding]:
@@ -170,42 +140,16 @@ def database(looked: Looked) -> list[Finding]:
     settings = looked.settings
     if settings is None:
         return [Finding("database", NOTE, "not looked at: settings cannot be read", "mend the configuration first")]
-    url = settings.warehouse_url
-    shown = without_secrets(url)
-    try:
-        parsed = sa.make_url(url)
-    except (sa.exc.ArgumentError, ValueError):  # ValueError: a port that is no number
-        advice = f"right would be {engines.URL_EXAMPLES}"
-        return [Finding("database", BROKEN, "DEFIYIELD_DATABASE_URL cannot be read", advice)]
-    is_file = parsed.drivername.startswith("sqlite") and bool(parsed.database)
-    path = Path(parsed.database or "") if is_file else None
-    if path is not None and not path.exists():
-        advice = "`defiyield demo`, `defiyield run` or `defiyield migrate` makes it"
-        return [Finding("database", NOTE, f"no warehouse yet at {path}", advice)]
-    found = [] if path is None else _file_findings(path)
-    if any(item.state == BROKEN for item in found):
+    found = state_checks.warehouse(settings)
+    if any(item.state in (BROKEN, NOTE) for item in found):
         return found
-    engine = engines.make_engine(url)
+    engine = engines.make_engine(settings.warehouse_url)
     try:
-        revision, head = engines.current_revision(engine), engines.head_revision()
-        if revision != head:
-            what = f"{shown} is at revision {revision or 'none'}, the program needs {head}"
-            return [*found, Finding("database", BROKEN, what, "`defiyield migrate` brings it there")]
-        found.append(Finding("database", GOOD, f"{shown} answers, at the newest revision {head}"))
-        with engines.read_transaction(engine, "the market") as connection:
-            owners = connection.execute(sa.select(schema.warehouse_identity.c.market)).scalars().all()
-        if owners and list(owners) != [settings.warehouse_market]:
-            what = f"it holds the market {', '.join(owners)}, not {settings.warehouse_market}"
-            found.append(Finding("database", BROKEN, what, "name another database or state folder for this market"))
         newest = reads.newest_day(engine, schema.allocation_runs)
-        found.append(
-            Finding("database", NOTE, "no day has been run yet", "`defiyield demo` runs one")
-            if newest is None
-            else _newest(engine, newest)
-        )
+        no_day = Finding("database", NOTE, "no day has been run yet", "`defiyield demo` runs one")
+        return [*found, no_day if newest is None else _newest(engine, newest)]
     finally:
         engine.dispose()
-    return found
 
 
 def _newest(engine: sa.Engine, newest: date) -> Finding:
@@ -217,41 +161,9 @@ def _newest(engine: sa.Engine, newest: date) -> Finding:
     return Finding("database", GOOD, f"the newest plan is of {newest}")
 
 
-def _file_findings(path: Path) -> list[Finding]:
-    """What can be seen of an SQLite file without opening it as ours."""
-    try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=2.0)
-        try:
-            connection.execute("select count(*) from sqlite_master").fetchone()
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        advice = "put a backup in its place, or move it away: days can be run again"
-        return [Finding("database", BROKEN, f"{path} cannot be read: {error}", advice)]
-    if not os.access(path, os.W_OK):
-        return [Finding("database", BROKEN, f"{path} may not be written", "give yourself the right to write it")]
-    if path.stat().st_mode & 0o077:
-        what = f"others than its owner may read {path}, which holds account data"
-        return [Finding("database", DOUBTFUL, what, f"chmod 600 {path}")]
-    return []
-
-
 def disk(looked: Looked) -> list[Finding]:
     """Room and right to write where the state is kept."""
-    if looked.settings is None:
-        return []
-    folder = looked.settings.state_path.resolve()
-    place = next(one for one in (folder, *folder.parents) if one.exists())
-    free = shutil.disk_usage(place).free
-    told = f"{free / 2**30:,.1f} GiB free at {place}"
-    advice = "make room, or name another folder with DEFIYIELD_STATE_DIR"
-    state = BROKEN if free < LEAST_FREE else DOUBTFUL if free < COMFORTABLE_FREE else GOOD
-    found = [Finding("disk", state, told, "" if state == GOOD else advice)]
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        found.append(Finding("disk", BROKEN, f"{place} may not be written", advice))
-    if place != folder:
-        found.append(Finding("disk", NOTE, f"no state folder yet at {folder}", "the first run makes it"))
-    return found
+    return [] if looked.settings is None else state_checks.disk(looked.settings)
 
 
 def clocks(looked: Looked) -> list[Finding]:
@@ -276,36 +188,7 @@ def _newest_file(looked: Looked) -> float:
 
 def dagster(looked: Looked) -> list[Finding]:
     """Dagster's home, its file and its storage; nothing is made that is not there."""
-    home = Path(os.environ.get("DAGSTER_HOME") or PROJECT_ROOT)
-    advice = "leave DAGSTER_HOME out (the checkout's dagster.yaml then counts), or name a folder with a dagster.yaml"
-    if not home.is_absolute():
-        return [Finding("dagster", BROKEN, f"DAGSTER_HOME={home} is no absolute path", advice)]
-    path = home / "dagster.yaml"
-    if not path.is_file():
-        state = DOUBTFUL if home.is_dir() else BROKEN
-        return [Finding("dagster", state, f"{path} is not there", advice)]
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        return [Finding("dagster", BROKEN, f"{path} cannot be read: {error}", advice)]
-    storage = content.get("storage", {}) if isinstance(content, dict) else {}
-    kind = ", ".join(storage) if isinstance(storage, dict) and storage else "sqlite"
-    if looked.settings is None:
-        return [Finding("dagster", NOTE, f"{path} can be read; storage is not looked at without settings")]
-    folder = looked.settings.state_path.resolve()
-    if kind == "sqlite" and not (folder / "history").exists():
-        return [Finding("dagster", GOOD, f"{path} can be read; no run is recorded yet")]
-    os.environ.setdefault("DEFIYIELD_STATE_DIR", str(folder))
-    os.environ.setdefault("DAGSTER_HOME", str(home))
-    import dagster as dg
-
-    try:
-        with dg.DagsterInstance.get() as instance:
-            runs = instance.get_runs_count()
-    except Exception as error:  # noqa: BLE001 - whatever its storage raises is the finding
-        what = f"Dagster's storage ({kind}) does not answer: {type(error).__name__}: {error}"
-        return [Finding("dagster", BROKEN, what, f"look at {path} and at what its storage names")]
-    return [Finding("dagster", GOOD, f"{path}: {kind} storage with {runs:,} runs")]
+    return state_checks.dagster(looked.settings)
 
 
 def slack(looked: Looked) -> list[Finding]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from defiyield_assets.cli import watch_arguments
 from defiyield_assets.cli.parsers import Commands, Day, Parents, command, said_before
 from defiyield_assets.domain.strategies.limits import DEFAULT_SEED, MOST_DRAWN, MOST_PROCESSES, MOST_SEED
 
@@ -24,7 +25,7 @@ SCENARIOS = """Generate the scenarios that strategies are judged in: real window
 gaps, drawn at random, from fitted processes, and stressed ones. The action says
 whether some of them are listed or generated; without one, all are generated."""
 METRICS = """Make the features of generated scenarios, by the same calculators as those of
-the real market."""
+the real market. With an action: the figures of operation for Prometheus."""
 ASSESS = """Judge every strategy over every scenario: scenarios, metrics, backtests, ranking
 and report in one. It goes on where it was stopped."""
 RANGE = "--from 2024-01-01 --to 2024-12-31"
@@ -61,12 +62,13 @@ def add_arguments(commands: Commands, parents: Parents, day: Day) -> None:
     metrics = command(
         commands,
         "metrics",
-        "features of scenarios, by the same calculators",
+        "features of scenarios; serve, show: figures for Prometheus",
         parents=parents,
         description=METRICS,
         examples=[f"defiyield metrics {RANGE}"],
     )
     _add_days(metrics, day, "scenarios as of these days; default: all that are known")
+    watch_arguments.add_metrics_actions(metrics, parents)
     _add_assess(commands, parents, day)
 
 
@@ -213,6 +215,8 @@ def _add_assess(commands: Commands, parents: Parents, day: Day) -> None:
 
 def run_command(arguments: argparse.Namespace, console: "Console") -> int:
     """Run a command; returns the exit code."""
+    if arguments.command == "metrics" and arguments.action is not None:
+        return watch_arguments.run_metrics(arguments, console)
     from defiyield_assets.cli import lab
 
     return lab.run_command(arguments, console)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from defiyield_assets.cli import (
     backfill_arguments,
+    backup_arguments,
     completion_arguments,
     config_arguments,
     day_arguments,
@@ -29,9 +30,11 @@ from defiyield_assets.cli import (
     signals_arguments,
     simulator_arguments,
     warehouse_arguments,
+    watch_arguments,
 )
 from defiyield_assets.cli.parsers import Commands, Day, Parents, Parser, WrongUse, day, shared_options
 from defiyield_assets.errors import ConfigurationError, DefiYieldError
+from defiyield_assets.observability.logs import configure_logging
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,10 +84,14 @@ COMMANDS: Mapping[str, Mapping[str, CommandModule]] = {
     },
     "the installation": {
         "doctor": doctor_arguments,
+        "health": watch_arguments,
         "config": config_arguments,
         "import-csv": warehouse_arguments,
         "budget": warehouse_arguments,
         "migrate": warehouse_arguments,
+        "retention": warehouse_arguments,
+        "backup": backup_arguments,
+        "restore": backup_arguments,
         "simulator": simulator_arguments,
         "completion": completion_arguments,
     },
@@ -92,6 +99,8 @@ COMMANDS: Mapping[str, Mapping[str, CommandModule]] = {
 """What a group of commands is for -> its commands -> the module that adds and runs them."""
 READS_BROKEN_SETTINGS = ("doctor", "config")
 """Commands that tell what is wrong with settings: they read them themselves, and make no state folder."""
+WATCHERS = (("metrics", "serve"), ("metrics", "show"), ("health", None))
+"""Commands and actions that only look, so that they may do so in a state folder that they may not write."""
 READERS = ("plan", "explain", "forecast", "report", "ledger", "signals")
 """Commands without anything to do where there is no warehouse: a mistyped place is told, and nothing is made there."""
 MODULES: Mapping[str, CommandModule] = {name: module for group in COMMANDS.values() for name, module in group.items()}
@@ -154,13 +163,14 @@ def apply_environment(arguments: argparse.Namespace) -> None:
     """Apply options, and give Dagster a home when it has none; before anything reads settings."""
     apply_options(arguments)
     from defiyield_assets.settings import PROJECT_ROOT, load_settings
+    from defiyield_assets.state_folder import make_private
 
     settings = load_settings()
     if arguments.command in READERS:
         require_warehouse(settings)
     state = settings.state_path.resolve()
     try:
-        state.mkdir(parents=True, exist_ok=True)
+        make_private(state)
     except OSError as error:
         raise ConfigurationError(
             f"the state folder {state} cannot be made: {error.strerror}; name a folder that may be written with "
@@ -177,7 +187,9 @@ def apply_environment(arguments: argparse.Namespace) -> None:
 
 def dispatch(arguments: argparse.Namespace, console: "Console") -> int:
     """Run the command; returns the exit code."""
-    if arguments.command in READS_BROKEN_SETTINGS:
+    configure_logging()
+    is_watching = (arguments.command, getattr(arguments, "action", None)) in WATCHERS
+    if is_watching or arguments.command in READS_BROKEN_SETTINGS:
         apply_options(arguments)
     elif arguments.command != "completion":
         apply_environment(arguments)

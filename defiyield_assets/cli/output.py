@@ -7,8 +7,9 @@ own module), options (parsers.py) or exit codes of usage errors (main.py).
 import json
 import math
 import os
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time
@@ -17,7 +18,8 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Any, NoReturn
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 BASE_UNITS = frozenset(
     {
@@ -32,11 +34,24 @@ CLOSED_PIPE = 141
 """Exit code when whoever read our output stopped reading: what a shell tells of a process that SIGPIPE ended."""
 
 
+_COMMANDS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Characters that a terminal obeys instead of showing: names of tokens and titles of news may hold any of them."""
+
+
 class Terminal(Console):
-    """A console of plain words (nothing is highlighted by itself) that leaves quietly when its reader went away."""
+    """A console of plain words: nothing is highlighted by itself, what strangers wrote commands no terminal, and it
+    leaves quietly when its reader went away."""
 
     def __init__(self, *, is_error: bool = False) -> None:
         super().__init__(stderr=is_error, highlight=False, emoji=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """What is drawn, with U+FFFD for each character that would be a command; colours are no characters."""
+        for segment in super().render(renderable, options):
+            if segment.control is None and _COMMANDS.search(segment.text):
+                yield Segment(_COMMANDS.sub("\ufffd", segment.text), segment.style)
+            else:
+                yield segment
 
     def on_broken_pipe(self) -> NoReturn:
         """Rich would exit with 1, which means that something failed."""

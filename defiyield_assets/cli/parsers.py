@@ -29,6 +29,8 @@ SHARED = "options of every command"
 """Title of the options that `shared_options` makes."""
 FEW = 12
 """Choices that an error lists whole; of more it names those that are near."""
+LEAST_DOLLARS, MOST_DOLLARS = Decimal("0.01"), 10**15
+"""More than there are; what is written as 1e999999999 would be counted out digit by digit."""
 WRITTEN_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -197,8 +199,8 @@ def dollars(text: str) -> Decimal:
         found = Decimal(text.replace(",", ""))
     except InvalidOperation as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no amount of dollars") from error
-    if not (found.is_finite() and found > 0):
-        raise argparse.ArgumentTypeError(f"{text!r}: the capital is above 0")
+    if not (found.is_finite() and LEAST_DOLLARS <= found <= MOST_DOLLARS):
+        raise argparse.ArgumentTypeError(f"{text!r:.80}: the capital is from a cent to {MOST_DOLLARS:,} dollars")
     return found
 
 

@@ -227,16 +227,6 @@ def show_stored_plan(day: date | None, console: Console, *, is_json: bool = Fals
     return 0
 
 
-def migrate(console: Console, *, is_json: bool = False) -> int:
-    """Bring the warehouse to the newest schema."""
-    revision = _warehouse().migrate()
-    if is_json:
-        write_json({"revision": revision})
-    else:
-        console.print(f"warehouse at revision {revision}")
-    return 0
-
-
 def reset_simulation(first: date, console: Console, *, is_json: bool = False) -> int:
     """Undo the plans executed from `first` on, on the simulated chain and in what was read from it."""
     resources = build_resources(load_settings())

@@ -1,7 +1,7 @@
-"""Arguments of what is done to and told of the warehouse: `import-csv`, `budget`, `migrate`.
+"""Arguments of what is done to and told of the warehouse: `import-csv`, `budget`, `migrate`, `retention`.
 
 Lives here: the parsers and the dispatch, light to import and before settings are read. Not here: what the commands do
-(imports.py, budget.py, run.py).
+(imports.py, budget.py, migrate.py, retention.py).
 """
 
 import argparse
@@ -19,9 +19,16 @@ code 1: a file was not taken, or some of its lines or series were not."""
 BUDGET = """What is left of every vendor's limits on calls, what is used, and which keys
 would add what. Keys themselves are never shown."""
 
+MIGRATE = """Bring the warehouse's schema, and Dagster's storage with it, to the newest
+revision; may be repeated. With --to the warehouse alone goes to an earlier
+revision or back again. It is one transaction: all of it happens, or nothing."""
+RETENTION = """Delete what is older than DEFIYIELD_RETENTION_ARCHIVE_DAYS, _RUNS_DAYS and
+_LOGS_DAYS say: vendors' answers, runs of Dagster, logs, files of reports. The job
+apply_retention does the same every day. Tables of the product are never touched."""
+
 
 def add_arguments(commands: Commands, parents: Parents, day: Day) -> None:  # noqa: ARG001 - one form for all modules
-    """`import-csv`, `budget` and `migrate`."""
+    """`import-csv`, `budget`, `migrate` and `retention`."""
     files = command(
         commands,
         "import-csv",
@@ -48,12 +55,33 @@ def add_arguments(commands: Commands, parents: Parents, day: Day) -> None:  # no
         description=BUDGET,
         examples=["defiyield budget --market live"],
     )
-    command(
+    _add_migrate(commands, parents)
+    cleaning = command(
+        commands,
+        "retention",
+        "delete what is older than the settings keep it",
+        parents=parents,
+        description=RETENTION,
+        examples=["defiyield retention --dry-run", "defiyield retention"],
+    )
+    cleaning.add_argument("--dry-run", action="store_true", help="only tell what would be deleted")
+
+
+def _add_migrate(commands: Commands, parents: Parents) -> None:
+    """`migrate`, forward or back."""
+    parser = command(
         commands,
         "migrate",
-        "bring the warehouse's schema to its newest revision",
+        "bring the warehouse's schema to its newest revision, or to another",
         parents=parents,
-        examples=["defiyield migrate"],
+        description=MIGRATE,
+        examples=["defiyield migrate", "defiyield migrate --to 0009"],
+    )
+    parser.add_argument("--to", metavar="REVISION", help="a revision of migrations/versions, or base; default: newest")
+    parser.add_argument(
+        "--yes-lose-data",
+        action="store_true",
+        help="go back although tables or columns with rows go; default: refuse, and name them",
     )
 
 
@@ -69,6 +97,10 @@ def run_command(arguments: argparse.Namespace, console: "Console") -> int:
         from defiyield_assets.cli import budget
 
         return budget.show_budgets(console, is_json=arguments.json)
-    from defiyield_assets.cli import run
+    if arguments.command == "retention":
+        from defiyield_assets.cli import retention
 
-    return run.migrate(console, is_json=arguments.json)
+        return retention.apply(console, is_dry_run=arguments.dry_run, is_json=arguments.json)
+    from defiyield_assets.cli import migrate
+
+    return migrate.migrate(arguments.to, console, may_lose=arguments.yes_lose_data, is_json=arguments.json)

@@ -139,6 +139,8 @@ def _parsed(text: str, file: str) -> tuple[dict[str, Any], yaml.Node | None]:
         data, root = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigurationError(f"{file}: cannot be read as YAML: {error}") from error
+    except RecursionError:
+        raise ConfigurationError(f"{file}: is nested too deeply to be a configuration") from None
     if data is None:
         return {}, None
     if not isinstance(data, dict) or not isinstance(root, yaml.MappingNode):
@@ -248,10 +250,10 @@ def _scalar(value: Any) -> str:
 def _proven(changed: str, wanted: Any, file: str) -> str:
     """The text, when it holds exactly what was wanted."""
     try:
-        found = yaml.safe_load(changed)
-    except (yaml.YAMLError, ValueError):
-        found = None
-    if found != wanted:
+        is_proven = yaml.safe_load(changed) == wanted
+    except (yaml.YAMLError, ValueError, RecursionError):  # RecursionError: an alias that holds itself
+        is_proven = False
+    if not is_proven:
         raise ConfigurationError(
             f"{file}: is written so that the row cannot be changed alone; {_HINT.format(file=file)}"
         )

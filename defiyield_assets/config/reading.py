@@ -52,8 +52,10 @@ def read_file(name: str, folder: Path | None) -> Source:
         text = path.read_text(encoding="utf-8")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except (yaml.YAMLError, ValueError, OSError) as error:  # ValueError: a day that no calendar has, bytes of no text
         raise ConfigurationError(f"{path}: cannot be read as YAML: {error}") from error
+    except RecursionError:
+        raise ConfigurationError(f"{path}: is nested too deeply to be a configuration") from None
     lines: dict[Path_, int] = {}
     if node is not None:
         try:
@@ -88,7 +90,7 @@ def validate(source: Source, adapter: TypeAdapter[Any]) -> Any:
     content = in_full(source.path.name, source.data)
     try:
         text = json.dumps(content, default=_written)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:  # ValueError: a number of thousands of digits
         raise ConfigurationError(
             f"{source.path}: holds a value of another kind than text, number or date: {error}"
         ) from error

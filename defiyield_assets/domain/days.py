@@ -12,6 +12,9 @@ GRACE = timedelta(minutes=60)
 MARKET_STAMP = timedelta(minutes=30)
 """Recorded and simulated answers for day D are stamped D+1 00:00 UTC plus this."""
 
+PLAN_DUE = timedelta(hours=3)
+"""How long after the end of day D its plan may take, with all retries and the first repair."""
+
 
 def start_of(day: date) -> datetime:
     """First instant of the UTC day."""
@@ -31,6 +34,11 @@ def cutoff(day: date, grace: timedelta = GRACE) -> datetime:
 def market_stamp(day: date) -> datetime:
     """The `Date` that recorded and simulated markets put on answers for partition D (D+1 00:30 UTC)."""
     return end_of(day) + MARKET_STAMP
+
+
+def newest_due_day(present: datetime) -> date:
+    """The newest complete UTC day whose plan should be there by now."""
+    return (present.astimezone(UTC) - PLAN_DUE - timedelta(days=1)).date()
 
 
 def utc_day(instant: datetime) -> date:

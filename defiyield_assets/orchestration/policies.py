@@ -16,6 +16,9 @@ RETRY_INGESTION = dg.RetryPolicy(
 )
 """For assets that ask vendors: minutes, not seconds; permanent errors become Failure(allow_retries=False)."""
 
+RETRY_SHARD = dg.RetryPolicy(max_retries=2, delay=1.0, jitter=dg.Jitter.PLUS_MINUS)
+"""For a shard of pools: the database was busy or gone for a moment, and the other shards go on."""
+
 ONE_RUN = dg.BackfillPolicy.single_run()
 """A range is one run: up to the metrics every rule works on ranges."""
 CHUNKS_OF_30 = dg.BackfillPolicy.multi_run(30)

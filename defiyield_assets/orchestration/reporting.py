@@ -18,6 +18,7 @@ from sqlalchemy import Table
 
 from defiyield_assets.domain.outcomes import DEGRADED
 from defiyield_assets.orchestration.column_lineage import lineage_of
+from defiyield_assets.settings import load_settings
 from defiyield_assets.store.units import with_unit
 from defiyield_assets.store.validation import column_schema
 from defiyield_assets.store.writes import WriteReceipt
@@ -101,8 +102,11 @@ def whole_table(frame: pd.DataFrame) -> dg.TableMetadataValue:
 def picture(draw: Callable[[], bytes], title: str) -> dg.MetadataValue[Any] | None:
     """An image in PNG as metadata: the Dagster UI shows it behind "Show Markdown".
 
-    None where it cannot be drawn: the rows are written by then, and an asset that has its rows has not failed.
+    None where it cannot be drawn: the rows are written by then, and an asset that has its rows has not failed. None
+    too where the setting `pictures` says so.
     """
+    if not load_settings().pictures:
+        return None
     try:
         png = draw()
     except Exception as error:  # noqa: BLE001 - whatever a library for pictures raises

@@ -50,6 +50,7 @@ class ChainStore:
         """Open or create the file; a file that another genesis founded is refused."""
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
         founded_on = content_hash([transaction.hash for transaction in genesis])
         try:
             self._found(genesis, founded_on)

@@ -234,7 +234,7 @@ def parse_daily_adjusted(answer: object, symbol: str) -> pd.DataFrame:
 
 def bar_frame(symbol: str, rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """The typed frame of a symbol's sessions, each with `date` and the vendor's numbered fields."""
-    days = fields.column(rows, "date", fields.iso_date)
+    days = fields.column(rows, "date", fields.session_date)
     readers = dict.fromkeys(_FIGURES, fields.positive) | {"split_coefficient": _coefficient}
     frame = pd.DataFrame(
         {

@@ -23,7 +23,7 @@ from defiyield_assets.sources.csv_stamps import read_stamps
 
 NUMBERS = (*PRICES, "adjusted_close", "volume_units", "volume_usd", "market_cap_usd")
 BAR_COLUMNS = ("series", "ts", *NUMBERS, "row_number")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?", re.ASCII)
 _STEPS = {1440: DAILY, 7 * 1440: "1w"}
 SHORTEST_MONTH, LONGEST_MONTH = 28 * 1440, 31 * 1440
 """Minutes between two stamps of monthly bars."""

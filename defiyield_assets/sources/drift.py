@@ -63,15 +63,15 @@ def drift_of_bodies(shape: Shape, bodies: Iterable[bytes]) -> Drift:
     """How answers of one endpoint differ from its shape, over all of them together.
 
     A field is gone when no element of any answer has it and there were elements to have it. A body that is no JSON is
-    passed over: the parser has refused it.
+    passed over, and so is one that is nested too deeply: the parser has refused it.
     """
     seen: dict[str, set[str]] = defaultdict(set)
     for body in bodies:
         try:
             document = json.loads(body)
-        except ValueError:
+            _collect(document, "", shape, seen)
+        except (ValueError, RecursionError):
             continue
-        _collect(document, "", shape, seen)
     known = {**shape.ignored, **shape.used}
     new = [path for path in seen if path and path not in known and not _is_implied(path, known)]
     gone = [path for path in known if path not in shape.rare and _is_gone(path, seen, shape.rare)]

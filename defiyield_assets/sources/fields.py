@@ -24,7 +24,7 @@ MAX_TEXT = 1_000
 MAX_IDENTIFIER = 200
 MAX_UINT256 = 2**256 - 1
 _MAX_EXACT_FLOAT = 2**53
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _DIGITS = re.compile(r"[0-9]{1,90}")
 _ADDRESS = re.compile(r"0x[0-9a-f]{40}")
 _HASH = re.compile(r"0x[0-9a-f]{64}")
@@ -33,6 +33,7 @@ _QUANTITY = re.compile(r"0x(?:0|[1-9a-f][0-9a-f]{0,63})")
 _BYTES = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 """NUL and lone surrogates: legal in JSON, refused by PostgreSQL."""
+_FIRST_SESSION_YEAR = 1900
 _FIRST_YEAR, _LAST_YEAR = 1971, 2199
 _LAST_EPOCH = 7_258_118_399
 
@@ -234,6 +235,14 @@ def iso_date(value: object) -> date:
         return date.fromisoformat(value)
     except ValueError:
         raise ValueError(f"expected a date YYYY-MM-DD, got {shown(value)}") from None
+
+
+def session_date(value: object) -> date:
+    """A calendar date on which somebody traded: years 1900 to 2199, which instants in nanoseconds can hold."""
+    found = iso_date(value)
+    if not _FIRST_SESSION_YEAR <= found.year <= _LAST_YEAR:
+        raise ValueError(f"expected a date between 1900 and 2199, got {shown(value)}")
+    return found
 
 
 def record(value: object, where: str) -> dict[str, Any]:

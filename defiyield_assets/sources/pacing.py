@@ -140,6 +140,7 @@ class Lane:
             "%s throttles: %.0f %% of the published rate for now",
             self._settings.name,
             100 * self._adaptation.share(now),
+            extra={"vendor": self._settings.name},
         )
 
     async def leave(self) -> None:
@@ -236,6 +237,7 @@ class BudgetedLane(Lane):
         try:
             await self._give_back()
         except DefiYieldError as error:
-            logger.warning("%s: reserved calls could not be given back: %s", self._settings.name, error)
+            name = self._settings.name
+            logger.warning("%s: reserved calls could not be given back: %s", name, error, extra={"vendor": name})
         finally:
             self._teller.shutdown()

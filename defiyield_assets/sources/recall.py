@@ -87,7 +87,8 @@ def reusable(archive: Archive, question: Question, reader: Reader[T], window: Wi
                 return None
             return reader.archived(found)
         except (VendorError, SuspiciousDataError) as error:
-            logger.warning("%s %s: an archived answer is passed over: %s", question.vendor, question.endpoint, error)
+            told = {"vendor": question.vendor, "endpoint": question.endpoint}
+            logger.warning("%s %s: an archived answer is passed over: %s", *told.values(), error, extra=told)
             skip += 1
 
 

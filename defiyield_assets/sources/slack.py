@@ -213,7 +213,11 @@ class SlackBot:
             if not is_healing or attempt == ATTEMPTS or pause > LONGEST_PAUSE_SECONDS:
                 raise error
             seconds = max(pause, BACKOFF_SECONDS * 2 ** (attempt - 1))
-            logger.warning("%s: attempt %d of %d failed, next in %.1f s: %s", method, attempt, ATTEMPTS, seconds, error)
+            logger.warning(
+                "%s: attempt %d of %d failed, next in %.1f s: %s",
+                *(method, attempt, ATTEMPTS, seconds, error),
+                extra={"vendor": "slack"},
+            )
             self._sleep(seconds)
         raise AssertionError("the last attempt returns or raises")
 

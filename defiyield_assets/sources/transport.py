@@ -52,6 +52,7 @@ ATTEMPT_SECONDS = 300.0
 SHORTEST_KEY = 16
 """A shorter path, such as `/eth`, is no secret and an innocent part of other texts."""
 MAX_BODY_BYTES = 256 * 1024 * 1024
+PACKINGS = frozenset({"gzip", "deflate", "identity"})
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +121,11 @@ class Gateway:
         self._client = httpx.AsyncClient(
             transport=KeyedTransport(transport, self._vendors),
             timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, pool=None),
-            headers={"user-agent": "defiyield-assets", "accept": "application/json"},
+            headers={
+                "user-agent": "defiyield-assets",
+                "accept": "application/json",
+                "accept-encoding": "gzip, deflate",
+            },
             trust_env=False,
             follow_redirects=False,
         )
@@ -323,7 +328,7 @@ class Gateway:
         answer: T
         error: BaseException | None = None
         try:
-            rows = answer = await self._retrying(lane, trace)(attempt)
+            rows = answer = await self._retrying(question, lane, trace)(attempt)
             return Fetched(answer, trace.fetched_at or self.present())
         except BaseException as failure:
             error = failure
@@ -332,7 +337,7 @@ class Gateway:
             if trace.is_archivable:
                 await self._keep(question, trace, rows, error, is_end=True)
 
-    def _retrying(self, lane: Lane, trace: _Trace) -> AsyncRetrying:
+    def _retrying(self, question: Question, lane: Lane, trace: _Trace) -> AsyncRetrying:
         """Exponential back-off with full jitter, never less than `Retry-After`; only what a vendor may heal."""
 
         async def pause(seconds: float) -> None:
@@ -354,7 +359,11 @@ class Gateway:
             seconds = state.upcoming_sleep
             if isinstance(error, VendorThrottled):
                 lane.close_for(seconds)
-            logger.warning("attempt %d of %d failed, next in %.1f s: %s", trace.attempts, ATTEMPTS, seconds, error)
+            logger.warning(
+                "attempt %d of %d failed, next in %.1f s: %s",
+                *(trace.attempts, ATTEMPTS, seconds, error),
+                extra={"vendor": question.vendor, "endpoint": question.endpoint},
+            )
 
         return AsyncRetrying(
             sleep=pause,
@@ -477,10 +486,17 @@ async def all_of(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 async def _read_body(response: httpx.Response) -> bytes:
-    """The decompressed body, at most `MAX_BODY_BYTES` of it."""
+    """The decompressed body, at most `MAX_BODY_BYTES` of it.
+
+    Packed once and by an algorithm that makes at most a thousand bytes of one: packed twice or by another, the few
+    kilobytes that are unpacked at a time could fill the memory before anybody counts them.
+    """
     parts: list[bytes] = []
     size = 0
     try:
+        packed = [one.strip().lower() for one in response.headers.get("content-encoding", "").split(",") if one.strip()]
+        if len(packed) > 1 or not set(packed) <= PACKINGS:
+            raise VendorMalformed(f"the body is packed as {', '.join(packed)[:80]}, asked for was gzip at most")
         async for part in response.aiter_bytes():
             size += len(part)
             if size > MAX_BODY_BYTES:

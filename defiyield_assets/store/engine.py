@@ -143,6 +143,7 @@ _SETTING_WORDS = (
     "authentication failed",
     "does not exist",
     "permission denied",
+    "must be owner",
 )
 
 
@@ -181,6 +182,11 @@ def head_revision() -> str:
     return head
 
 
+def is_known_revision(revision: str) -> bool:
+    """Whether this version of the program has the revision, newest or not."""
+    return any(one.revision == revision for one in ScriptDirectory.from_config(alembic_config()).walk_revisions())
+
+
 def current_revision(engine: sa.Engine) -> str | None:
     """The revision of the database, None when it has never been migrated."""
     with read_transaction(engine, "the schema version") as connection:
@@ -202,6 +208,71 @@ def upgrade(engine: sa.Engine) -> str:
         except CommandError as error:
             raise ConfigurationError(f"the warehouse cannot be migrated to {head}: {error}") from error
     return head
+
+
+BASE = "base"
+"""What alembic calls a database without any of our tables."""
+FORMER_TABLES = frozenset({"coin_markets"})
+"""Tables of earlier revisions that the newest no longer has."""
+
+
+def revisions() -> tuple[str, ...]:
+    """Every revision that this version of the program knows, oldest first; `base` before the first."""
+    script = ScriptDirectory.from_config(alembic_config())
+    return (BASE, *reversed([one.revision for one in script.walk_revisions()]))
+
+
+def migrate_to(engine: sa.Engine, revision: str, *, may_lose: bool = False) -> str:
+    """Bring the database up or down to a revision, or to `base`, and return it; in one transaction, alone.
+
+    Raises ConfigurationError, and changes nothing, when the revision or that of the database is unknown, or when rows
+    or columns with rows would go and `may_lose` is false; it names them.
+    """
+    known, current = revisions(), current_revision(engine) or BASE
+    if revision == current:
+        return revision
+    if revision not in known:
+        raise ConfigurationError(f"there is no revision {revision}; right would be one of {', '.join(known)}")
+    if current not in known:
+        raise ConfigurationError(
+            f"the warehouse is at revision {current}, which this version of the program does not know: migrate it with "
+            f"the version that made it"
+        )
+    with write_transaction(engine, VERSION_TABLE) as connection:
+        if known.index(revision) > known.index(current):
+            command.upgrade(alembic_config(connection), revision)
+            return revision
+        before = {} if may_lose else _contents(connection)
+        command.downgrade(alembic_config(connection), revision)
+        lost = list(_lost(before, _contents(connection))) if before else []
+        if lost:
+            raise ConfigurationError(
+                f"going back from revision {current} to {revision} would take away {', '.join(lost)}; nothing was "
+                f"changed: make a backup first, then say --yes-lose-data"
+            )
+    return revision
+
+
+def _contents(connection: sa.Connection) -> dict[str, tuple[int, frozenset[str]]]:
+    """Rows and columns of every table of ours that is there; Dagster's may be in the same database."""
+    inspector = sa.inspect(connection)
+    found = {}
+    for name in sorted({*schema.metadata.tables, *FORMER_TABLES} & set(inspector.get_table_names())):
+        rows = connection.execute(sa.select(sa.func.count()).select_from(sa.table(name))).scalar_one()
+        found[name] = (rows, frozenset(column["name"] for column in inspector.get_columns(name)))
+    return found
+
+
+def _lost(before: dict[str, tuple[int, frozenset[str]]], after: dict[str, tuple[int, frozenset[str]]]) -> Iterator[str]:
+    """In words, the tables, rows and columns with rows that are no longer there."""
+    for name, (rows, columns) in before.items():
+        if not rows:
+            continue
+        left, still = after.get(name, (0, columns))
+        if left < rows:
+            yield f"{rows - left:,} of {rows:,} rows of {name}"
+        for column in sorted(columns - still):
+            yield f"the column {name}.{column} of {rows:,} rows"
 
 
 # --- identity ------------------------------------------------------------------------------------------------------

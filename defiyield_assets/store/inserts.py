@@ -12,6 +12,8 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from defiyield_assets.store.columnar_copy import copied_in
+from defiyield_assets.store.columnar_frames import Columns
 from defiyield_assets.store.rows import Row, converted
 from defiyield_assets.store.types import BaseUnits
 from defiyield_assets.store.validation import column_type
@@ -19,9 +21,11 @@ from defiyield_assets.store.validation import column_type
 STAGING = "defiyield_staging"
 _IN_JSON = frozenset({"text", "int", "bool", "date", "timestamp", "base units", "decimal"})
 """Kinds of cells that come out of SQLite's JSON exactly as they went in; floats may lose their last bit."""
+Rows = Sequence[Row] | Columns
+"""What is written: columns, or rows where a frame is not plain."""
 
 
-def insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> None:
+def insert(connection: sa.Connection, table: sa.Table, rows: Rows) -> None:
     """Insert rows whose primary keys are all new."""
     if connection.dialect.name == "postgresql":
         _copy(connection, table.name, table, rows)
@@ -29,7 +33,7 @@ def insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> N
         _execute_many(connection, table, sa.insert(table), rows)
 
 
-def merge(connection: sa.Connection, table: sa.Table, rows: Sequence[Row], *, is_replacing: bool) -> None:
+def merge(connection: sa.Connection, table: sa.Table, rows: Rows, *, is_replacing: bool) -> None:
     """Insert rows; where a key is already there, replace the row or leave it."""
     keys = [column.name for column in table.primary_key.columns]
     others = [column.name for column in table.columns if not column.primary_key]
@@ -47,27 +51,30 @@ def merge(connection: sa.Connection, table: sa.Table, rows: Sequence[Row], *, is
         _execute_many(connection, table, merged, rows)
 
 
-def _execute_many(connection: sa.Connection, table: sa.Table, statement: sa.Insert, rows: Sequence[Row]) -> None:
+def _execute_many(connection: sa.Connection, table: sa.Table, statement: sa.Insert, rows: Rows) -> None:
     """Run an INSERT of whole rows; values are bound column by column, several times faster than row by row."""
-    if not rows:
+    if not len(rows):
         return
     compiled = statement.compile(dialect=connection.dialect, column_keys=[column.name for column in table.columns])
     columns = bound_columns(connection.dialect, table, rows)
     connection.exec_driver_sql(str(compiled), list(zip(*columns, strict=True)))
 
 
-def bound_columns(dialect: sa.Dialect, table: sa.Table, rows: Sequence[Row]) -> list[Sequence[Any]]:
+def bound_columns(dialect: sa.Dialect, table: sa.Table, rows: Rows) -> list[Sequence[Any]]:
     """The cells of rows, column by column, as the database's driver takes them."""
     columns: list[Sequence[Any]] = []
-    for column, cells in zip(table.columns, zip(*rows, strict=True), strict=True):
+    by_column = rows.by_column() if isinstance(rows, Columns) else zip(*rows, strict=True)
+    for column, cells in zip(table.columns, by_column, strict=True):
         bind: Callable[[Any], Any] | None = column.type.dialect_impl(dialect).bind_processor(dialect)
         if isinstance(column.type, BaseUnits) and dialect.name == "sqlite":
             bind = str
+        elif column_type(column) == "float":
+            bind = None  # they are floats
         columns.append(cells if bind is None else converted(bind, cells))
     return columns
 
 
-def json_of(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> str | None:
+def json_of(connection: sa.Connection, table: sa.Table, rows: Rows) -> str | None:
     """Rows as one JSON text that `insert_json` takes; None where the database or a type of cell has no use for it."""
     if connection.dialect.name != "sqlite" or not all(column_type(column) in _IN_JSON for column in table.columns):
         return None
@@ -89,7 +96,7 @@ def insert_json(connection: sa.Connection, table: sa.Table, text: str, *, is_mis
     connection.exec_driver_sql(statement + (" ON CONFLICT DO NOTHING" if is_missing_only else ""), (text,))
 
 
-def _stage(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> sa.TableClause:
+def _stage(connection: sa.Connection, table: sa.Table, rows: Rows) -> sa.TableClause:
     """The rows in a temporary table that vanishes with the transaction at the latest (PostgreSQL)."""
     quote = connection.dialect.identifier_preparer.quote
     like = f"CREATE TEMPORARY TABLE {STAGING} (LIKE {quote(table.name)}) ON COMMIT DROP"  # a name of our metadata
@@ -98,8 +105,11 @@ def _stage(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> s
     return sa.table(STAGING, *[sa.column(column.name) for column in table.columns])
 
 
-def _copy(connection: sa.Connection, name: str, shape: sa.Table, rows: Sequence[Row]) -> None:
+def _copy(connection: sa.Connection, name: str, shape: sa.Table, rows: Rows) -> None:
     """PostgreSQL's COPY inside the transaction: several times faster than INSERT. Names come from our metadata."""
+    if isinstance(rows, Columns):
+        copied_in(connection, name, list(shape.columns), rows.cells)
+        return
     quote = connection.dialect.identifier_preparer.quote
     columns = ", ".join(quote(column.name) for column in shape.columns)
     driver_connection = cast("psycopg.Connection[Any]", connection.connection.driver_connection)

@@ -16,10 +16,20 @@ import sqlalchemy as sa
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.errors import TransientError
 from defiyield_assets.store import schema
+from defiyield_assets.store.columnar import (
+    Cells,
+    Collector,
+    cells_to_array,
+    cells_to_frame,
+    kinds_of,
+    microseconds,
+    order_of,
+)
+from defiyield_assets.store.columnar_copy import copied_out
 from defiyield_assets.store.engine import read_transaction
-from defiyield_assets.store.rows import cells_from_stored, columns_to_frame, from_stored, to_frame, without_collector
+from defiyield_assets.store.rows import from_stored, to_frame, without_collector
 from defiyield_assets.store.types import UtcDateTime
-from defiyield_assets.store.validation import column_type, day_column
+from defiyield_assets.store.validation import day_column
 
 Where = Mapping[str, Any] | None
 STREAMED = 20_000
@@ -82,32 +92,8 @@ def read_columns(
     """
     wanted = list(table.columns) if columns is None else [table.c[name] for name in columns]
     query = sa.select(*wanted).where(day_column(table).between(days.start, days.end), *conditions(table, where))
-    pieces: list[list[npt.NDArray[Any]]] = [[_array(column, ()) for column in wanted]]
-    with without_collector(), read_transaction(engine, table.name) as connection:
-        is_postgres = engine.dialect.name == "postgresql"
-        answer = connection.execute(query, execution_options={"yield_per": STREAMED} if is_postgres else {})
-        parts = answer.partitions() if is_postgres else iter(lambda: _stored(answer, STREAMED), [])
-        pieces.extend(
-            [_array(column, cells) for column, cells in zip(wanted, zip(*rows, strict=True), strict=True)]
-            for rows in parts
-        )
-    joined = [np.concatenate(of_column) for of_column in zip(*pieces, strict=True)]
-    return {column.name: cells for column, cells in zip(wanted, joined, strict=True)}
-
-
-def _array(column: sa.Column[Any], cells: Sequence[Any]) -> npt.NDArray[Any]:
-    """Cells as the driver returns them as one array."""
-    kind = column_type(column)
-    if kind == "float":
-        return np.array(cells, dtype=np.float64)
-    if kind == "int" and not column.nullable:
-        return np.array(cells, dtype=np.int64)
-    if kind == "date" and not column.nullable:
-        known = {cell: int(np.datetime64(cell, "D").astype(np.int64)) for cell in set(cells)}
-        return np.fromiter(map(known.__getitem__, cells), np.int64, len(cells)).view("datetime64[D]")
-    found = np.empty(len(cells), dtype=object)
-    found[:] = cells_from_stored(kind, cells)
-    return found
+    found = _fetched(engine, table, wanted, query)
+    return {column.name: cells_to_array(column, cells) for column, cells in zip(wanted, found, strict=True)}
 
 
 def read_latest(engine: sa.Engine, table: sa.Table, on_or_before: date, where: Where = None) -> pd.DataFrame:
@@ -143,10 +129,8 @@ def trial_balance(engine: sa.Engine, day: date, prefix: str = "") -> pd.DataFram
     known = sa.select(table, rank).where(table.c.date <= day, table.c.account.startswith(prefix, autoescape=True))
     view = known.subquery()
     wanted = [view.c[column.name] for column in table.columns]
-    query = sa.select(*wanted).where(view.c.rank == 1).order_by(*_by_key(engine, table, view))
-    with read_transaction(engine, table.name) as connection:
-        rows = [tuple(row) for row in connection.execute(query)]
-    return to_frame(list(table.columns), rows)
+    query = sa.select(*wanted).where(view.c.rank == 1)
+    return cells_to_frame(list(table.columns), _in_order(table, _fetched(engine, table, list(table.columns), query)))
 
 
 def stream_days(
@@ -313,18 +297,28 @@ def pool_histories(
     `pool_history_revisions`.
     """
     table, told = schema.pool_histories, _told_histories(days, pool_ids, aliases)
-    known = told.c.seen_at <= sa.literal(known_at, UtcDateTime)
-    preference = sa.case((known, -told.c.revision), else_=told.c.revision)
-    rank = sa.func.row_number().over(
-        partition_by=(told.c.pool_id, told.c.date), order_by=(sa.case((known, 0), else_=1), preference)
-    )
-    view = sa.select(told, sa.not_(known).label("is_hindsight"), rank.label("rank")).subquery()
-    wanted = [view.c[column.name] for column in table.columns]
-    query = sa.select(*wanted, view.c.is_hindsight).where(view.c.rank == 1).order_by(*_by_key(engine, table, view))
-    with read_transaction(engine, table.name) as connection:
-        rows = [tuple(row) for row in connection.execute(query)]
+    found = _in_order(table, _fetched(engine, table, list(table.columns), sa.select(told)))
+    rows, is_hindsight = _known(table, found, known_at)
     flag: sa.Column[Any] = sa.Column("is_hindsight", sa.Boolean, nullable=False)
-    return to_frame([*table.columns, flag], rows)
+    cells = [*(of_column.taken(rows) for of_column in found), Cells("bool", is_hindsight)]
+    return cells_to_frame([*table.columns, flag], cells)
+
+
+def _known(
+    table: sa.Table, found: Sequence[Cells], known_at: datetime
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Of each pool and day the place of the point known at `known_at`, and whether it is hindsight; rows are in order
+    of pool, day and revision."""
+    named = dict(zip(table.columns.keys(), found, strict=True))
+    pool, day = named["pool_id"].values, named["date"].values
+    places = np.arange(len(pool))
+    if not len(pool):
+        return places, np.zeros(0, np.bool_)
+    first = np.flatnonzero(np.concatenate([[True], (pool[1:] != pool[:-1]) | (day[1:] != day[:-1])]))
+    seen_in_time = np.where(named["seen_at"].values <= microseconds(known_at), places, -1)
+    newest = np.maximum.reduceat(seen_in_time, first)
+    is_hindsight = newest < 0
+    return np.where(is_hindsight, first, newest), is_hindsight
 
 
 def pool_history_revisions(
@@ -340,10 +334,8 @@ def pool_history_revisions(
     of one id as they are numbered, today's id behind an old one seen at the same time).
     """
     table, told = schema.pool_histories, _told_histories(days, pool_ids, aliases)
-    query = sa.select(*[told.c[column.name] for column in table.columns]).order_by(*_by_key(engine, table, told))
-    with read_transaction(engine, table.name) as connection:
-        rows = [tuple(row) for row in connection.execute(query)]
-    return to_frame(list(table.columns), rows)
+    found = _fetched(engine, table, list(table.columns), sa.select(told))
+    return cells_to_frame(list(table.columns), _in_order(table, found))
 
 
 def first_points(engine: sa.Engine, through: date, aliases: Mapping[str, str] | None = None) -> dict[str, date]:
@@ -427,10 +419,32 @@ def _read(
     engine: sa.Engine, table: sa.Table, *limits: sa.ColumnElement[bool], columns: Sequence[str] | None = None
 ) -> pd.DataFrame:
     wanted = list(table.columns) if columns is None else [table.c[name] for name in columns]
-    query = sa.select(*wanted).where(*limits).order_by(*_by_key(engine, table, table))
-    with read_transaction(engine, table.name) as connection:
-        rows = _stored(connection.execute(query))
-    return columns_to_frame(wanted, from_stored(wanted, rows))
+    keys = [column for column in table.primary_key.columns if column not in set(wanted)]
+    found = _fetched(engine, table, [*wanted, *keys], sa.select(*wanted, *keys).where(*limits))
+    names = [column.name for column in (*wanted, *keys)]
+    return cells_to_frame(wanted, _in_order(table, found, names)[: len(wanted)])
+
+
+def _fetched(
+    engine: sa.Engine, table: sa.Table, columns: Sequence[sa.Column[Any]], query: sa.Select[Any]
+) -> list[Cells]:
+    """The answer to a query whose columns are of these kinds, in no order, in a transaction of its own."""
+    with without_collector(), read_transaction(engine, table.name) as connection:
+        if engine.dialect.name == "postgresql":
+            return copied_out(connection, columns, query)
+        collectors = [Collector(kind) for kind in kinds_of(columns)]
+        answer = connection.execute(query)
+        while rows := _stored(answer, STREAMED):
+            for collector, cells in zip(collectors, zip(*rows, strict=True), strict=True):
+                collector.add_stored(cells)
+        return [collector.cells() for collector in collectors]
+
+
+def _in_order(table: sa.Table, found: Sequence[Cells], names: Sequence[str] | None = None) -> list[Cells]:
+    """Columns (the table's, or those named) by primary key, text by code point on every database."""
+    named = dict(zip(table.columns.keys() if names is None else names, found, strict=True))
+    order = order_of([named[key.name] for key in table.primary_key.columns])
+    return list(found) if order is None else [cells.taken(order) for cells in found]
 
 
 def _stored(answer: sa.CursorResult[Any], most: int | None = None) -> list[tuple[Any, ...]]:
@@ -439,13 +453,3 @@ def _stored(answer: sa.CursorResult[Any], most: int | None = None) -> list[tuple
     if cursor is None:
         raise TransientError("the database closed its answer")
     return list(cursor.fetchall() if most is None else cursor.fetchmany(most))
-
-
-def _by_key(engine: sa.Engine, table: sa.Table, source: sa.FromClause) -> list[sa.ColumnElement[Any]]:
-    """Order by primary key, text by code point on every database whatever its locale."""
-    order: list[sa.ColumnElement[Any]] = []
-    for key in table.primary_key.columns:
-        column = source.c[key.name]
-        is_text = isinstance(key.type, sa.Text) and engine.dialect.name == "postgresql"
-        order.append(sa.collate(column, "C") if is_text else column)
-    return order

@@ -140,7 +140,7 @@ _TO_PYTHON: dict[str, Callable[[Any], Any]] = {
 
 
 # --- fingerprint ---------------------------------------------------------------------------------------------------
-_PIECE = 100_000
+PIECE = 100_000
 """Cells that are made JSON at a time: the text of a million rows is a gigabyte."""
 
 
@@ -152,8 +152,8 @@ def rows_hash(table: sa.Table, rows: Sequence[Row]) -> str:
     digest = hashlib.sha256(b"[")
     for number, cells in enumerate(_spelled_columns(table, rows)):
         digest.update(b",[" if number else b"[")
-        for start in range(0, len(cells), _PIECE):
-            text = _json(cells[start : start + _PIECE])[1:-1]
+        for start in range(0, len(cells), PIECE):
+            text = _json(cells[start : start + PIECE])[1:-1]
             digest.update((f",{text}" if start else text).encode())
         digest.update(b"]")
     digest.update(b"]")
@@ -168,7 +168,7 @@ def row_digests(table: sa.Table, rows: Sequence[Row]) -> list[str]:
 
 def _spelled_columns(table: sa.Table, rows: Sequence[Row]) -> Iterator[Sequence[Any]]:
     """The cells column by column, in the one spelling that JSON can hold."""
-    spellings = [_SPELLING.get(column_type(column)) for column in table.columns]
+    spellings = [SPELLING.get(column_type(column)) for column in table.columns]
     for cells, spell in zip(zip(*rows, strict=True), spellings, strict=False):
         yield cells if spell is None else converted(spell, cells)
 
@@ -184,13 +184,14 @@ def _plain_decimal(value: Decimal) -> str:
     return "0" if text == "-0" else text
 
 
-_SPELLING: dict[str, Callable[[Any], str]] = {
+SPELLING: dict[str, Callable[[Any], str]] = {
     "base units": str,
     "decimal": _plain_decimal,
     "date": lambda value: value.isoformat(),
     "timestamp": lambda value: value.isoformat(),
     "bytes": lambda value: hashlib.sha256(value).hexdigest(),
 }
+"""How a cell of each kind stands in the fingerprint; other kinds are JSON's own."""
 
 
 # --- back ----------------------------------------------------------------------------------------------------------

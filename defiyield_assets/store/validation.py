@@ -249,9 +249,12 @@ _EXACT_TYPES: dict[str, type[Any]] = {
     "date": date,
     "base units": int,
     "int": int,
+    "long": int,
     "bool": bool,
+    "bytes": bytes,
     "decimal": Decimal,
 }
+_MOST = {"base units": MAX_BASE_UNITS, "long": MAX_LONG, "int": MAX_INTEGER}
 
 
 def _is_plainly_valid(table: sa.Table, frame: pd.DataFrame) -> bool:
@@ -262,25 +265,38 @@ def _is_plainly_valid(table: sa.Table, frame: pd.DataFrame) -> bool:
     names = [column.name for column in table.columns]
     if len(frame.columns) != len(names) or set(frame.columns) != set(names):
         return False
-    if not all(_is_plain_column(column, frame[column.name]) for column in table.columns):
+    if not all(is_plain_column(column, frame[column.name]) for column in table.columns):
         return False
     keys = [frame[column.name].tolist() for column in table.primary_key.columns]
     return len(set(zip(*keys, strict=True))) == len(frame)
 
 
-def _is_plain_column(column: sa.Column[Any], cells: pd.Series) -> bool:
+def is_plain_column(column: sa.Column[Any], cells: pd.Series) -> bool:
+    """Whether a column keeps its rules beyond doubt, those of keys aside."""
     kind, limits = column_type(column), {"ge", "le", "isin"} & column.info.keys()
     if cells.dtype == object and kind in _EXACT_TYPES:
         return _is_plain_objects(column, kind, cells.tolist())
-    if kind == "timestamp" and isinstance(cells.dtype, pd.DatetimeTZDtype) and not limits and not cells.hasnans:
-        return len(cells) == 0 or bool(cells.min() >= EARLIEST and cells.max() < LATEST)
+    if kind == "timestamp" and isinstance(cells.dtype, pd.DatetimeTZDtype) and not limits:
+        if cells.hasnans and not column.nullable:
+            return False
+        return bool(cells.isna().all() or (cells.min() >= EARLIEST and cells.max() < LATEST))
+    if kind == "float" and cells.dtype == object and "isin" not in limits:
+        is_plain = set(map(type, cells.tolist())) <= {float, type(None)}
+        return is_plain and _is_plain_floats(column, cells.to_numpy(np.float64))
+    if not isinstance(cells.dtype, np.dtype):
+        return False
     if kind == "bool" and cells.dtype.kind == "b" and not limits:
         return True
     if kind == "float" and cells.dtype == np.float64 and "isin" not in limits:
         return _is_plain_floats(column, cells.to_numpy())
-    if kind == "int" and cells.dtype.kind == "i" and "isin" not in limits:
-        return _is_within(column, cells.tolist())
+    if kind in ("int", "long") and cells.dtype.kind == "i":
+        return _is_within(column, cells.unique().tolist() if "isin" in limits else _ends(cells.to_numpy()))
     return False
+
+
+def _ends(numbers: npt.NDArray[np.integer[Any]]) -> list[int]:
+    """The least and the greatest of them."""
+    return [int(numbers.min()), int(numbers.max())] if len(numbers) else []
 
 
 def _is_plain_objects(column: sa.Column[Any], kind: str, cells: list[Any]) -> bool:
@@ -296,11 +312,11 @@ def _is_plain_objects(column: sa.Column[Any], kind: str, cells: list[Any]) -> bo
         distinct = set(cells)
         is_key_named = not (column.primary_key and distinct & _unnamed(column))
         return is_key_named and distinct <= set(column.info.get("isin", distinct))
-    if "isin" in column.info or (kind not in ("int", "base units") and {"ge", "le"} & column.info.keys()):
+    if kind in _MOST:
+        return _is_within(column, cells)
+    if {"ge", "le", "isin"} & column.info.keys():
         return False
-    if kind == "decimal":
-        return all(map(Decimal.is_finite, cells))
-    return kind not in ("int", "base units") or _is_within(column, cells)
+    return kind != "decimal" or all(map(Decimal.is_finite, cells))
 
 
 def _is_plain_floats(column: sa.Column[Any], numbers: npt.NDArray[np.float64]) -> bool:
@@ -314,10 +330,12 @@ def _is_plain_floats(column: sa.Column[Any], numbers: npt.NDArray[np.float64]) -
 
 
 def _is_within(column: sa.Column[Any], numbers: list[int]) -> bool:
-    """Whether whole numbers keep to the column's bounds and to what it can hold."""
+    """Whether whole numbers keep to the column's bounds, to its list and to what it can hold."""
     if not numbers:
         return True
-    most = MAX_BASE_UNITS if column_type(column) == "base units" else MAX_INTEGER
+    if "isin" in column.info and not set(numbers) <= set(column.info["isin"]):
+        return False
+    most = _MOST[column_type(column)]
     lowest, highest = max(-most, column.info.get("ge", -most)), min(most, column.info.get("le", most))
     return bool(lowest <= min(numbers) and max(numbers) <= highest)
 

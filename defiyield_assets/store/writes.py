@@ -17,10 +17,11 @@ import pandas as pd
 import sqlalchemy as sa
 
 from defiyield_assets.domain.days import DayRange
+from defiyield_assets.store.columnar_frames import Columns, columns_of
 from defiyield_assets.store.engine import write_transaction
-from defiyield_assets.store.inserts import insert, insert_json, json_of, merge
+from defiyield_assets.store.inserts import Rows, insert, insert_json, json_of, merge
 from defiyield_assets.store.reads import conditions
-from defiyield_assets.store.rows import Row, rows_hash, storable_text, to_rows, without_collector
+from defiyield_assets.store.rows import rows_hash, storable_text, to_rows, without_collector
 from defiyield_assets.store.validation import day_column, require_valid
 
 CHUNK_ROWS = 25_000
@@ -126,17 +127,18 @@ def replace_slice(
     rows that break the table's rules or lie outside the slice.
     """
     day = day_column(table)
-    with without_collector():
-        rows, receipt = _checked_rows(table, frame, days, where)
+    with without_collector(), ThreadPoolExecutor(1, "receipt") as thread:
+        rows = _valid_rows(table, frame, days, where)
         corrected = _valid_rows(table, corrections) if corrections is not None and len(corrections) else []
         opened = write_transaction(engine, *_names(table, beside)) if within is None else nullcontext(within)
+        receipt = thread.submit(_receipt, table, rows)
         with opened as connection:
             for one in beside:
                 one.apply(connection)
             connection.execute(sa.delete(table).where(day.between(days.start, days.end), *conditions(table, where)))
             insert(connection, table, rows)
             merge(connection, table, corrected, is_replacing=True)
-    return receipt
+            return receipt.result()
 
 
 class SliceWriter:
@@ -247,11 +249,12 @@ def _written_beside(
 
 def upsert(engine: sa.Engine, table: sa.Table, frame: pd.DataFrame) -> WriteReceipt:
     """Insert the rows, replacing those with the same primary key. Raises SuspiciousDataError for repeated keys."""
-    with without_collector():
-        rows, receipt = _checked_rows(table, frame)
+    with without_collector(), ThreadPoolExecutor(1, "receipt") as thread:
+        rows = _valid_rows(table, frame)
+        receipt = thread.submit(_receipt, table, rows)
         with write_transaction(engine, table.name) as connection:
             merge(connection, table, rows, is_replacing=True)
-    return receipt
+            return receipt.result()
 
 
 def insert_missing(
@@ -259,13 +262,14 @@ def insert_missing(
 ) -> WriteReceipt:
     """Insert the rows whose primary key is new and leave the others as they are; the receipt counts all rows given, and
     nothing of what is done `beside` in the same transaction."""
-    with without_collector():
-        rows, receipt = _checked_rows(table, frame)
+    with without_collector(), ThreadPoolExecutor(1, "receipt") as thread:
+        rows = _valid_rows(table, frame)
+        receipt = thread.submit(_receipt, table, rows)
         with write_transaction(engine, *_names(table, beside)) as connection:
             for one in beside:
                 one.apply(connection)
             merge(connection, table, rows, is_replacing=False)
-    return receipt
+            return receipt.result()
 
 
 def add_history(engine: sa.Engine, table: sa.Table, frame: pd.DataFrame) -> int:
@@ -305,13 +309,14 @@ def replace_where(
     """
     if not where:
         raise ValueError("replace_where without a condition would empty the tables")
-    with without_collector():
-        made = {table: _checked_rows(table, frame, None, where) for table, frame in frames.items()}
+    with without_collector(), ThreadPoolExecutor(1, "receipt") as thread:
+        made = {table: _valid_rows(table, frame, None, where) for table, frame in frames.items()}
+        receipts = {table.name: thread.submit(_receipt, table, rows) for table, rows in made.items()}
         with write_transaction(engine, *(table.name for table in frames)) as connection:
-            for table, (rows, _) in made.items():
+            for table, rows in made.items():
                 connection.execute(sa.delete(table).where(*conditions(table, where)))
                 insert(connection, table, rows)
-    return {table.name: receipt for table, (_, receipt) in made.items()}
+            return {name: receipt.result() for name, receipt in receipts.items()}
 
 
 def delete_where(engine: sa.Engine, table: sa.Table, where: Mapping[str, Any]) -> int:
@@ -322,24 +327,23 @@ def delete_where(engine: sa.Engine, table: sa.Table, where: Mapping[str, Any]) -
         return connection.execute(sa.delete(table).where(*conditions(table, where))).rowcount
 
 
-def _checked_rows(
-    table: sa.Table, frame: pd.DataFrame, days: DayRange | None = None, where: Mapping[str, Any] | None = None
-) -> tuple[list[Row], WriteReceipt]:
-    rows = _valid_rows(table, frame, days, where)
-    return rows, _receipt(table, rows)
-
-
 def _valid_rows(
     table: sa.Table, frame: pd.DataFrame, days: DayRange | None = None, where: Mapping[str, Any] | None = None
-) -> list[Row]:
+) -> Rows:
+    columns = columns_of(table, frame, days, where)
+    if columns is not None:
+        return columns
     clean = storable_text(frame)
     require_valid(table, clean, days, where)
     return to_rows(table, clean)
 
 
-def _receipt(table: sa.Table, rows: Sequence[Row]) -> WriteReceipt:
+def _receipt(table: sa.Table, rows: Rows) -> WriteReceipt:
+    has_days = table.info["day"] is not None
+    if isinstance(rows, Columns):
+        return WriteReceipt(table.name, len(rows), rows.n_days() if has_days else 0, rows.sha256())
     covered = 0
-    if table.info["day"] is not None:
+    if has_days:
         place = [column.name for column in table.columns].index(day_column(table).name)
         covered = len({row[place] for row in rows} - {None})
     return WriteReceipt(table.name, len(rows), covered, rows_hash(table, rows))

@@ -10,6 +10,7 @@ from defiyield_assets.cli.main import COMMANDS
 from defiyield_assets.config import files
 from defiyield_assets.domain.market.features.registry import METRICS
 from defiyield_assets.domain.policy import Parameters
+from defiyield_assets.observability.families import FAMILIES
 from defiyield_assets.settings import Settings
 from defiyield_assets.store import schema
 from defiyield_assets_tests.docs.pages import DOCS, ROOT, program
@@ -69,6 +70,13 @@ def test_every_parameter_has_default_and_limits() -> None:
                 else [str(value).lower() if isinstance(value, bool) else str(value)]
             )
     assert row_of(page, "max_pool_share") == ["`max_pool_share`", "`0.25`", "number; ≥ 0, ≤ 1", "in one pool"]
+
+
+def test_every_figure_of_operation_has_its_row() -> None:
+    page = PAGES["operations.md"]
+    for family in FAMILIES.values():
+        labels = f"`{', '.join(family.labels)}`" if family.labels else ""
+        assert row_of(page, family.full_name)[1] == labels
 
 
 def test_every_setting_has_its_variable_and_its_words() -> None:

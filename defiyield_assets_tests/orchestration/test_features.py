@@ -240,6 +240,7 @@ def test_the_check_looks_at_other_instruments_every_day() -> None:
     assert chosen_of(names[:3], date(2025, 1, 1)) == names[:3]
 
 
+@pytest.mark.usefixtures("pictures")
 def test_the_asset_tells_what_it_made_and_its_checks_judge_it(
     engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

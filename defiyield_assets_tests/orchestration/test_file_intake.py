@@ -162,6 +162,7 @@ def test_a_files_bar_stands_in_where_no_vendor_told_one(installation: Installati
     assert bar["volume_units"] is None or bar["volume_units"] != bar["volume_units"], "ticks are no volume"
 
 
+@pytest.mark.usefixtures("pictures")
 def test_the_asset_takes_a_files_bars_and_fails_loudly_for_one_that_it_cannot_read(
     installation: Installation, tmp_path: Path
 ) -> None:

@@ -143,8 +143,8 @@ def test_the_scoreboard_has_every_model_as_a_table_and_a_plot(closed_loop: Loop)
         last_values = board[(board["model"] == "last_value") & (board["target"] == "tvl_usd")]
         assert last_values["skill"].abs().max() < 1e-9, "but for the way to the model's scale and back"
         assert {record.data["model"] for record in told["scoreboard"].records} >= {"champion", "last_value"}
-        assert told["plot"].startswith("![")
-        assert "](data:image/png;base64,iVBOR" in told["plot"]
+    assert told["plot"].startswith("![")
+    assert "](data:image/png;base64,iVBOR" in told["plot"]
 
 
 def test_the_sums_are_those_of_the_scores(closed_loop: Loop) -> None:

@@ -83,7 +83,9 @@ from defiyield_assets_tests.orchestration.small_lab import (
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, list[dg.ExecuteInProcessResult]]]:
     """A lab whose chain ran once."""
     made = Lab(tmp_path_factory.mktemp("lab"))
-    results = [made.generate(), made.assess()]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DEFIYIELD_PICTURES", "true")
+        results = [made.generate(), made.assess()]
     yield made, results
     made.instance.dispose()
 

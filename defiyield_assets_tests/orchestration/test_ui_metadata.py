@@ -371,6 +371,7 @@ def test_symbols_of_tokens_are_no_formulas() -> None:
     assert drawn.startswith(b"\x89PNG")
 
 
+@pytest.mark.usefixtures("pictures")
 def test_a_picture_that_cannot_be_drawn_is_left_out_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     def draw() -> bytes:
         raise ValueError(HOSTILE)
@@ -383,6 +384,10 @@ def test_a_picture_that_cannot_be_drawn_is_left_out_with_a_warning(caplog: pytes
     shown = picture(lambda: b"\x89PNG", "Pools")
     assert shown is not None
     assert str(shown.value).startswith("![Pools](data:image/png;base64,")
+
+
+def test_an_installation_may_do_without_pictures() -> None:
+    assert picture(lambda: pytest.fail("drawn all the same"), "Pools") is None
 
 
 POLICY = Policy(

@@ -84,3 +84,31 @@ def replace_after_delete(url: str) -> None:
 
     writes.insert = insert_half_and_die
     writes.replace_slice(engine, schema.pools, pools_frame(apy=0.9), DAYS)
+
+
+def _die_at_third(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, which kills the process when it is called for the third time."""
+    calls: list[int] = []
+
+    def counted(*arguments: Any) -> Any:
+        calls.append(len(calls))
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments)
+
+    return counted
+
+
+def history_between_chunks(url: str) -> None:
+    """Two chunks of a long history are in the open transaction, the third is not."""
+    writes.CHUNK_ROWS = 5
+    writes._valid_rows = _die_at_third(writes._valid_rows)
+    writes.add_history(make_engine(url), schema.pools, pools_frame())
+
+
+def slice_between_chunks(url: str) -> None:
+    """Two frames of a slice are in the open transaction, the third is not."""
+    writes._valid_rows = _die_at_third(writes._valid_rows)
+    with writes.replacing(make_engine(url), [schema.pools], DAYS) as writer:
+        for start in range(0, 12, 4):
+            writer.add(schema.pools, pools_frame().iloc[start : start + 4])

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.errors import SuspiciousDataError
-from defiyield_assets.store import inserts, reads, rows, schema, validation, writes
+from defiyield_assets.store import columnar_copy, columnar_frames, inserts, reads, rows, schema, validation, writes
 from defiyield_assets.store.rows import rows_hash, to_rows
 from defiyield_assets.store.validation import column_type, frame_schema
 from defiyield_assets_tests.store.frames import WRITABLE, example_frame
@@ -47,7 +47,9 @@ def empty(engine: sa.Engine, table: sa.Table) -> None:
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks, pieces and answers of a few rows."""
     monkeypatch.setattr(writes, "CHUNK_ROWS", 3)
-    monkeypatch.setattr(rows, "_PIECE", 2)
+    monkeypatch.setattr(rows, "PIECE", 2)
+    monkeypatch.setattr(columnar_frames, "PIECE", 2)
+    monkeypatch.setattr(columnar_copy, "ROWS_AT_ONCE", 2)
     monkeypatch.setattr(reads, "STREAMED", 2)
 
 

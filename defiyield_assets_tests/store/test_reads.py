@@ -91,18 +91,6 @@ def test_text_keys_are_ordered_by_code_point(warehouse: sa.Engine) -> None:
     assert reads.read_all(warehouse, schema.pools)["pool_id"].tolist() == sorted(names)
 
 
-@pytest.mark.postgres
-def test_the_order_does_not_depend_on_the_locale_of_the_server(postgres_warehouse: sa.Engine) -> None:
-    # The test server only knows C.UTF-8, under which a forgotten collation would not show.
-    statements: list[str] = []
-    sa.event.listen(postgres_warehouse, "before_cursor_execute", lambda *call: statements.append(call[2]))
-    reads.read_all(postgres_warehouse, schema.pools)
-    reads.pool_histories(postgres_warehouse, DAYS, SEEN)
-    orders = [statement.rsplit("ORDER BY", 1)[1] for statement in statements if "ORDER BY" in statement]
-    assert len(orders) == 2
-    assert all('pool_id COLLATE "C"' in order for order in orders)
-
-
 def test_unknown_columns_in_a_condition_are_refused(sqlite_warehouse: sa.Engine) -> None:
     with pytest.raises(ValueError, match="pools has no column colour"):
         reads.read_all(sqlite_warehouse, schema.pools, {"colour": "red"})

@@ -141,15 +141,19 @@ def tracked_pools(
     any pre-filter verdict (a backfill of days before the first run) follows all of `followed`. Only facts of the day
     decide, so that a re-run of a day follows the same pools.
     """
-    rows: set[tuple[date, str]] = set()
-    if len(prefiltered):
-        passed = prefiltered[prefiltered["is_passed"].astype(bool)]
-        rows |= set(zip(passed["date"], passed["pool_id"], strict=True))
+    key = ["date", "pool_id"]
+    passed = prefiltered.loc[prefiltered["is_passed"].astype(bool), key] if len(prefiltered) else None
     judged = set(prefiltered["date"]) if len(prefiltered) else set()
-    rows |= {(day, pool_id) for day in days if day not in judged for pool_id in followed}
-    rows |= set(zip(held["date"], held["pool_id"], strict=True)) if len(held) else set()
-    inside = sorted((day, pool_id) for day, pool_id in rows if day in days)
-    return pd.DataFrame(inside, columns=["date", "pool_id"], dtype=object)
+    before = [(day, pool_id) for day in days if day not in judged for pool_id in followed]
+    parts = [part for part in (passed, pd.DataFrame(before, columns=key, dtype=object), held) if part is not None]
+    rows = pd.concat([part[key].astype(object) for part in parts if len(part)] or [pd.DataFrame(columns=key)])
+    day, known_days = pd.factorize(rows["date"], sort=True)
+    pool, pool_ids = pd.factorize(rows["pool_id"], sort=True)
+    is_inside = np.array([known in days for known in known_days], dtype=bool)[day]
+    pairs = np.unique(day[is_inside] * max(1, len(pool_ids)) + pool[is_inside])  # ascending by day, then by pool
+    told = {"date": known_days, "pool_id": pool_ids}
+    places = dict(zip(key, np.divmod(pairs, max(1, len(pool_ids))), strict=True))
+    return pd.DataFrame({name: np.asarray(told[name], dtype=object)[places[name]] for name in key}, dtype=object)
 
 
 def pools_to_request(

@@ -1,7 +1,7 @@
 """Rolling statistics of every tracked pool; a window is days, not rows.
 
-Lives here: what each metric is. Not here: window arithmetic and "known when" (windows.py), findings (quality.py),
-groups (groups.py).
+Lives here: what each metric is. Not here: window arithmetic (windows.py), "known when" (panels.py), findings
+(quality.py), groups (groups.py).
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,8 @@ import pandas as pd
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.policy import Parameters
 from defiyield_assets.domain.pools import windows
-from defiyield_assets.domain.pools.windows import Counts, Floats, Panel
+from defiyield_assets.domain.pools.panels import LOOKBACK_DAYS, Panel, collect, flatten, panels
+from defiyield_assets.domain.pools.windows import Counts, Floats
 
 METRIC_COLUMNS = (
     "date",
@@ -39,6 +40,7 @@ METRIC_COLUMNS = (
     "is_hindsight",
 )
 HALF_LIFE_DAYS = 7.0
+WEEK, MONTH = 7, 30
 
 
 def rolling_metrics(
@@ -59,26 +61,29 @@ def rolling_metrics(
     (deviation: ddof 1, null below 3 values); `apy_ewma_7d` weighs the observed days of the last 30 with half-life 7
     days; changes are null when either day is unknown.
     """
-    frames = (_measure(panel, parameters, first_days or {}) for panel in windows.panels(revisions, tracked, days))
-    rows = windows.collect(frames, tracked)
+    rows = collect(_measure(panel, parameters, first_days or {}) for panel in panels(revisions, tracked, days))
     if rows.empty:
         return pd.DataFrame(columns=list(METRIC_COLUMNS))
-    rows = rows.merge(_utilisation(pools), on=["date", "pool_id"], how="left")
-    return rows[list(METRIC_COLUMNS)]
+    return rows.assign(utilisation=_utilisation(rows, pools))[list(METRIC_COLUMNS)]
 
 
 def _measure(panel: Panel, parameters: Parameters, first_days: Mapping[str, date]) -> pd.DataFrame:
+    n = panel.wanted
     apy = windows.winsorised(
-        panel.apy, parameters.spike_median_multiple, parameters.spike_robust_z, parameters.apy_plausible_max
+        panel.apy,
+        parameters.spike_median_multiple,
+        parameters.spike_robust_z,
+        parameters.apy_plausible_max,
+        last=n + MONTH,  # the oldest that yesterday's windows of the first day read
     )
     levels = {
-        "apy_mean_7d": windows.mean(apy, 7),
-        "apy_mean_30d": windows.mean(apy, 30),
-        "apy_std_7d": windows.deviation(apy, 7),
-        "apy_std_30d": windows.deviation(apy, 30),
+        "apy_mean_7d": windows.mean(apy, WEEK, last=n + 1),
+        "apy_mean_30d": windows.mean(apy, MONTH, last=n + 1),
+        "apy_std_7d": windows.deviation(apy, WEEK, last=n + 1),
+        "apy_std_30d": windows.deviation(apy, MONTH, last=n + 1),
     }
-    changes = {f"{name}_change_1d": values - windows.before(values) for name, values in levels.items()}
-    return windows.flatten(
+    changes = {f"{name}_change_1d": values[:, 1:] - values[:, :-1] for name, values in levels.items()}
+    return flatten(
         panel,
         {
             "apy": apy,
@@ -86,10 +91,10 @@ def _measure(panel: Panel, parameters: Parameters, first_days: Mapping[str, date
             **levels,
             "apy_change_1d": apy - windows.before(apy),
             **changes,
-            "apy_ewma_7d": windows.decayed_mean(apy, 30, HALF_LIFE_DAYS),
+            "apy_ewma_7d": windows.decayed_mean(apy, MONTH, HALF_LIFE_DAYS, last=n),
             "tvl_change_1d": _relative_change(panel.tvl_usd, 1),
-            "tvl_change_7d": _relative_change(panel.tvl_usd, 7),
-            "observed_days": windows.counted(np.isfinite(apy), 30),
+            "tvl_change_7d": _relative_change(panel.tvl_usd, WEEK),
+            "observed_days": windows.counted(np.isfinite(apy), MONTH, last=n),
             "age_days": _age_days(panel, first_days),
             "reward_share": _reward_share(panel),
             "is_hindsight": panel.is_hindsight,
@@ -114,24 +119,22 @@ def _reward_share(panel: Panel) -> Floats:
 
 def _age_days(panel: Panel, first_days: Mapping[str, date]) -> Counts:
     """Days since the first known point; 0 for a pool without one."""
-    seen = windows.trailing(panel.has_point, windows.LOOKBACK_DAYS + 1, fill=False)
-    in_lookback = np.where(seen.any(axis=-1), windows.LOOKBACK_DAYS - seen.argmax(axis=-1), 0)
-    first = np.array([first_days.get(pool_id, date.max).toordinal() for pool_id in panel.pool_ids])
-    today = np.array([day.toordinal() for day in panel.days])
-    age: Counts = np.maximum(in_lookback, today[None, :] - first[:, None]).astype(np.int64)
+    seen = windows.trailing(panel.has_point, LOOKBACK_DAYS + 1, fill=False, last=panel.wanted)
+    in_lookback = np.where(seen.any(axis=-1), LOOKBACK_DAYS - seen.argmax(axis=-1), 0)
+    known = panel.wanted_ordinals[None, :] - panel.first_ordinals(first_days)[:, None]
+    age: Counts = np.maximum(in_lookback, known).astype(np.int64)
     return age
 
 
-def _utilisation(pools: pd.DataFrame) -> pd.DataFrame:
-    """Borrowed over supplied by (date, pool_id), null where a leg is unknown or nothing is supplied."""
-    if pools.empty:
-        return pd.DataFrame({"date": [], "pool_id": [], "utilisation": []}, dtype=object).astype({"utilisation": float})
-    supply = pools["total_supply_usd"].astype(float)
-    borrow = pools["total_borrow_usd"].astype(float)
-    return pd.DataFrame(
+def _utilisation(rows: pd.DataFrame, pools: pd.DataFrame) -> pd.Series:
+    """Borrowed over supplied beside each row, null where a leg is unknown or nothing is supplied."""
+    known = pools[pools["total_supply_usd"].notna()] if len(pools) else pools
+    supply, borrow = known["total_supply_usd"].astype(float), known["total_borrow_usd"].astype(float)
+    shares = pd.DataFrame(
         {
-            "date": pools["snapshot_date"],
-            "pool_id": pools["pool_id"],
-            "utilisation": (borrow / supply).where(supply > 0),
+            "date": known["snapshot_date"].to_numpy(),
+            "pool_id": known["pool_id"].to_numpy(),
+            "utilisation": (borrow / supply).where(supply > 0).to_numpy(dtype=float),
         }
     )
+    return rows[["date", "pool_id"]].merge(shares, on=["date", "pool_id"], how="left")["utilisation"]

@@ -1,7 +1,7 @@
 """What is wrong with a pool's data on a day, and the APY that statistics may use instead.
 
-Lives here: the findings and which of them block. Not here: window arithmetic (windows.py), statistics (metrics.py),
-the final verdict on a pool (selection/final.py).
+Lives here: the findings and which of them block. Not here: window arithmetic (windows.py), "known when" (panels.py),
+statistics (metrics.py), the final verdict on a pool (selection/final.py).
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,8 @@ import pandas as pd
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.policy import Parameters
 from defiyield_assets.domain.pools import windows
-from defiyield_assets.domain.pools.windows import Counts, Flags, Panel
+from defiyield_assets.domain.pools.panels import LOOKBACK_DAYS, Panel, collect, flatten, panels
+from defiyield_assets.domain.pools.windows import Counts, Flags
 
 QUALITY_COLUMNS = (
     "date",
@@ -46,6 +47,14 @@ FINDINGS = {
     "NO_POINT": "the day has no point",
 }
 """Findings in the order in which they are reported, with their words."""
+FIGURES = {
+    "largest_gap_days": "gap",
+    "apy": "apy",
+    "tvl": "tvl",
+    "tvl_before": "tvl_before",
+    "winsorised_apy": "winsorised",
+}
+"""Column of an assessed row -> its name in these words."""
 BLOCKING = ("NO_DATA", "STUCK", "GAP", "IMPLAUSIBLE", "TVL_JUMP")
 """A spike does not block, because it is winsorised; neither does one silent day, which is less than a gap."""
 
@@ -66,11 +75,9 @@ def assess_quality(
     TVL; a constant zero is stuck too: a pool that pays nothing and moves nothing is dead or its feed is. A day
     without APY counts as missing for the gap.
     """
-    frames = (
-        _assess(panel, parameters, first_days or {})
-        for panel in windows.panels(revisions, tracked, days, HINDSIGHT_DAYS)
+    rows = collect(
+        _assess(panel, parameters, first_days or {}) for panel in panels(revisions, tracked, days, HINDSIGHT_DAYS)
     )
-    rows = windows.collect(frames, tracked)
     if rows.empty:
         return pd.DataFrame(columns=list(QUALITY_COLUMNS))
     _describe(rows, parameters)
@@ -78,29 +85,27 @@ def assess_quality(
 
 
 def _assess(panel: Panel, parameters: Parameters, first_days: Mapping[str, date]) -> pd.DataFrame:
-    apy, tvl = panel.apy, panel.tvl_usd
-    before_tvl = windows.before(tvl)
-    same = (apy == windows.before(apy)) & (tvl == before_tvl)
-    repeats = parameters.stuck_days - 1
-    threshold = windows.spike_threshold(apy, parameters.spike_median_multiple, parameters.spike_robust_z)
+    n, stuck_days = panel.wanted, parameters.stuck_days
+    same = (panel.apy == windows.before(panel.apy)) & (panel.tvl_usd == windows.before(panel.tvl_usd))
+    before_tvl = windows.before(panel.tvl_usd)[:, -n:]
+    apy, tvl, has_point = panel.apy[:, -n:], panel.tvl_usd[:, -n:], panel.has_point[:, -n:]
+    threshold = windows.spike_threshold(panel.apy, parameters.spike_median_multiple, parameters.spike_robust_z, last=n)
     existed = _existed(panel, first_days)
     gap = _largest_gap(panel, existed)
-    known = windows.counted(panel.has_point, windows.LOOKBACK_DAYS + 1) > 0
-    return windows.flatten(
+    known = windows.counted(panel.has_point, LOOKBACK_DAYS + 1, last=n) > 0
+    return flatten(
         panel,
         {
             "is_no_data": ~(known | existed),
-            "is_stuck": windows.counted(same, repeats) == repeats,
+            "is_stuck": windows.counted(same, stuck_days - 1, last=n) == stuck_days - 1,
             "has_gap": gap > parameters.gap_days,
             "is_spike": apy > threshold,
             "is_implausible": (apy < 0) | (apy > parameters.apy_plausible_max),
             "has_tvl_jump": (tvl > TVL_JUMP * before_tvl) | (before_tvl > TVL_JUMP * tvl),
             "largest_gap_days": gap,
-            "winsorised_apy": windows.winsorised(
-                apy, parameters.spike_median_multiple, parameters.spike_robust_z, parameters.apy_plausible_max
-            ),
-            "is_null_apy": panel.has_point & np.isnan(apy),
-            "is_no_point": ~panel.has_point,
+            "winsorised_apy": windows.cut(apy, threshold, parameters.apy_plausible_max),
+            "is_null_apy": has_point & np.isnan(apy),
+            "is_no_point": ~has_point,
             "apy": apy,
             "tvl": tvl,
             "tvl_before": before_tvl,
@@ -110,19 +115,18 @@ def _assess(panel: Panel, parameters: Parameters, first_days: Mapping[str, date]
 
 
 def _existed(panel: Panel, first_days: Mapping[str, date]) -> Flags:
-    """Whether the pool had a point before the 30 days that end on each day."""
-    in_lookback = windows.counted(panel.has_point, windows.LOOKBACK_DAYS + 1) > windows.counted(
-        panel.has_point, GAP_WINDOW
+    """Whether the pool had a point before the 30 days that end on each wanted day."""
+    in_lookback = windows.counted(panel.has_point, LOOKBACK_DAYS + 1, last=panel.wanted) > windows.counted(
+        panel.has_point, GAP_WINDOW, last=panel.wanted
     )
-    first = np.array([first_days.get(pool_id, date.max).toordinal() for pool_id in panel.pool_ids])
-    oldest = np.array([day.toordinal() - GAP_WINDOW for day in panel.days])
-    return in_lookback | (first[:, None] <= oldest[None, :])
+    oldest = panel.wanted_ordinals - GAP_WINDOW
+    return in_lookback | (panel.first_ordinals(first_days)[:, None] <= oldest[None, :])
 
 
 def _largest_gap(panel: Panel, existed: Flags) -> Counts:
     """Longest run of days without an APY within 30 days, counted from the pool's first point on."""
-    observed = windows.trailing(np.isfinite(panel.apy), GAP_WINDOW, fill=False)
-    present = windows.trailing(panel.has_point, GAP_WINDOW, fill=False)
+    observed = windows.trailing(np.isfinite(panel.apy), GAP_WINDOW, fill=False, last=panel.wanted)
+    present = windows.trailing(panel.has_point, GAP_WINDOW, fill=False, last=panel.wanted)
     started = existed.copy()
     current = np.zeros(existed.shape, dtype=np.int64)
     longest = current.copy()
@@ -147,25 +151,20 @@ def _describe(rows: pd.DataFrame, parameters: Parameters) -> None:
     }
     table = pd.DataFrame(flags).astype(bool)[list(FINDINGS)]
     rows["is_passed"] = ~table[list(BLOCKING)].any(axis=1)
+    limits = {
+        "stuck_days": parameters.stuck_days,
+        "gap_days": parameters.gap_days,
+        "plausible": parameters.apy_plausible_max,
+    }
     codes, reasons = [""] * len(rows), [""] * len(rows)
-    for index in np.flatnonzero(table.any(axis=1).to_numpy()):
-        row = rows.iloc[index]
-        flags_at = table.iloc[index]
-        found = [code for code in FINDINGS if flags_at[code]]
-        codes[index] = ",".join(found)
-        reasons[index] = "; ".join(
-            FINDINGS[code].format(
-                stuck_days=parameters.stuck_days,
-                gap=row["largest_gap_days"],
-                gap_days=parameters.gap_days,
-                apy=row["apy"],
-                plausible=parameters.apy_plausible_max,
-                tvl=row["tvl"],
-                tvl_before=row["tvl_before"],
-                winsorised=row["winsorised_apy"],
-            )
-            for code in found
-        )
+    broken = np.flatnonzero(table.any(axis=1).to_numpy())
+    found = rows.loc[broken, list(FIGURES)].rename(columns=FIGURES).to_dict("records")
+    named = [
+        [code for code, is_found in zip(FINDINGS, flags, strict=True) if is_found] for flags in table.to_numpy()[broken]
+    ]
+    for index, figures, codes_at in zip(broken, found, named, strict=True):
+        codes[index] = ",".join(codes_at)
+        reasons[index] = "; ".join(FINDINGS[code].format(**limits, **figures) for code in codes_at)
     rows["reason_codes"] = codes
     rows["reasons"] = reasons
 

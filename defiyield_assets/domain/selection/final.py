@@ -44,6 +44,18 @@ ELIGIBLE_COLUMNS = (
     "exit_days",
     "age_days",
 )
+READ = {
+    "prefiltered_pools": (
+        *("date", "pool_id", "is_passed", "reason_codes", "warning_codes", "reasons", "chain", "protocol", "symbol"),
+        *("role", "underlying_addresses_json", "size_usd", "is_size_lower_bound", "exit_days"),
+    ),
+    "pool_quality": ("date", "pool_id", "is_passed", "reason_codes", "reasons", "is_hindsight"),
+    "pool_metrics": ("date", "pool_id", "age_days", "is_hindsight"),
+    "pool_groups": ("date", "pool_id", "pool_group", "is_hindsight"),
+    "pool_forecasts": ("as_of", "pool_id", "target", "horizon_days", "mean", "is_hindsight"),
+    "pools": ("snapshot_date", "pool_id", "chain", "project", "symbol", "apy", "total_supply_usd", "total_borrow_usd"),
+}
+"""Columns of large tables that the rules read."""
 UNKNOWN = "unknown"
 
 Row = Mapping[Any, Any]

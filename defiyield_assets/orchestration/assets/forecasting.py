@@ -26,8 +26,8 @@ from defiyield_assets.domain.forecasting.weekly import evaluate_costly, last_eva
 from defiyield_assets.domain.gas.sources import prevailing_fees
 from defiyield_assets.domain.pools.histories import known_view
 from defiyield_assets.domain.pools.snapshot import under_todays_ids
-from defiyield_assets.orchestration.assets.pools import tracked_on
 from defiyield_assets.orchestration.declarations import daily_asset, daily_tables, tell_progress
+from defiyield_assets.orchestration.followed_pools import tracked_on
 from defiyield_assets.orchestration.partitions import before, day_range, rolling
 from defiyield_assets.orchestration.policies import CHUNKS_OF_30, ONE_RUN
 from defiyield_assets.orchestration.reporting import picture, report, whole_table

@@ -3,7 +3,7 @@
 Lives here: wiring of domain/pools. Not here: which pools may be used (selection.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
@@ -23,21 +23,21 @@ from defiyield_assets.domain.pools.histories import (
     merge_points,
     new_revisions,
     pools_to_request,
-    tracked_pools,
 )
 from defiyield_assets.domain.pools.lending import LENDING_COLUMNS, lending_from_chart, lending_from_snapshot
-from defiyield_assets.domain.pools.metrics import rolling_metrics
+from defiyield_assets.domain.pools.panels import LOOKBACK_DAYS
 from defiyield_assets.domain.pools.plots import plot_metrics
-from defiyield_assets.domain.pools.quality import assess_quality
 from defiyield_assets.domain.pools.revisions import REVISION_COLUMNS, revisions_seen
 from defiyield_assets.domain.pools.snapshot import build_pools, require_whole_snapshot
-from defiyield_assets.domain.pools.windows import LOOKBACK_DAYS
 from defiyield_assets.errors import TransientError
 from defiyield_assets.orchestration.declarations import daily_asset
 from defiyield_assets.orchestration.fan_out import Tally, Teller, store_as_they_come
+from defiyield_assets.orchestration.followed_pools import held_on, tracked_on
 from defiyield_assets.orchestration.freshness import DAILY_BY_0300
 from defiyield_assets.orchestration.partitions import day_before, day_range, rolling
 from defiyield_assets.orchestration.policies import ONE_RUN, RETRY_INGESTION
+from defiyield_assets.orchestration.pool_bundles import Measured, metric_rows, quality_rows
+from defiyield_assets.orchestration.pool_shards import in_shards
 from defiyield_assets.orchestration.reporting import picture, report
 from defiyield_assets.orchestration.resources import MarketResource, WarehouseResource, window_of
 from defiyield_assets.sources.defillama_yields import VENDOR, DefiLlamaYields
@@ -97,35 +97,6 @@ def pools(
     frame = pd.concat(market.ask(engine, days.end, question, calls), ignore_index=True)
     receipt = writes.replace_slice(engine, schema.pools, frame, days)
     return report(receipt, frame, lending_pools_with_legs=int(frame["total_supply_usd"].notna().sum()))
-
-
-def _held(warehouse: WarehouseResource, days: DayRange) -> pd.DataFrame:
-    """[date, pool_id] of pools whose share token a wallet holds on chain at the end of the day."""
-    balances = reads.read_days(warehouse.engine, schema.chain_balances, days)
-    contracts = warehouse.contracts(days.end)[["share_token", "pool_id"]]
-    positive = balances.loc[[amount > 0 for amount in balances["balance"]]]
-    held = positive.merge(contracts, left_on="token_address", right_on="share_token")
-    for span, aliases in warehouse.alias_spans(days):
-        inside = held["date"].isin(set(span))
-        held.loc[inside, "pool_id"] = held.loc[inside, "pool_id"].replace(aliases)
-    return held[["date", "pool_id"]].drop_duplicates().reset_index(drop=True)
-
-
-def _nearest_verdicts(warehouse: WarehouseResource, days: DayRange) -> list[str]:
-    """Pools that passed the pre-filter on the nearest judged day before the range, else after it."""
-    engine = warehouse.engine
-    passed = {"is_passed": True}
-    listed = reads.read_latest(engine, schema.prefiltered_pools, days.end, where=passed)
-    if listed.empty:
-        listed = reads.read_all(engine, schema.prefiltered_pools, where=passed)
-        listed = listed[listed["date"] == listed["date"].min()] if len(listed) else listed
-    return sorted(listed["pool_id"])
-
-
-def tracked_on(warehouse: WarehouseResource, days: DayRange) -> pd.DataFrame:
-    """[date, pool_id]: what is followed on each day of the range."""
-    verdicts = reads.read_days(warehouse.engine, schema.prefiltered_pools, days)
-    return tracked_pools(verdicts, _held(warehouse, days), days, _nearest_verdicts(warehouse, days))
 
 
 def _points_of_snapshots(snapshots: pd.DataFrame, tracked: pd.DataFrame) -> pd.DataFrame:
@@ -228,7 +199,7 @@ def pool_histories(
         recent,
         days,
         warehouse.policy(days.end).parameters.gap_days,
-        held=set(_held(warehouse, DayRange.of(days.end))["pool_id"]),
+        held=set(held_on(warehouse, DayRange.of(days.end))["pool_id"]),
         snapshots=fresh.assign(pool_id=fresh["pool_id"].replace(aliases)),
         known_by=cutoff(day_before(days.start)),
     )
@@ -359,29 +330,33 @@ def lending_histories(
     )
 
 
-@dataclass(frozen=True)
-class _JoinedSpan:
-    """Days on which the same aliases are in force, and what histories say under the ids of these days."""
-
-    days: DayRange
-    revisions: pd.DataFrame
-    first_days: dict[str, date]
+def _tell_quality(warehouse: WarehouseResource, receipt: writes.WriteReceipt, days: DayRange) -> dg.MaterializeResult:
+    engine, table = warehouse.engine, schema.pool_quality
+    refused = reads.read_columns(engine, table, days, where={"is_passed": False}, columns=["date"])["date"]
+    return report(receipt, reads.read_days(engine, table, DayRange.of(days.end)), not_passed=len(refused))
 
 
-def _joined_spans(warehouse: WarehouseResource, days: DayRange) -> list[_JoinedSpan]:
-    engine = warehouse.engine
-    return [
-        _JoinedSpan(
-            span,
-            reads.pool_history_revisions(engine, span.back(LOOKBACK_DAYS), aliases=aliases),
-            reads.first_points(engine, span.end, aliases),
-        )
-        for span, aliases in warehouse.alias_spans(days)
-    ]
+def _tell_metrics(warehouse: WarehouseResource, receipt: writes.WriteReceipt, days: DayRange) -> dg.MaterializeResult:
+    newest = reads.read_days(warehouse.engine, schema.pool_metrics, DayRange.of(days.end))
+    return report(receipt, newest, pools=len(newest), plot=_drawn(warehouse, newest, days.end))
 
 
-def _of_days(frame: pd.DataFrame, days: DayRange) -> pd.DataFrame:
-    return frame[[day in days for day in frame["date"]]].reset_index(drop=True)
+def _drawn(warehouse: WarehouseResource, metrics: pd.DataFrame, day: date) -> dg.MetadataValue[Any] | None:
+    """Picture of the day's metrics, with the risk groups that follow from them."""
+    named = ["pool_id", "protocol", "symbol"]
+    listed = reads.read_days(warehouse.engine, schema.prefiltered_pools, DayRange.of(day), columns=named)
+    titles = dict(zip(listed["pool_id"], listed["protocol"] + " " + listed["symbol"], strict=True))
+
+    def draw() -> bytes:
+        groups = assign_groups(metrics)
+        of_pools = dict(zip(groups["pool_id"], groups["pool_group"].astype(int), strict=True))
+        return plot_metrics(metrics, of_pools, titles)
+
+    return picture(draw, "What the largest pools pay, and how steadily")
+
+
+QUALITY = Measured(schema.pool_quality, quality_rows, _tell_quality)
+METRICS = Measured(schema.pool_metrics, metric_rows, _tell_metrics)
 
 
 @daily_asset(
@@ -400,15 +375,7 @@ def _of_days(frame: pd.DataFrame, days: DayRange) -> pd.DataFrame:
 )
 def pool_quality(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
     """What is wrong with each tracked pool's data: stuck, gaps, spikes, implausible values, jumps in size."""
-    days, tracked = day_range(context), tracked_on(warehouse, day_range(context))
-    parameters = warehouse.policy(days.end).parameters
-    frames = [
-        assess_quality(span.revisions, _of_days(tracked, span.days), span.days, parameters, first_days=span.first_days)
-        for span in _joined_spans(warehouse, days)
-    ]
-    quality = pd.concat(frames, ignore_index=True)
-    receipt = writes.replace_slice(warehouse.engine, schema.pool_quality, quality, days)
-    return report(receipt, quality, not_passed=int((~quality["is_passed"].astype(bool)).sum()))
+    return QUALITY.make(warehouse, day_range(context))
 
 
 @daily_asset(
@@ -428,36 +395,7 @@ def pool_quality(context: dg.AssetExecutionContext, warehouse: WarehouseResource
 )
 def pool_metrics(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> dg.MaterializeResult:
     """Rolling APY statistics of every tracked pool, one row per pool per day; a window is days, not rows."""
-    days, tracked = day_range(context), tracked_on(warehouse, day_range(context))
-    parameters = warehouse.policy(days.end).parameters
-    frames = [
-        rolling_metrics(
-            span.revisions,
-            _of_days(tracked, span.days),
-            reads.read_days(warehouse.engine, schema.pools, span.days),
-            span.days,
-            parameters,
-            first_days=span.first_days,
-        )
-        for span in _joined_spans(warehouse, days)
-    ]
-    metrics = pd.concat(frames, ignore_index=True)
-    newest = metrics[metrics["date"] == days.end]
-    return report(
-        writes.replace_slice(warehouse.engine, schema.pool_metrics, metrics, days),
-        newest,
-        pools=int(newest["pool_id"].nunique()),
-        plot=_drawn(warehouse, newest, days.end),
-    )
-
-
-def _drawn(warehouse: WarehouseResource, metrics: pd.DataFrame, day: date) -> dg.MetadataValue[Any] | None:
-    """Picture of the day's metrics, with the risk groups that follow from them."""
-    groups = assign_groups(metrics)
-    listed = reads.read_days(warehouse.engine, schema.prefiltered_pools, DayRange.of(day))
-    titles = dict(zip(listed["pool_id"], listed["protocol"] + " " + listed["symbol"], strict=True))
-    of_pools = dict(zip(groups["pool_id"], groups["pool_group"].astype(int), strict=True))
-    return picture(lambda: plot_metrics(metrics, of_pools, titles), "What the largest pools pay, and how steadily")
+    return METRICS.make(warehouse, day_range(context))
 
 
 @daily_asset(
@@ -469,3 +407,15 @@ def pool_groups(context: dg.AssetExecutionContext, warehouse: WarehouseResource)
     groups = assign_groups(reads.read_days(warehouse.engine, schema.pool_metrics, days))
     counts = {f"group_{group}": int(n) for group, n in groups["pool_group"].value_counts().items()}
     return report(writes.replace_slice(warehouse.engine, schema.pool_groups, groups, days), groups, counts=counts)
+
+
+def with_shards(assets: Sequence[Any], shards: int) -> list[Any]:
+    """The same assets; with more than one shard, those that measure pools fan out over as many steps."""
+    if shards == 1:
+        return list(assets)
+    fanned = {
+        dg.AssetKey("pool_quality"): in_shards(pool_quality, QUALITY, shards),
+        dg.AssetKey("pool_metrics"): in_shards(pool_metrics, METRICS, shards),
+    }
+    of_others = [asset for asset in assets if not (isinstance(asset, dg.AssetsDefinition) and asset.keys & set(fanned))]
+    return [*of_others, *fanned.values()]

@@ -8,12 +8,12 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
-from sqlalchemy import Engine
+from sqlalchemy import Engine, Table
 
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.policy import Policy
 from defiyield_assets.domain.prices.instruments import build_instruments
-from defiyield_assets.domain.selection.final import select_eligible
+from defiyield_assets.domain.selection.final import READ, select_eligible
 from defiyield_assets.domain.selection.icebox import CHECKED, advance_icebox, bootstrap_icebox, is_checked, mark_checked
 from defiyield_assets.domain.selection.lists import build_allocation_snapshot
 from defiyield_assets.domain.selection.plots import plot_icebox
@@ -218,7 +218,7 @@ def _last_listings(
         reads.read_latest(warehouse.engine, schema.pools, on_or_before=day, where={"pool_id": pool_id})
         for pool_id in unlisted
     ]
-    return [listing for listing in listings if len(listing)]
+    return [listing[list(READ["pools"])] for listing in listings if len(listing)]
 
 
 @daily_asset(
@@ -248,17 +248,23 @@ def eligible_pools(context: dg.AssetExecutionContext, warehouse: WarehouseResour
     day, engine = single_day(context), warehouse.engine
     only = DayRange.of(day)
     positions = reads.read_days(engine, schema.pool_positions, only)
-    snapshots = reads.read_days(engine, schema.pools, only)
+    policy = warehouse.policy(day)
+    of_horizon = {"target": "apy", "horizon_days": policy.parameters.horizon_days}
+
+    def known(table: Table, where: dict[str, Any] | None = None) -> pd.DataFrame:
+        return reads.read_days(engine, table, only, where, READ[table.name])
+
+    snapshots = known(schema.pools)
     frame = select_eligible(
-        reads.read_days(engine, schema.prefiltered_pools, only),
-        reads.read_days(engine, schema.pool_quality, only),
-        reads.read_days(engine, schema.pool_metrics, only),
-        reads.read_days(engine, schema.pool_groups, only),
-        reads.read_days(engine, schema.pool_forecasts, only),
+        known(schema.prefiltered_pools),
+        known(schema.pool_quality),
+        known(schema.pool_metrics),
+        known(schema.pool_groups),
+        known(schema.pool_forecasts, of_horizon),
         positions=positions,
         icebox=reads.read_days(engine, schema.icebox, only),
         pools=pd.concat([snapshots, *_last_listings(warehouse, positions, snapshots, day)], ignore_index=True),
-        policy=warehouse.policy(day),
+        policy=policy,
         day=day,
         aliases=warehouse.aliases(day),
     )

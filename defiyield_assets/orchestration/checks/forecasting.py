@@ -18,7 +18,7 @@ from defiyield_assets.domain.forecasting.crosschecks import (
     missing_forecasts,
 )
 from defiyield_assets.domain.forecasting.pools import TRAINING_DAYS
-from defiyield_assets.orchestration.assets.pools import tracked_on
+from defiyield_assets.orchestration.followed_pools import tracked_on
 from defiyield_assets.orchestration.partitions import DAILY, day_range
 from defiyield_assets.orchestration.reporting import offending, preview
 from defiyield_assets.orchestration.resources import WarehouseResource

@@ -4,7 +4,7 @@ import dagster as dg
 import pandas as pd
 
 from defiyield_assets.domain.pools.crosschecks import DEAD_SHARE, LEG_TOLERANCE, dead_series, leg_gaps
-from defiyield_assets.orchestration.assets.pools import tracked_on
+from defiyield_assets.orchestration.followed_pools import tracked_on
 from defiyield_assets.orchestration.partitions import DAILY, day_range
 from defiyield_assets.orchestration.reporting import preview
 from defiyield_assets.orchestration.resources import WarehouseResource

@@ -28,6 +28,7 @@ raw_fetches = table(
     may("sha256", Text, "Body in raw_bodies"),
     may("earlier_sha256", Text, "Bodies of attempts before the last one, separated by spaces"),
     Index(None, "vendor", "endpoint", "params_hash", "fetched_at"),
+    Index(None, "partition_date"),
     day=None,
 )
 raw_bodies = table(

@@ -1,0 +1,341 @@
+"""`defiyield backup` and `defiyield restore`: the state of an installation in one file, and back.
+
+Lives here: which databases and folders belong to an installation, the order of the steps, what is told. Not here: the
+file (store/backup.py), copying (store/copies.py), putting back (store/replacement.py), options (backup_arguments.py).
+"""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import sqlalchemy as sa
+from rich.console import Console
+
+from defiyield_assets.cli.output import write_json
+from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
+from defiyield_assets.settings import Settings, load_settings
+from defiyield_assets.store import backup as archives
+from defiyield_assets.store import engine as engines
+from defiyield_assets.store import schema
+from defiyield_assets.store.backup import Manifest
+from defiyield_assets.store.contents import TableContent, differences
+from defiyield_assets.store.copies import copy_postgres, copy_sqlite, sqlite_contents
+from defiyield_assets.store.replacement import FileReplacement, PostgresReplacement, require_unused, rows_of_file
+
+DAGSTER_FOLDERS = ("history", "schedules")
+"""Folders of Dagster's storage in SQLite."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a database is: a file, or a PostgreSQL server (`path` None)."""
+
+    url: sa.URL
+    path: Path | None
+
+    @property
+    def kind(self) -> str:
+        """As manifests tell it."""
+        return "postgresql" if self.path is None else "sqlite"
+
+    @property
+    def name(self) -> str:
+        """As `--destroy` names it."""
+        return (self.url.database or "") if self.path is None else self.path.name
+
+
+def warehouse_place(settings: Settings) -> Place:
+    """The installation's warehouse."""
+    url = sa.make_url(settings.warehouse_url)
+    return Place(url, Path(url.database or "").resolve() if url.drivername.startswith("sqlite") else None)
+
+
+def dagster_place() -> Place:
+    """Dagster's storage, as DAGSTER_HOME says; of SQLite the folder that holds its files."""
+    import dagster as dg
+
+    with dg.DagsterInstance.get() as instance:
+        storage = instance.get_ref().storage
+    if (url := getattr(storage, "postgres_url", None)) is not None:
+        return Place(sa.make_url(url), None)
+    if (folder := getattr(storage, "base_dir", None)) is not None:
+        return Place(sa.make_url("sqlite://"), Path(folder))
+    raise ConfigurationError(f"Dagster's storage {type(storage).__name__} is none that is backed up here")
+
+
+# --- backup --------------------------------------------------------------------------------------------------------
+def back_up(file: Path, keep: int | None, console: Console, *, is_with_dagster: bool, is_json: bool) -> int:
+    """Write the backup; returns the exit code."""
+    settings = load_settings()
+    if keep is not None and not file.is_dir():
+        raise ConfigurationError(f"--keep counts the backups of a folder, and {file} is none")
+    target = _target(file, settings.warehouse_market)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".backup-") as folder:
+        parts = Path(folder)
+        manifest = _collect(settings, parts, is_with_dagster=is_with_dagster)
+        archives.write_archive(target, manifest, parts)
+    removed = [] if keep is None else _remove_older(target.parent, settings.warehouse_market, keep)
+    if is_json:
+        write_json({"file": target, "bytes": target.stat().st_size, "removed": removed, **_facts(manifest)})
+        return 0
+    console.print(f"{target}: {target.stat().st_size:,} bytes", soft_wrap=True)
+    _tell(manifest, console)
+    for path in removed:
+        console.print(f"removed {path}", soft_wrap=True)
+    return 0
+
+
+def _target(file: Path, market: str) -> Path:
+    """The file to write, which is not there yet, in a folder that is."""
+    now = datetime.now(UTC)
+    target = (file / f"defiyield-{market}-{now:%Y%m%dT%H%M%SZ}.zip" if file.is_dir() else file).absolute()
+    if not target.parent.is_dir():
+        raise ConfigurationError(f"there is no folder {target.parent}")
+    if target.exists():
+        raise ConfigurationError(f"{target} is there already: a backup replaces nothing; give another name")
+    return target
+
+
+def _remove_older(folder: Path, market: str, keep: int) -> list[Path]:
+    """Remove all but the newest backups that were named here."""
+    stamp = "[0-9]" * 8 + "T" + "[0-9]" * 6 + "Z"
+    older = sorted(folder.glob(f"defiyield-{market}-{stamp}.zip"))[:-keep]
+    for path in older:
+        path.unlink()
+    return older
+
+
+def _collect(settings: Settings, parts: Path, *, is_with_dagster: bool) -> Manifest:
+    """Copy everything below `parts`: the warehouse first.
+
+    A chain that is ahead of its warehouse is what a run leaves that was killed between the two, and the next one heals.
+    """
+    place = warehouse_place(settings)
+    copied, tables = _copy(place, parts / archives.WAREHOUSE, settings.pg_bin)
+    market, revision = _identity(place, copied)
+    if market != settings.warehouse_market or revision is None:
+        raise ConfigurationError(
+            f"the warehouse {place.name} holds the market {market or 'of nobody yet'}, not {settings.warehouse_market}"
+        )
+    if settings.chain_path.exists():
+        copy_sqlite(settings.chain_path, parts / archives.CHAIN)
+    if settings.reports_path.is_dir():
+        archives.copy_tree(settings.reports_path, parts / archives.REPORTS)
+    kind, dagster_tables = _collect_dagster(parts, settings.pg_bin) if is_with_dagster else (None, {})
+    return Manifest(
+        format=archives.FORMAT,
+        program=version("defiyield-assets"),
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        market=market,
+        revision=revision,
+        database=place.kind,
+        tables=tables,
+        dagster=kind,
+        dagster_tables=dagster_tables,
+        parts=archives.describe_parts(parts),
+    )
+
+
+def _copy(place: Place, target: Path, programs: Path | None) -> tuple[Path, dict[str, TableContent]]:
+    """A copy of a database beside `target`, with the ending of its kind, and what it holds."""
+    if place.path is None:
+        dumped = target.with_suffix(".dump")
+        return dumped, copy_postgres(place.url, dumped, programs)
+    copied = target.with_suffix(".sqlite")
+    copy_sqlite(place.path, copied)
+    return copied, sqlite_contents(copied)
+
+
+def _identity(place: Place, copied: Path) -> tuple[str | None, str | None]:
+    """Market and revision: of the copy where it is a file."""
+    engine = engines.make_engine(
+        place.url.render_as_string(hide_password=False) if place.path is None else f"sqlite:///{copied}"
+    )
+    try:
+        revision = engines.current_revision(engine)
+        if revision is None:
+            return None, None
+        with engines.read_transaction(engine, schema.warehouse_identity.name) as connection:
+            return connection.execute(sa.select(schema.warehouse_identity.c.market)).scalar(), revision
+    finally:
+        engine.dispose()
+
+
+def _collect_dagster(parts: Path, programs: Path | None) -> tuple[str, dict[str, TableContent]]:
+    place = dagster_place()
+    if place.path is None:
+        return place.kind, _copy(place, parts / archives.DAGSTER / "storage", programs)[1]
+    for folder in DAGSTER_FOLDERS:
+        for path in sorted((place.path / folder).rglob("*.db")):
+            copy_sqlite(path, parts / archives.DAGSTER / path.relative_to(place.path))
+    return place.kind, {}
+
+
+# --- restore -------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Dumped:
+    """A database on a server, the part that goes into it, and what it holds then."""
+
+    database: PostgresReplacement
+    part: str
+    tables: Mapping[str, TableContent]
+
+
+def restore(file: Path, destroy: str | None, console: Console, *, is_json: bool) -> int:
+    """Put the backup back, or change nothing; returns the exit code."""
+    settings = load_settings()
+    files = FileReplacement(settings.state_path.resolve())
+    is_recovered = files.recover()
+    with ExitStack() as undo:
+        undo.callback(files.undo)
+        parts = files.make_stage()
+        manifest = archives.unpack_archive(file, parts)
+        _require_fitting(file, manifest, settings)
+        dumped = _dumped(settings, manifest)
+        if any([one.database.recover() for one in dumped]) or is_recovered:  # noqa: C419 - all of them
+            console.print("an earlier restore was interrupted: what it had replaced is back")
+        _require_destroyable(settings, dumped, destroy, is_with_dagster=manifest.dagster is not None)
+        if not _is_server(settings):
+            _require_equal(manifest.tables, sqlite_contents(parts / "warehouse.sqlite"))
+        for one in dumped:
+            undo.callback(one.database.undo)
+            one.database.put(parts / one.part)
+            _require_equal(one.tables, one.database.contents())
+        files.put(_pairs(settings, manifest, parts))
+        undo.pop_all()
+    for one in dumped:
+        one.database.keep()
+    files.keep()
+    _tell_restored(file, manifest, console, is_json=is_json)
+    return 0
+
+
+def _dumped(settings: Settings, manifest: Manifest) -> list[Dumped]:
+    """Databases on a server that the backup holds, the warehouse first."""
+    found = []
+    if _is_server(settings):
+        warehouse = PostgresReplacement(warehouse_place(settings).url, settings.pg_bin)
+        found.append(Dumped(warehouse, "warehouse.dump", manifest.tables))
+    if manifest.dagster == "postgresql":
+        storage = PostgresReplacement(dagster_place().url, settings.pg_bin)
+        found.append(Dumped(storage, "dagster/storage.dump", manifest.dagster_tables))
+    return found
+
+
+def _is_server(settings: Settings) -> bool:
+    return warehouse_place(settings).path is None
+
+
+def _require_fitting(file: Path, manifest: Manifest, settings: Settings) -> None:
+    """ConfigurationError for a backup of another market, kind of database or unknown revision."""
+    place = warehouse_place(settings)
+    if manifest.market != settings.warehouse_market:
+        raise ConfigurationError(
+            f"{file} is of the market {manifest.market}, this installation is of {settings.warehouse_market}: give "
+            f"--market, and the state folder or database of that market"
+        )
+    if manifest.database != place.kind:
+        raise ConfigurationError(
+            f"{file} is of {manifest.database}, this installation's warehouse is {place.kind}: name a database of that "
+            f"kind with DEFIYIELD_DATABASE_URL"
+        )
+    if not engines.is_known_revision(manifest.revision):
+        raise ConfigurationError(
+            f"{file} is at revision {manifest.revision}, which this program does not know: it was made by a newer one "
+            f"({manifest.program}); restore it with that"
+        )
+    if manifest.dagster is not None and manifest.dagster != dagster_place().kind:
+        raise ConfigurationError(
+            f"{file} holds Dagster's storage of {manifest.dagster}, and DAGSTER_HOME names another kind"
+        )
+
+
+def _require_destroyable(
+    settings: Settings, dumped: Sequence[Dumped], destroy: str | None, *, is_with_dagster: bool
+) -> None:
+    """ConfigurationError where something would be lost that nobody gave up, or where somebody is at work."""
+    place = warehouse_place(settings)
+    for one in dumped:
+        one.database.require_program()
+    if place.path is None:
+        rows = dumped[0].database.count_rows()
+    else:
+        require_unused(place.path)
+        rows = rows_of_file(place.path)
+    require_unused(settings.chain_path)
+    runs = _dagster_runs(dumped) if is_with_dagster else 0
+    if destroy is not None and destroy != place.name:
+        raise ConfigurationError(f"--destroy {destroy!r:.80} is not the warehouse here, which is {place.name}")
+    if destroy is None and (rows or runs or settings.chain_path.exists()):
+        raise ConfigurationError(
+            f"the warehouse {place.name} holds {rows:,} rows{f' and Dagster {runs:,} runs' if runs else ''}; a restore "
+            f"gives up all that is here, with the chain and the reports: name it to say so, --destroy {place.name}"
+        )
+
+
+def _dagster_runs(dumped: Sequence[Dumped]) -> int:
+    """Runs of Dagster that a restore of its storage would destroy."""
+    folder = dagster_place().path
+    if folder is None:
+        return dumped[-1].database.count_rows("runs")
+    return rows_of_file(folder / "history/runs.db", "runs")
+
+
+def _require_equal(wanted: Mapping[str, TableContent], found: Mapping[str, TableContent]) -> None:
+    """SuspiciousDataError when tables are not what the manifest says."""
+    told = differences(wanted, found)
+    if told:
+        raise SuspiciousDataError(
+            f"what was put back is not what the backup says, and was taken away again: {'; '.join(told[:5])}"
+            f"{f' and {len(told) - 5} more' if len(told) > 5 else ''}"
+        )
+
+
+def _pairs(settings: Settings, manifest: Manifest, parts: Path) -> list[tuple[Path | None, Path]]:
+    """Parts and where they belong; the warehouse last, because it is what the others belong to."""
+
+    def part(name: str) -> Path | None:
+        return parts / name if (parts / name).exists() else None
+
+    pairs = [(part(archives.REPORTS), settings.reports_path), (part(archives.CHAIN), settings.chain_path)]
+    place = warehouse_place(settings)
+    if manifest.dagster == "sqlite" and (folder := dagster_place().path) is not None:
+        pairs += [(part(f"{archives.DAGSTER}/{name}"), folder / name) for name in DAGSTER_FOLDERS]
+    if place.path is not None:
+        pairs.append((parts / "warehouse.sqlite", place.path))
+    return [(source, target.absolute()) for source, target in pairs]
+
+
+# --- told ----------------------------------------------------------------------------------------------------------
+def _facts(manifest: Manifest) -> dict[str, object]:
+    return {
+        "market": manifest.market,
+        "revision": manifest.revision,
+        "database": manifest.database,
+        "dagster": manifest.dagster,
+        "tables": len(manifest.tables),
+        "rows": manifest.rows,
+        "made_at": manifest.made_at,
+    }
+
+
+def _tell(manifest: Manifest, console: Console) -> None:
+    beside = {part.name.split("/")[0] for part in manifest.parts}
+    names = {"chain.sqlite": "the simulated chain", "reports": "reports", "dagster": "Dagster's storage"}
+    others = ", ".join(words for name, words in names.items() if name in beside)
+    held = f"{manifest.rows:,} rows in {len(manifest.tables)} tables{f', with {others}' if others else ''}"
+    console.print(f"market {manifest.market}, revision {manifest.revision}: {held}")
+
+
+def _tell_restored(file: Path, manifest: Manifest, console: Console, *, is_json: bool) -> None:
+    if is_json:
+        write_json({"file": file, **_facts(manifest)})
+        return
+    console.print(f"{file} is in place, every table as it says", soft_wrap=True)
+    _tell(manifest, console)
+    if manifest.revision != engines.head_revision():
+        console.print("this program needs another revision: run `defiyield migrate`")

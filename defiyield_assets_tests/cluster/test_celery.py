@@ -1,0 +1,160 @@
+"""Celery with a real broker and two workers as processes: who did what, the same tables, no secret on the way.
+
+Not here: what vendors see of two workers (test_vendors_of_workers.py), processes of one machine (test_multiprocess.py).
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import sqlalchemy as sa
+
+from defiyield_assets.store import schema
+from defiyield_assets_tests.cluster.machines import PATIENCE_SECONDS, Broker, Cluster, finish, make_cluster
+from defiyield_assets_tests.dagster_processes import wait_for
+from defiyield_assets_tests.databases import postgres_database, url_text
+from defiyield_assets_tests.installations import FIRST, Installation, Loop, day_after
+from defiyield_assets_tests.served_market import ADDITIONS, contents, differing
+
+pytestmark = pytest.mark.postgres
+ASSETS = [
+    *("migrations", "policy_snapshot", "instruments", "token_registry", "pool_aliases", "pools"),
+    *("macro_series", "gas_fees_hourly", "gas_fees_daily"),
+]
+"""A part of the day that rests on nothing else and that two workers can share."""
+LATER = (day_after(FIRST, 1), day_after(FIRST, 2))
+"""Days whose runs begin at once."""
+WORKERS = ("one", "two")
+PASSWORD = "of-the-warehouse-0123456789"
+"""PostgreSQL's test server asks nobody for it; nobody else may ever see it."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A run whose steps two workers executed, and what waited in the broker before they were there."""
+
+    cluster: Cluster
+    run_id: str
+    waiting: bytes
+    later_runs: list[str]
+
+
+@pytest.fixture(scope="module")
+def databases(postgres_server: sa.URL) -> Iterator[tuple[sa.URL, str]]:
+    """Dagster's storage and the warehouse, both empty."""
+    with postgres_database(postgres_server) as dagster, postgres_database(postgres_server) as warehouse:
+        yield dagster, url_text(warehouse.set(password=PASSWORD))
+
+
+def everything_in(broker: Broker) -> bytes:
+    """All that the broker holds: messages that wait, results that were told."""
+    client = broker.client
+    readers = {b"string": client.get, b"list": lambda key: client.lrange(key, 0, -1), b"hash": client.hgetall}
+    return b"\n".join(repr(readers.get(client.type(key), client.type)(key)).encode() for key in client.keys())  # noqa: SIM118
+
+
+@pytest.fixture(scope="module")
+def shared(databases: tuple[sa.URL, str], broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """The run begins before there is a worker, and ends when two have done it."""
+    cluster = make_cluster(tmp_path_factory.mktemp("celery"), *databases, broker)
+    process = cluster.launch(ASSETS, FIRST.isoformat())
+
+    def message() -> bytes | None:
+        assert process.poll() is None, process.communicate()
+        held = everything_in(broker)
+        return held if b"execute_plan" in held else None
+
+    waiting = wait_for("a step in the queue", message, PATIENCE_SECONDS)
+    with cluster.working(*WORKERS):
+        (told,) = finish(process)
+        assert told["success"], told
+        later = cluster.run(ASSETS, *map(str, LATER))
+    assert [run["success"] for run in later] == [True] * len(LATER), later
+    return Shared(cluster, str(told["run_id"]), waiting, [str(run["run_id"]) for run in later])
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """The same days in one process, one after the other, in an SQLite file."""
+    installation = Installation(tmp_path_factory.mktemp("alone") / "state")
+    installation.folder.mkdir()
+    for day in (FIRST, *LATER):
+        assert installation.run(day, ASSETS).success
+    return installation
+
+
+def test_both_workers_executed_steps(shared: Shared) -> None:
+    by_worker = shared.cluster.steps_by_worker(shared.run_id)
+    assert set(by_worker) == set(WORKERS)
+    assert set(ASSETS) <= {step for steps in by_worker.values() for step in steps}
+    with shared.cluster.instance() as instance:
+        starts = instance.all_logs(shared.run_id, of_type=dg.DagsterEventType.STEP_START)
+        assert len(starts) == sum(map(len, by_worker.values())), "no step was begun twice"
+
+
+def test_tables_are_those_of_runs_in_one_process(shared: Shared, alone: Installation) -> None:
+    """One day by two workers, then two days at once."""
+    tables = sorted(set(ASSETS) & set(schema.metadata.tables) - ADDITIONS)
+    assert len(tables) >= 6
+    installation = Installation(shared.cluster.installation.state, database_url=shared.cluster.warehouse_url)
+    assert differing(contents(installation, tables), contents(alone, tables)) == []
+    assert set(installation.rows(schema.pools)["date"]) == {FIRST, *LATER}
+    installation.engine.dispose()
+
+
+def test_runs_of_two_days_were_shared_out(shared: Shared) -> None:
+    by_run = [shared.cluster.steps_by_worker(run_id) for run_id in shared.later_runs]
+    assert {worker for by_worker in by_run for worker in by_worker} == set(WORKERS)
+
+
+def test_no_value_goes_from_step_to_step_but_through_tables(shared: Shared) -> None:
+    kept = {path.name for path in (shared.cluster.installation.state / "storage").rglob("*") if path.is_file()}
+    assert {name for name in kept if not name.endswith((".out", ".err", ".complete"))} == set()
+
+
+def test_no_secret_reaches_broker_events_logs_or_files(shared: Shared) -> None:
+    assert shared.cluster.broker is not None
+    seen = {"broker, waiting": shared.waiting, "broker, results": everything_in(shared.cluster.broker)}
+    installation = shared.cluster.installation
+    for path in [*installation.home.rglob("*"), *installation.state.rglob("*")]:
+        if path.is_file():
+            seen[str(path)] = path.read_bytes()
+    with shared.cluster.instance() as instance:
+        run = instance.get_run_by_id(shared.run_id)
+        seen["run"] = repr(run).encode()
+        seen["events"] = repr(instance.all_logs(shared.run_id)).encode()
+    secrets = [PASSWORD.encode(), shared.cluster.broker.password.encode()]
+    assert [place for place, content in seen.items() if any(secret in content for secret in secrets)] == []
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_in_the_middle_of_the_day_is_replaced_by_the_other(
+    postgres_server: sa.URL, broker: Broker, first_day: Loop, tmp_path: Path
+) -> None:
+    """The whole day; the worker that has begun to make forecasts is killed, and the run ends as if nothing was."""
+    broker = Broker(broker.port, broker.password, number=1)
+    graph = first_day.installation.definitions.resolve_asset_graph()
+    daily = [key for key in graph.materializable_asset_keys if "daily" in graph.get(key).tags]
+    with postgres_database(postgres_server) as dagster, postgres_database(postgres_server) as warehouse:
+        soon = {"DEFIYIELD_CELERY_REDELIVERY_SECONDS": "60"}
+        cluster = make_cluster(tmp_path, dagster, url_text(warehouse), broker, **soon)
+        with cluster.working(*WORKERS):
+            process = cluster.launch(sorted(key.to_user_string() for key in daily), FIRST.isoformat())
+
+            def victim() -> str | None:
+                assert process.poll() is None, "the run ended too soon"
+                begun = re.compile(r"pool_forecasts - STEP_START")
+                return next((name for name in WORKERS if begun.search(cluster.worker_log(name))), None)
+
+            dead = wait_for("a worker that makes forecasts", victim, PATIENCE_SECONDS)
+            cluster.kill(dead)
+            (told,) = finish(process)
+        assert told["success"], told
+        survivor = next(name for name in WORKERS if name != dead)
+        assert "pool_forecasts" in cluster.steps_by_worker(str(told["run_id"]))[survivor]
+        installation = Installation(cluster.installation.state, database_url=cluster.warehouse_url)
+        assert differing(contents(installation), contents(first_day.installation)) == []
+        installation.engine.dispose()

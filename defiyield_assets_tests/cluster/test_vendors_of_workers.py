@@ -1,0 +1,113 @@
+"""What a vendor sees of two workers with one key: pools keep them apart, budgets hold for both together.
+
+Not here: leases of many processes on one table (store/test_budgets.py), who executed what (test_celery.py).
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from defiyield_assets.domain.days import DayRange
+from defiyield_assets.store import reads, schema
+from defiyield_assets_tests.chart_vendor import (
+    ChartVendor,
+    live_installation,
+    pool_ids,
+    serving,
+    variables,
+    yesterday,
+)
+from defiyield_assets_tests.cluster.machines import Broker, Cluster, make_cluster
+from defiyield_assets_tests.databases import postgres_database, url_text
+from defiyield_assets_tests.installations import Installation
+
+pytestmark = [pytest.mark.postgres, pytest.mark.slow]
+N_POOLS = 30
+"""Pools of each day; no two days have one in common, so that requests tell whose they are."""
+POOL = "defillama_yields"
+WORKERS = ("one", "two")
+PER_DAY = 50
+"""Calls that the key has left for a day: less than two runs want."""
+PER_MINUTE = 2_400
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Two workers at a vendor that counts."""
+
+    cluster: Cluster
+    vendor: ChartVendor
+    installation: Installation
+    days: DayRange
+
+    def run_days(self) -> tuple[list[int], list[dict[str, object]]]:
+        """A run of each day, at once: the days in the order in which the vendor was asked, and how the runs ended."""
+        told = self.cluster.run(["pool_histories"], *(day.isoformat() for day in self.days))
+        owner = {pool: number for number, _ in enumerate(self.days) for pool in pool_ids(N_POOLS, number)}
+        return [owner[pool] for pool in self.vendor.asked], told
+
+    def executed(self, told: list[dict[str, object]]) -> set[str]:
+        """Workers that executed a step of these runs."""
+        return {worker for run in told for worker in self.cluster.steps_by_worker(str(run["run_id"]))}
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def warehouse_url(request: pytest.FixtureRequest, tmp_path: Path, postgres_server: sa.URL) -> Iterator[str]:
+    """Where the counters are kept."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'warehouse.sqlite'}"
+        return
+    with postgres_database(postgres_server) as url:
+        yield url_text(url)
+
+
+@pytest.fixture
+def watched(postgres_server: sa.URL, broker: Broker, warehouse_url: str, tmp_path: Path) -> Iterator[Watched]:
+    """A live installation of two days at such a vendor, the workers idle."""
+    days = DayRange(yesterday() - timedelta(days=1), yesterday())
+    vendor = ChartVendor(points=3)
+    with serving(vendor) as url, postgres_database(postgres_server) as dagster:
+        installation = live_installation(tmp_path / "state", N_POOLS, days, warehouse_url, is_apart=True)
+        told = variables(installation, url, concurrency=4)
+        limits = json.loads(told["DEFIYIELD_VENDORS"])
+        limits[POOL] |= {"per_minute": PER_MINUTE, "per_day": PER_DAY}
+        told["DEFIYIELD_VENDORS"] = json.dumps(limits)
+        for name in ("DEFIYIELD_STATE_DIR", "DEFIYIELD_DATABASE_URL"):
+            told.pop(name)
+        own = replace(broker, number=2)
+        own.client.flushdb()
+        cluster = make_cluster(tmp_path / "cluster", dagster, warehouse_url, own, **told)
+        yield Watched(cluster, vendor, installation, days)
+        installation.engine.dispose()
+
+
+def test_a_pool_lets_one_step_ask_the_vendor_at_a_time(watched: Watched) -> None:
+    """Limit 1, as deploy/dagster.postgres.yaml sets it: one run asks when the other has ended, on whichever worker."""
+    with watched.cluster.working(*WORKERS):
+        asked, told = watched.run_days()
+    assert len(told) == 2
+    assert len(list(groupby(asked))) == 2, f"requests of two runs are mixed: {asked}"
+
+
+def test_two_workers_at_once_keep_to_one_budget(watched: Watched) -> None:
+    """Limit 2: both ask at the same time, and the key's budget of the day is used up to the last call, and no more."""
+    with watched.cluster.instance() as instance:
+        instance.event_log_storage.set_concurrency_slots(POOL, 2)
+    with watched.cluster.working(*WORKERS):
+        asked, told = watched.run_days()
+        assert watched.executed(told) == set(WORKERS)
+    assert len(list(groupby(asked))) > 2, "they did ask at the same time"
+    usage = reads.read_all(watched.installation.engine, schema.vendor_usage)
+    ours = usage[usage["vendor"] == POOL]
+    by_day = ours[ours["period"] == "day"]["calls"]
+    assert (by_day <= PER_DAY).all()
+    assert len(asked) <= by_day.sum(), "nobody sent what was not counted"
+    assert PER_DAY < 2 * N_POOLS, "what both wanted together is more"
+    assert (ours[ours["period"] == "minute"]["calls"] <= PER_MINUTE).all()
+    assert watched.vendor.throttles == 0

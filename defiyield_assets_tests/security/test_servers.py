@@ -1,0 +1,56 @@
+"""Every server listens to this machine alone unless somebody says otherwise, by option and in plain words.
+
+Not here: what the servers answer (cli/test_serve.py, observability/test_server.py).
+"""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from defiyield_assets.cli.main import build_parser
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = sorted((ROOT / "defiyield_assets").rglob("*.py"))
+LISTENERS = {"TCPSite", "make_server", "start_http_server", "start_wsgi_server", "HTTPServer", "ThreadingHTTPServer"}
+KNOWN = {
+    ("defiyield_assets/simulator/server.py", "TCPSite"),
+    ("defiyield_assets/observability/server.py", "make_server"),
+}
+"""Who opens a port for others to connect to."""
+
+
+@pytest.mark.parametrize("words", [["simulator", "serve"], ["metrics", "serve"]])
+def test_commands_listen_on_loopback_by_default(words: list[str]) -> None:
+    assert build_parser().read(words).host == "127.0.0.1"
+
+
+def test_nobody_else_opens_a_port() -> None:
+    found = set()
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                if name in LISTENERS | {"start_server", "create_server", "bind", "run_app"}:
+                    found.add((path.relative_to(ROOT).as_posix(), name))
+    assert found == KNOWN
+
+
+def test_no_module_names_all_interfaces() -> None:
+    assert [path.name for path in MODULES if re.search(r"0\.0\.0\.0|\[?::\]?:\d", path.read_text("utf-8"))] == []
+
+
+def test_the_makefile_serves_ui_and_docs_to_this_machine_alone() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(r"dagster dev .*--host 127\.0\.0\.1", makefile)
+    assert re.search(r"http\.server .*--bind 127\.0\.0\.1", makefile)
+    assert "0.0.0.0" not in makefile
+
+
+def test_what_is_published_from_containers_is_published_on_loopback() -> None:
+    """Ports of the compose file are those of the host: `127.0.0.1:3000:3000`, never `3000:3000`."""
+    for path in sorted((ROOT / "deploy").glob("*compose*.y*ml")):
+        text = path.read_text(encoding="utf-8")
+        published = re.findall(r"^\s*-\s*[\"']?([^\s\"']*\d+:\d+)[\"']?\s*$", text, re.MULTILINE)
+        assert all(one.startswith(("127.0.0.1:", "${")) for one in published), (path.name, published)

@@ -1,0 +1,52 @@
+-- Roles with the least that each needs, and the two databases: run by a superuser with psql, as often as one likes.
+--   psql --dbname postgres --file deploy/postgres/roles.sql
+-- Names of databases: --variable warehouse=NAME --variable dagster=NAME. Passwords are set afterwards (\password ROLE).
+--   defiyield_owner    owns the warehouse: migrations, restores
+--   defiyield_writer   runs: rows of all tables, temporary tables, no other DDL
+--   defiyield_reader   consoles and metrics: SELECT, for a minute at most
+--   defiyield_dagster  owns Dagster's own database, and sees no other
+\set ON_ERROR_STOP on
+\if :{?warehouse}
+\else
+  \set warehouse warehouse
+\endif
+\if :{?dagster}
+\else
+  \set dagster dagster
+\endif
+
+SELECT format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS', name)
+FROM unnest(ARRAY['defiyield_owner', 'defiyield_writer', 'defiyield_reader', 'defiyield_dagster']) AS name
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
+\gexec
+ALTER ROLE defiyield_reader SET default_transaction_read_only = on;
+ALTER ROLE defiyield_reader SET statement_timeout = '60s';
+ALTER ROLE defiyield_reader SET idle_in_transaction_session_timeout = '60s';
+ALTER ROLE defiyield_reader CONNECTION LIMIT 20;
+
+SELECT format('CREATE DATABASE %I TEMPLATE template0 ENCODING ''UTF8''', name)
+FROM unnest(ARRAY[:'warehouse', :'dagster']) AS name
+WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = name)
+\gexec
+ALTER DATABASE :"warehouse" OWNER TO defiyield_owner;
+ALTER DATABASE :"dagster" OWNER TO defiyield_dagster;
+REVOKE ALL ON DATABASE :"warehouse", :"dagster" FROM PUBLIC;
+GRANT CONNECT, TEMPORARY ON DATABASE :"warehouse" TO defiyield_writer;
+GRANT CONNECT ON DATABASE :"warehouse" TO defiyield_reader;
+
+\connect :"warehouse"
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+GRANT USAGE, CREATE ON SCHEMA public TO defiyield_owner;
+GRANT USAGE ON SCHEMA public TO defiyield_writer, defiyield_reader;
+-- Tables that somebody else made before there were roles.
+SELECT format('ALTER TABLE public.%I OWNER TO defiyield_owner', tablename)
+FROM pg_tables WHERE schemaname = 'public' AND tableowner <> 'defiyield_owner'
+\gexec
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO defiyield_writer;
+GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO defiyield_writer;
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO defiyield_reader;
+-- The same for tables of later revisions.
+ALTER DEFAULT PRIVILEGES FOR ROLE defiyield_owner IN SCHEMA public
+  GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO defiyield_writer;
+ALTER DEFAULT PRIVILEGES FOR ROLE defiyield_owner IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO defiyield_writer;
+ALTER DEFAULT PRIVILEGES FOR ROLE defiyield_owner IN SCHEMA public GRANT SELECT ON TABLES TO defiyield_reader;
