@@ -13,7 +13,7 @@ ifneq ($(wildcard ../shared/data),)
 export DEFIYIELD_RECORDED_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: install demo ui docs docs-links docs-transcript test test-slow lint bench clean
+.PHONY: install demo ui docs docs-links docs-transcript test test-slow lint audit fuzz bench clean
 
 install: $(VENV)/.installed
 
@@ -67,6 +67,14 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Known vulnerabilities of the pinned libraries; a warning where their database cannot be reached.
+audit: install
+	@$(BIN)/python .ci/audit
+
+# Every parser, SECONDS_EACH each (default 60); what breaks one is kept beside the targets.
+fuzz: install
+	$(BIN)/python -m defiyield_assets_tests.fuzzing --seconds $(or $(SECONDS_EACH),60)
+
 bench: install
 	$(BIN)/python -m benchmarks.demo
 	$(BIN)/python -m benchmarks.ingestion
@@ -76,6 +84,8 @@ bench: install
 	$(BIN)/python -m benchmarks.policy_backtest
 	$(BIN)/python -m benchmarks.features
 	$(BIN)/python -m benchmarks.backtesting
+	$(BIN)/python -m benchmarks.warehouse
+	$(BIN)/python -m benchmarks.scale
 
 clean:
 	rm -rf .state

@@ -202,12 +202,13 @@ def _verdicts(result: dg.AssetCheckResult | Iterable[dg.AssetCheckResult]) -> li
 
 
 def _broken(node: Node, verdicts: Sequence[dg.AssetCheckResult]) -> str | None:
-    """Which blocking checks did not pass, and what they say; None when all did."""
+    """Which blocking checks did not pass, and what they say; None when all did. A verdict without a name is the only one
+    of its function.
+    """
+    named = [(verdict.check_name or min(node.blocking), verdict) for verdict in verdicts]
     told = [
-        f"{verdict.check_name or node.name}: {verdict.description}"
-        for verdict in verdicts
-        if not verdict.passed
-        and verdict.severity == dg.AssetCheckSeverity.ERROR
-        and (verdict.check_name or node.name) in node.blocking
+        f"{name}: {verdict.description}"
+        for name, verdict in named
+        if not verdict.passed and verdict.severity == dg.AssetCheckSeverity.ERROR and name in node.blocking
     ]
     return "; ".join(told) or None

@@ -1,9 +1,9 @@
 """20,000 pools: one day of quality, metrics, groups and selection, and a year of metrics at once.
 
 For each size a warehouse of its own is filled (benchmarks/scale_histories.py; that is timed and told, but judged by
-benchmarks/ingestion.py, which fetches and parses as well). Then the real assets run through Dagster: those of one day in
-a process whose peak of memory is measured, and for the largest size the metrics of all days in one run, in another. The
-growth exponent is the slope of log seconds over log pools. `python -m benchmarks.scale --help` names the options.
+benchmarks/ingestion.py, which fetches and parses as well). Then the real assets run through Dagster: those of one day
+in a process whose peak of memory is measured, and for the largest size the metrics of all days in one run, in another.
+The growth exponent is the slope of log seconds over log pools. `python -m benchmarks.scale --help` names the options.
 """
 
 import argparse
@@ -38,7 +38,7 @@ CALL = "import sys; from benchmarks.scale import measure; measure(*sys.argv[1:])
 
 
 def measure(folder: str, url: str, first: str, last: str, names: str) -> None:
-    """Materialise some assets over a range in this process; prints seconds by asset, their span, and peaks of memory."""
+    """Materialise some assets over a range in this process; prints seconds by asset, their span, and peak memory."""
     import dagster as dg
 
     from defiyield_assets.orchestration.declarations import ENDINGS, PROGRESS
@@ -174,7 +174,7 @@ def main() -> int:
     backfill: dict[str, Any] = {}
     short = ("prefilter", "quality", "metrics", "groups", "final", "all s", "GiB")
     print(f"one day of pools with {options.days} days of histories, {options.database}")
-    row("pools", "rows", "rows/s written", *short)
+    row("pools; rows of histories and written a second", "rows", "rows/s", *short)
     with warehouses(options.database) as warehouse:
         for size in sizes:
             with tempfile.TemporaryDirectory(prefix="defiyield-bench-") as name, warehouse() as url:

@@ -186,7 +186,7 @@ class Year:
         if self._options.faults_seed is None:
             return None
         drawn = random.Random(f"kill {self._options.faults_seed} {day}")
-        steps = [node.name for node in self._function.nodes if not node.is_check]
+        steps = sorted(node.name for node in self._function.nodes if not node.is_check)
         return drawn.choice(steps) if drawn.random() < SHARE_OF_KILLS else None
 
     def _die_in(self, day: date, step: str) -> None:

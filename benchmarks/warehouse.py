@@ -95,7 +95,9 @@ def _cells(column: sa.Column[Any], rng: np.random.Generator, total: int) -> Any:
 # --- PostgreSQL ----------------------------------------------------------------------------------------------------
 def tuples(frame: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
     """Rows as psycopg takes them."""
-    return frame.astype(object).where(frame.notna(), None).itertuples(index=False, name=None)
+    cells = frame.astype(object)
+    cells[frame.isna()] = None
+    yield from cells.itertuples(index=False, name=None)
 
 
 def csv_of(frame: pd.DataFrame) -> str:

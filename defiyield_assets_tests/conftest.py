@@ -28,6 +28,8 @@ LONGEST_FIRST = (
     "orchestration/test_idempotency.py",
     "orchestration/test_rebuild.py",
     "faults/test_vendors.py",
+    "cluster/test_vendors_of_workers.py",
+    "cluster/test_celery.py",
     "lookahead/test_lookahead.py",
 )
 """Files that take minutes begin before the others, so that no worker is left alone with one of them at the end

@@ -40,7 +40,8 @@ def test_a_user_migrates_runs_and_finds_it_all_in_one_database(tmp_path: Path, p
     with postgres_database(postgres_server) as url:
         home = make_home(tmp_path, url, url)
         assert "PostgresEventLogStorage" in must(home, "defiyield", "migrate")
-        assert "postgres storage with 0 runs, at its newest revision" in must(home, "defiyield", *DOCTOR)
+        told = " ".join(must(home, "defiyield", *DOCTOR).split())
+        assert "postgres storage with 0 runs, at its newest revision" in told
         materialise(home, ",".join(SLICE))
 
         with instance_of(home) as instance:

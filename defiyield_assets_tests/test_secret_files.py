@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from defiyield_assets import secret_files
-from defiyield_assets.cli import doctor_checks
 from defiyield_assets.cli.main import main
 from defiyield_assets.errors import ConfigurationError
+from defiyield_assets.observability.secrets import redactor
 from defiyield_assets.settings import Settings, load_settings, secret_fields
 
 SECRET = "file-secret-0123456789"

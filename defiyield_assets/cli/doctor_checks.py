@@ -141,8 +141,8 @@ def database(looked: Looked) -> list[Finding]:
     if settings is None:
         return [Finding("database", NOTE, "not looked at: settings cannot be read", "mend the configuration first")]
     found = state_checks.warehouse(settings)
-    if any(item.state in (BROKEN, NOTE) for item in found):
-        return found
+    if not any(item.state == GOOD for item in found):
+        return found  # it does not answer, or is not there yet
     engine = engines.make_engine(settings.warehouse_url)
     try:
         newest = reads.newest_day(engine, schema.allocation_runs)

@@ -21,8 +21,8 @@ thing that was looked at, and what would be right. Nothing is changed.
   fresh  the daemon's heart beats, no run is stuck, the last day has its plan
 Exit code 1: something is not as it should be."""
 SERVE = """Serve the figures of operation at /metrics until Ctrl-C, as Prometheus reads
-them, and /healthz, which only says that this process answers. Everything is read
-from the stores when it is asked for; nothing is written."""
+them, and /healthz, which only says that this process answers. Everything is
+read from the stores when it is asked for; nothing is written."""
 PORT = 9464
 
 

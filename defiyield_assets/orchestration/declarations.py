@@ -82,7 +82,7 @@ def _engine(resources: dict[str, Any]) -> Engine | None:
         return None
 
 
-def is_last_attempt(context: dg.AssetExecutionContext, retry: dg.RetryPolicy | None) -> bool:
+def is_last_attempt(context: dg.AssetExecutionContext | dg.OpExecutionContext, retry: dg.RetryPolicy | None) -> bool:
     """Whether a transient error ends the step: its retry policy has no attempt left."""
     return retry is None or context.retry_number >= retry.max_retries
 

@@ -33,7 +33,9 @@ YESTERDAY = before(1)
 """Depends on the day before only (an asset on its own yesterday)."""
 
 
-def day_range(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> DayRange:
+def day_range(
+    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext | dg.OpExecutionContext,
+) -> DayRange:
     """The days that this run materialises, one or a range."""
     keys = context.partition_key_range
     return DayRange(date.fromisoformat(keys.start), date.fromisoformat(keys.end))

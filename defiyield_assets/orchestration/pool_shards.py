@@ -91,8 +91,7 @@ def in_shards(plain: dg.AssetsDefinition, measured: Measured, shards: int) -> dg
     # Dagster reads a graph's inputs from the signature: one for each asset that this one rests on.
     parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in parents]
     compose.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return dg.graph_asset(
-        compose,
+    declare = dg.graph_asset(
         name=table.name,
         description=spec.description,
         ins={
@@ -107,6 +106,8 @@ def in_shards(plain: dg.AssetsDefinition, measured: Measured, shards: int) -> dg
         owners=list(spec.owners),
         kinds=set(spec.kinds),
     )
+    made: dg.AssetsDefinition = declare(compose)
+    return made
 
 
 def _planned(measured: Measured, warehouse: WarehouseResource, days: DayRange) -> dict[str, Any]:

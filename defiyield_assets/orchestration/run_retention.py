@@ -9,7 +9,9 @@ others are cut down: their asset events stay, without pictures, and everything e
 that; the tables are those of the pinned version of Dagster, and tests run it on both storages.
 """
 
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,10 +59,12 @@ def forget_runs(
 
     Unfinished runs are never touched. May be repeated: what was cut down is tagged and passed over.
     """
+    latest = max(filter(None, (runs_before, logs_before)), default=None)
+    if latest is None:
+        return ForgottenRuns(0, 0, 0)
     storage = _sql_storage(instance)
     needed = _needed_runs(storage) if runs_before is not None else frozenset()
     deleted, cut, without_logs = 0, 0, 0
-    latest = max(filter(None, (runs_before, logs_before)), default=None)
     for run in _finished(instance, latest):
         is_old = runs_before is not None and run.ended < runs_before
         if is_old and run.run_id not in needed:
@@ -102,16 +106,14 @@ class _Finished:
     tags: Mapping[str, str]
 
 
-def _finished(instance: dg.DagsterInstance, before: datetime | None) -> list[_Finished]:
+def _finished(instance: dg.DagsterInstance, before: datetime) -> list[_Finished]:
     """Finished runs that were created before then, oldest first. All are read before the first is deleted: a page is
     found by the last run of the one before."""
     found: list[_Finished] = []
     wanted = dg.RunsFilter(statuses=FINISHED_STATUSES, created_before=before)
-    while before is not None:
-        cursor = found[-1].run_id if found else None
-        page = instance.get_run_records(wanted, limit=PAGE, cursor=cursor, ascending=True)
-        if not page:
-            break
+    while page := instance.get_run_records(
+        wanted, limit=PAGE, cursor=found[-1].run_id if found else None, ascending=True
+    ):
         found += [_Finished(record.dagster_run.run_id, _ended(record), record.dagster_run.tags) for record in page]
     return found
 
@@ -172,7 +174,7 @@ def _cut_down(storage: SqlEventLogStorage, run_id: str) -> None:
         for number, text in connection.execute(made).all():
             slim = _without_long_metadata(text)
             connection.execute(sa.update(EVENTS).where(EVENTS.c.id == number).values(event=slim))
-    _remove_shard(storage, run_id)
+    _empty_shard(storage, run_id)
 
 
 def _without_long_metadata(text: str) -> str:
@@ -188,8 +190,18 @@ def _without_long_metadata(text: str) -> str:
     return serialize_value(entry._replace(dagster_event=event._replace(event_specific_data=slim)))
 
 
+def _empty_shard(storage: SqlEventLogStorage, run_id: str) -> None:
+    """SQLite keeps a file for the events of each run; what has to stay is in the index beside them. The file stays,
+    small, because a web server that has shown the run does not make its tables a second time."""
+    if isinstance(storage, SqliteEventLogStorage):
+        with storage.run_connection(run_id) as connection:
+            connection.execute(sa.delete(EVENTS))
+        with closing(sqlite3.connect(storage.path_for_shard(run_id))) as file:
+            file.execute("VACUUM")
+
+
 def _remove_shard(storage: SqlEventLogStorage, run_id: str) -> None:
-    """SQLite keeps a file for the events of each run; what has to stay is in the index beside them."""
+    """The file of a run that is no more."""
     if isinstance(storage, SqliteEventLogStorage):
         for suffix in ("", "-wal", "-shm", "-journal"):
             Path(storage.path_for_shard(run_id) + suffix).unlink(missing_ok=True)

@@ -147,16 +147,15 @@ def _as_copy(
 
 def _in_parts(copy: psycopg.Copy) -> Iterator[list[bytes]]:
     """The rows as bytes, so many at a time: the server sends each in a message of its own."""
-    messages = iter(copy)
-    first = bytes(next(messages)).removeprefix(HEAD)
-    rows = [first] if first not in (b"", TAIL) else []
-    for message in messages:
-        rows.append(bytes(message))
+    rows: list[bytes] = []
+    for message in copy:
+        row = bytes(message).removeprefix(HEAD)  # the first message begins with it
+        if row in (b"", TAIL):
+            continue
+        rows.append(row)
         if len(rows) == ROWS_AT_ONCE:
             yield rows
             rows = []
-    if rows and rows[-1] == TAIL:
-        rows.pop()
     if rows:
         yield rows
 

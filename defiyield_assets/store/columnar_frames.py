@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.store.columnar import EPOCH_ORDINAL, Array, Cells, order_of, python_times
-from defiyield_assets.store.rows import PIECE, REPLACEMENT, SPELLING, UNSTORABLE, Row
+from defiyield_assets.store.rows import PIECE, SPELLING, UNSTORABLE, Row, storable
 from defiyield_assets.store.validation import column_type, day_column, is_plain_column, matches
 
 LONG_TEXT = 1_000
@@ -141,8 +141,8 @@ def _cells(kind: str, series: "pd.Series[Any]") -> Cells:
         filled = known.cast(pa.int32()) if kind == "date" else known
         return Cells(kind, _filled(filled).astype(_ARROW[kind][1]), is_null)
     if kind == "text":
-        codes, distinct = pd.factorize(series)
-        return Cells(kind, *_storable(codes.astype(np.int64), list(distinct)))
+        codes, distinct = _factorized(series.tolist())
+        return Cells(kind, *_storable(codes, distinct))
     cells = series.tolist()  # amounts are hardly ever the same, and 1.0 and 1.00 are equal but two spellings
     is_known = np.fromiter((cell is not None for cell in cells), np.bool_, len(cells))
     return Cells(kind, np.where(is_known, np.cumsum(is_known) - 1, -1), None, [x for x in cells if x is not None])
@@ -172,13 +172,21 @@ def _instants(series: "pd.Series[Any]") -> Cells:
     return Cells("timestamp", np.where(is_null, 0, microseconds), is_null)
 
 
+def _factorized(texts: Sequence[str | None]) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """Numbers of the different texts, -1 for None. (pandas.factorize takes texts as equal that are so up to a NUL.)"""
+    distinct = [text for text in dict.fromkeys(texts) if text is not None]
+    numbers: dict[str | None, int] = {text: number for number, text in enumerate(distinct)}
+    numbers[None] = -1
+    return np.fromiter(map(numbers.__getitem__, texts), np.int64, len(texts)), distinct
+
+
 def _storable(codes: npt.NDArray[np.int64], distinct: list[str]) -> tuple[Array, None, list[str]]:
     """Codes and texts after `rows.storable_text`; texts may have become the same."""
     text = "".join(distinct)
     if not ("\x00" in text if text.isascii() else UNSTORABLE.search(text)):
         return codes, None, distinct
-    again, cleaned = pd.factorize(np.array([UNSTORABLE.sub(REPLACEMENT, one) for one in distinct], dtype=object))
-    return np.append(again, -1)[codes], None, list(cleaned)
+    again, cleaned = _factorized(list(map(storable, distinct)))
+    return np.append(again, -1)[codes], None, cleaned
 
 
 # --- fingerprint ---------------------------------------------------------------------------------------------------

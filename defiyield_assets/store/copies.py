@@ -48,6 +48,7 @@ def copy_postgres(url: sa.URL, target: Path, programs: Path | None) -> dict[str,
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             program = require_program("pg_dump", programs, server_version(connection))
             snapshot = connection.exec_driver_sql("SELECT pg_export_snapshot()").scalar_one()
+            target.parent.mkdir(parents=True, exist_ok=True)
             target.touch(mode=0o600)
             dump(program, Address.of(url), target, snapshot)
             return contents(connection)

@@ -25,7 +25,7 @@ import yaml
 from defiyield_assets.settings import PROJECT_ROOT
 from defiyield_assets_tests.dagster_processes import DagsterHome, end_group, free_port, wait_for
 
-PATIENCE_SECONDS = 300.0
+PATIENCE_SECONDS = 240.0
 """Far more than anything here takes, on a machine that has much else to do."""
 WORKER = "defiyield_assets.orchestration.celery_worker"
 
@@ -110,6 +110,10 @@ class Cluster:
         said = self.worker_log(name)
         assert self.workers[name].poll() is None, said[-4000:]
         return True if " ready." in said else None
+
+    def has_begun(self, name: str) -> bool:
+        """Whether the worker has been given a step."""
+        return "] received" in self.worker_log(name)
 
     def kill(self, name: str) -> None:
         """A power cut of the worker's machine."""

@@ -3,10 +3,8 @@
 Not here: what vendors see of two workers (test_vendors_of_workers.py), processes of one machine (test_multiprocess.py).
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -16,7 +14,7 @@ from defiyield_assets.store import schema
 from defiyield_assets_tests.cluster.machines import PATIENCE_SECONDS, Broker, Cluster, finish, make_cluster
 from defiyield_assets_tests.dagster_processes import wait_for
 from defiyield_assets_tests.databases import postgres_database, url_text
-from defiyield_assets_tests.installations import FIRST, Installation, Loop, day_after
+from defiyield_assets_tests.installations import FIRST, Installation, day_after
 from defiyield_assets_tests.served_market import ADDITIONS, contents, differing
 
 pytestmark = pytest.mark.postgres
@@ -39,7 +37,6 @@ class Shared:
     cluster: Cluster
     run_id: str
     waiting: bytes
-    later_runs: list[str]
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +54,8 @@ def everything_in(broker: Broker) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def shared(databases: tuple[sa.URL, str], broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Shared:
-    """The run begins before there is a worker, and ends when two have done it."""
+def shared(databases: tuple[sa.URL, str], broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    """The run begins before there is a worker, and ends when two have done it; they are there until the last test."""
     cluster = make_cluster(tmp_path_factory.mktemp("celery"), *databases, broker)
     process = cluster.launch(ASSETS, FIRST.isoformat())
 
@@ -71,18 +68,15 @@ def shared(databases: tuple[sa.URL, str], broker: Broker, tmp_path_factory: pyte
     with cluster.working(*WORKERS):
         (told,) = finish(process)
         assert told["success"], told
-        later = cluster.run(ASSETS, *map(str, LATER))
-    assert [run["success"] for run in later] == [True] * len(LATER), later
-    return Shared(cluster, str(told["run_id"]), waiting, [str(run["run_id"]) for run in later])
+        yield Shared(cluster, str(told["run_id"]), waiting)
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    """The same days in one process, one after the other, in an SQLite file."""
+    """The same day in one process, in an SQLite file."""
     installation = Installation(tmp_path_factory.mktemp("alone") / "state")
     installation.folder.mkdir()
-    for day in (FIRST, *LATER):
-        assert installation.run(day, ASSETS).success
+    assert installation.run(FIRST, ASSETS).success
     return installation
 
 
@@ -95,19 +89,17 @@ def test_both_workers_executed_steps(shared: Shared) -> None:
         assert len(starts) == sum(map(len, by_worker.values())), "no step was begun twice"
 
 
-def test_tables_are_those_of_runs_in_one_process(shared: Shared, alone: Installation) -> None:
-    """One day by two workers, then two days at once."""
+def assert_same(shared: Shared, alone: Installation) -> None:
+    """The tables of these assets are those of the other installation."""
     tables = sorted(set(ASSETS) & set(schema.metadata.tables) - ADDITIONS)
     assert len(tables) >= 6
     installation = Installation(shared.cluster.installation.state, database_url=shared.cluster.warehouse_url)
     assert differing(contents(installation, tables), contents(alone, tables)) == []
-    assert set(installation.rows(schema.pools)["date"]) == {FIRST, *LATER}
     installation.engine.dispose()
 
 
-def test_runs_of_two_days_were_shared_out(shared: Shared) -> None:
-    by_run = [shared.cluster.steps_by_worker(run_id) for run_id in shared.later_runs]
-    assert {worker for by_worker in by_run for worker in by_worker} == set(WORKERS)
+def test_tables_are_those_of_a_run_in_one_process(shared: Shared, alone: Installation) -> None:
+    assert_same(shared, alone)
 
 
 def test_no_value_goes_from_step_to_step_but_through_tables(shared: Shared) -> None:
@@ -131,30 +123,15 @@ def test_no_secret_reaches_broker_events_logs_or_files(shared: Shared) -> None:
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_in_the_middle_of_the_day_is_replaced_by_the_other(
-    postgres_server: sa.URL, broker: Broker, first_day: Loop, tmp_path: Path
+def test_runs_of_several_days_at_once_are_shared_out_and_make_the_same_tables(
+    shared: Shared, alone: Installation
 ) -> None:
-    """The whole day; the worker that has begun to make forecasts is killed, and the run ends as if nothing was."""
-    broker = Broker(broker.port, broker.password, number=1)
-    graph = first_day.installation.definitions.resolve_asset_graph()
-    daily = [key for key in graph.materializable_asset_keys if "daily" in graph.get(key).tags]
-    with postgres_database(postgres_server) as dagster, postgres_database(postgres_server) as warehouse:
-        soon = {"DEFIYIELD_CELERY_REDELIVERY_SECONDS": "60"}
-        cluster = make_cluster(tmp_path, dagster, url_text(warehouse), broker, **soon)
-        with cluster.working(*WORKERS):
-            process = cluster.launch(sorted(key.to_user_string() for key in daily), FIRST.isoformat())
-
-            def victim() -> str | None:
-                assert process.poll() is None, "the run ended too soon"
-                begun = re.compile(r"pool_forecasts - STEP_START")
-                return next((name for name in WORKERS if begun.search(cluster.worker_log(name))), None)
-
-            dead = wait_for("a worker that makes forecasts", victim, PATIENCE_SECONDS)
-            cluster.kill(dead)
-            (told,) = finish(process)
-        assert told["success"], told
-        survivor = next(name for name in WORKERS if name != dead)
-        assert "pool_forecasts" in cluster.steps_by_worker(str(told["run_id"]))[survivor]
-        installation = Installation(cluster.installation.state, database_url=cluster.warehouse_url)
-        assert differing(contents(installation), contents(first_day.installation)) == []
-        installation.engine.dispose()
+    """In one process the days come one after the other."""
+    told = shared.cluster.run(ASSETS, *map(str, LATER))
+    assert [run["success"] for run in told] == [True] * len(LATER), told
+    by_run = [shared.cluster.steps_by_worker(str(run["run_id"])) for run in told]
+    assert {worker for by_worker in by_run for worker in by_worker} == set(WORKERS)
+    for day in LATER:
+        assert alone.run(day, ASSETS).success
+    assert_same(shared, alone)
+    assert set(alone.rows(schema.pools)["date"]) == {FIRST, *LATER}

@@ -3,6 +3,7 @@
 Not here: Helm's values (test_helm.py). No cluster is asked: kubectl renders without one.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -38,6 +39,8 @@ Manifest = dict[str, Any]
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Manifest]]:
     """What each flavour makes: the base, the example with Celery, and the base with steps as Jobs."""
     if shutil.which("kubectl") is None:
+        if os.environ.get("DEFIYIELD_REQUIRE_KUBECTL") == "1":
+            pytest.fail("DEFIYIELD_REQUIRE_KUBECTL=1, but there is no kubectl on the path")
         pytest.skip("no kubectl on the path: the manifests of Kubernetes are not rendered")
     copied = tmp_path_factory.mktemp("kubernetes") / "deploy"
     shutil.copytree(KUBERNETES, copied)

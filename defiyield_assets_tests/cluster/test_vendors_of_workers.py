@@ -6,7 +6,7 @@ Not here: leases of many processes on one table (store/test_budgets.py), who exe
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 
@@ -14,9 +14,12 @@ import pytest
 import sqlalchemy as sa
 
 from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.pools.histories import histories_from_charts
+from defiyield_assets.sources.defillama_yields import parse_chart
 from defiyield_assets.store import reads, schema
 from defiyield_assets_tests.chart_vendor import (
     ChartVendor,
+    chart,
     live_installation,
     pool_ids,
     serving,
@@ -24,7 +27,7 @@ from defiyield_assets_tests.chart_vendor import (
     yesterday,
 )
 from defiyield_assets_tests.cluster.machines import Broker, Cluster, make_cluster
-from defiyield_assets_tests.databases import postgres_database, url_text
+from defiyield_assets_tests.databases import DATABASES, postgres_database, url_text
 from defiyield_assets_tests.installations import Installation
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
@@ -35,6 +38,8 @@ WORKERS = ("one", "two")
 PER_DAY = 50
 """Calls that the key has left for a day: less than two runs want."""
 PER_MINUTE = 2_400
+CONCURRENCY = 4
+POINTS = 3
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class Watched:
         return {worker for run in told for worker in self.cluster.steps_by_worker(str(run["run_id"]))}
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=DATABASES)
 def warehouse_url(request: pytest.FixtureRequest, tmp_path: Path, postgres_server: sa.URL) -> Iterator[str]:
     """Where the counters are kept."""
     if request.param == "sqlite":
@@ -68,25 +73,36 @@ def warehouse_url(request: pytest.FixtureRequest, tmp_path: Path, postgres_serve
 
 
 @pytest.fixture
-def watched(postgres_server: sa.URL, broker: Broker, warehouse_url: str, tmp_path: Path) -> Iterator[Watched]:
+def per_day() -> int:
+    """Calls of the key in a day; tests of budgets say fewer."""
+    return 100_000
+
+
+@pytest.fixture
+def watched(
+    postgres_server: sa.URL, broker: Broker, warehouse_url: str, per_day: int, tmp_path: Path
+) -> Iterator[Watched]:
     """A live installation of two days at such a vendor, the workers idle."""
     days = DayRange(yesterday() - timedelta(days=1), yesterday())
-    vendor = ChartVendor(points=3)
+    vendor = ChartVendor(POINTS)
     with serving(vendor) as url, postgres_database(postgres_server) as dagster:
         installation = live_installation(tmp_path / "state", N_POOLS, days, warehouse_url, is_apart=True)
-        told = variables(installation, url, concurrency=4)
+        told = variables(installation, url, concurrency=CONCURRENCY)
         limits = json.loads(told["DEFIYIELD_VENDORS"])
-        limits[POOL] |= {"per_minute": PER_MINUTE, "per_day": PER_DAY}
+        limits[POOL] |= {"per_minute": PER_MINUTE, "per_day": per_day}
         told["DEFIYIELD_VENDORS"] = json.dumps(limits)
         for name in ("DEFIYIELD_STATE_DIR", "DEFIYIELD_DATABASE_URL"):
             told.pop(name)
         own = replace(broker, number=2)
         own.client.flushdb()
-        cluster = make_cluster(tmp_path / "cluster", dagster, warehouse_url, own, **told)
+        cluster = make_cluster(
+            tmp_path / "cluster", dagster, warehouse_url, own, DEFIYIELD_CELERY_REDELIVERY_SECONDS="30", **told
+        )
         yield Watched(cluster, vendor, installation, days)
         installation.engine.dispose()
 
 
+@pytest.mark.parametrize("warehouse_url", ["postgres"], indirect=True)
 def test_a_pool_lets_one_step_ask_the_vendor_at_a_time(watched: Watched) -> None:
     """Limit 1, as deploy/dagster.postgres.yaml sets it: one run asks when the other has ended, on whichever worker."""
     with watched.cluster.working(*WORKERS):
@@ -95,6 +111,7 @@ def test_a_pool_lets_one_step_ask_the_vendor_at_a_time(watched: Watched) -> None
     assert len(list(groupby(asked))) == 2, f"requests of two runs are mixed: {asked}"
 
 
+@pytest.mark.parametrize("per_day", [PER_DAY])
 def test_two_workers_at_once_keep_to_one_budget(watched: Watched) -> None:
     """Limit 2: both ask at the same time, and the key's budget of the day is used up to the last call, and no more."""
     with watched.cluster.instance() as instance:
@@ -111,3 +128,31 @@ def test_two_workers_at_once_keep_to_one_budget(watched: Watched) -> None:
     assert PER_DAY < 2 * N_POOLS, "what both wanted together is more"
     assert (ours[ours["period"] == "minute"]["calls"] <= PER_MINUTE).all()
     assert watched.vendor.throttles == 0
+
+
+@pytest.mark.parametrize("warehouse_url", ["postgres"], indirect=True)
+def test_a_worker_that_dies_in_the_middle_of_a_step_is_replaced_by_the_other(watched: Watched) -> None:
+    """It is killed while it asks; the other takes the step over, asks for what is missing, and the run ends well."""
+    day = watched.days.end
+    killed: list[str] = []
+
+    def kill_who_asks(count: int, _pool: str) -> None:
+        if count == N_POOLS // 2:
+            killed.extend(name for name in WORKERS if watched.cluster.has_begun(name))
+            watched.cluster.kill(killed[0])
+
+    watched.vendor.on_request = kill_who_asks
+    with watched.cluster.working(*WORKERS):
+        (told,) = watched.cluster.run(["pool_histories"], day.isoformat())
+    assert told["success"], told
+    assert len(killed) == 1, "one worker had a step"
+    assert watched.executed([told]) == set(WORKERS), "the step was begun by one and ended by the other"
+    assert len(watched.vendor.asked) <= N_POOLS + CONCURRENCY, "what the archive holds is not asked for again"
+    answers = [
+        (pool, parse_chart(json.loads(chart(pool, POINTS, watched.vendor.last))), datetime.now(UTC))
+        for pool in pool_ids(N_POOLS, len(watched.days) - 1)
+    ]
+    columns = ["pool_id", "date", "apy", "apy_base", "apy_reward", "tvl_usd", "is_provisional"]
+    points = reads.read_all(watched.installation.engine, schema.pool_histories)
+    assert set(points["revision"]) == {0}
+    assert points[columns].equals(histories_from_charts(answers, day)[columns]), "as if nothing had happened"

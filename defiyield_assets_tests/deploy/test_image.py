@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from defiyield_assets.settings import PROJECT_ROOT
-from defiyield_assets_tests.dagster_processes import end_group, free_port, wait_for
+from defiyield_assets_tests.dagster_processes import BIN, end_group, free_port, wait_for
 from defiyield_assets_tests.deploy.files import containerfile, image_environment, without_settings
 
 pytestmark = pytest.mark.slow
@@ -34,6 +34,8 @@ class Image:
 
     def outside(self, text: str) -> str:
         """Words of the Containerfile with the folder in front of the image's paths."""
+        if text.startswith("/tmp/"):
+            return f"{self.folder}{text}"
         for place in ("/opt/venv", "/app", "/state"):
             text = text.replace(place, f"{self.folder}{place}")
         return text
@@ -42,9 +44,6 @@ class Image:
     def environment(self) -> dict[str, str]:
         """ENV of the image; /tmp is one of its own."""
         told = {name: self.outside(value) for name, value in image_environment().items()}
-        told |= {
-            name: value.replace("/tmp", f"{self.folder}/tmp") for name, value in told.items() if value[:5] == "/tmp/"
-        }
         return {**without_settings(), **told, "HOME": str(self.folder / "state"), "TMPDIR": str(self.folder / "tmp")}
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
@@ -61,6 +60,16 @@ class Image:
         )
 
 
+def python_for_everybody() -> str:
+    """A Python of our version that another user may execute: root's own may lie in a home that is closed."""
+    wanted = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    for found in (sys.executable, f"/usr/local/bin/{wanted}", f"/usr/bin/{wanted}"):
+        place = Path(found).resolve()
+        if place.exists() and all(folder.stat().st_mode & 0o001 for folder in place.parents):
+            return found
+    return pytest.skip(f"no {wanted} on this machine that another user than root may execute")
+
+
 def lend_libraries(image: Image) -> None:
     """Our environment's libraries, without the project itself, importable in the image's."""
     lent = image.folder / "lent"
@@ -70,6 +79,11 @@ def lend_libraries(image: Image) -> None:
             (lent / path.name).symlink_to(path)
     site = next((image.folder / "opt/venv/lib").glob("python*/site-packages"))
     (site / "lent.pth").write_text(f"{lent}\n", encoding="utf-8")
+    python = image.folder / "opt/venv/bin/python"
+    for name in ("dagster", "dagster-daemon", "dagster-webserver"):
+        _, _, body = (BIN / name).read_text(encoding="utf-8").partition("\n")
+        (python.parent / name).write_text(f"#!{python}\n{body}", encoding="utf-8")
+        (python.parent / name).chmod(0o755)
 
 
 def build(image: Image) -> None:
@@ -89,7 +103,8 @@ def build(image: Image) -> None:
                 else:
                     shutil.copy(PROJECT_ROOT / source, target)
         elif one.word == "RUN" and one.stage == 0:
-            command = image.outside(one.rest).replace("python -m", f"{sys.executable} -m", 1)
+            program = python_for_everybody() if "-m venv" in one.rest else sys.executable
+            command = image.outside(one.rest).replace("python -m", f"{program} -m", 1)
             done = subprocess.run(
                 ["/bin/sh", "-ec", command], cwd=app, capture_output=True, text=True, timeout=STEP_SECONDS, check=False
             )
@@ -134,7 +149,12 @@ def test_the_package_is_whole(image: Image) -> None:
     """Configuration, templates and migrations are there: a warehouse is made, settings and files are read."""
     migrated = image.run("defiyield", "migrate")
     assert migrated.returncode == 0, migrated.stderr
-    for words in (("config", "validate"), ("doctor", "--offline"), ("strategies",), ("health", "--probe", "live")):
+    for words in (
+        ("config", "validate"),
+        ("doctor", "--offline"),
+        ("strategies", "list"),
+        ("health", "--probe", "live"),
+    ):
         done = image.run("defiyield", *words)
         assert done.returncode == 0, (words, done.stdout, done.stderr)
 

@@ -62,6 +62,7 @@ OTHERS = {
     r"celery -A defiyield_assets.orchestration.celery_worker worker ": "cluster/test_celery.py starts workers",
     r"dagster instance concurrency set defillama_yields 2$": "Dagster's own; cluster/test_vendors_of_workers.py sets it",
     r"kubectl (apply|create|port-forward) |helm (repo|upgrade) ": "no cluster here; cluster/ renders what they take",
+    r"mkdir -p /srv/|cp deploy/(dagster\.postgres\.yaml|postgres\.env) /srv/|set -a; \. /srv/": "test_on_postgres.py",
     r"export [A-Z_]+=": "variables; checked against the settings",
 }
 """What is no command of ours."""

@@ -102,6 +102,25 @@ def test_a_group_that_hangs_is_not_waited_for_nor_asked_twice() -> None:
     assert len(reads) == 1
 
 
+def test_figures_that_are_being_read_again_are_not_told_as_they_were() -> None:
+    clock, go_on, values = Clock(), threading.Event(), iter([1.0, 2.0])
+
+    def hang_later() -> Sequence[Sample]:
+        value = next(values)
+        if value > 1.0:
+            go_on.wait(LONG)
+        return [Sample("nav_usd", value)]
+
+    collector = FigureCollector([Reading("one", hang_later)], patience_seconds=LONG, clock=clock)
+    registry = CollectorRegistry()
+    registry.register(collector)
+    assert "defiyield_nav_usd 1.0" in generate_latest(registry).decode()
+    clock.now, collector._patience = 100.0, 0.01
+    assert "defiyield_nav_usd" not in generate_latest(registry).decode()
+    go_on.set()
+    collector.close()
+
+
 def test_many_scrapes_at_once_read_once() -> None:
     everybody = threading.Barrier(8)
     source = Source()
@@ -122,6 +141,8 @@ def test_many_scrapes_at_once_read_once() -> None:
 def test_only_declared_figures_with_their_labels_are_told(sample: Sample, error: type[Exception]) -> None:
     with pytest.raises(error):
         require_known([sample])
+    with collecting(Reading("one", lambda: [sample])) as scrape:
+        assert scrape()["defiyield_reading_success"] == {(("reading", "one"),): 0.0}
 
 
 def test_the_catalogue_keeps_to_the_conventions_of_prometheus() -> None:

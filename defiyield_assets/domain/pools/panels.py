@@ -202,11 +202,14 @@ def _panel(
     seen[row, column] = histories.seen[place]
     newest = windows.trailing(seen, hindsight_days + 1, NEVER, last=len(days)).max(axis=-1)
     return Panel(
-        tuple(histories.pool_ids[pools]),
-        tuple(reach),
-        len(days),
-        is_wanted,
-        *(matrix(name) for name in MATRICES),
+        pool_ids=tuple(histories.pool_ids[pools]),
+        days=tuple(reach),
+        wanted=len(days),
+        is_wanted=is_wanted,
+        apy=matrix("apy"),
+        apy_base=matrix("apy_base"),
+        apy_reward=matrix("apy_reward"),
+        tvl_usd=matrix("tvl_usd"),
         has_point=has_point,
         is_hindsight=newest > _cutoffs(days)[None, :],
     )
@@ -216,7 +219,8 @@ def _as_known(cell: Counts, revision: Counts, is_known: Flags) -> npt.NDArray[np
     """One point per cell, as `known_view` chooses: the highest revision that is known, else the lowest one."""
     order = np.lexsort((np.where(is_known, revision, -revision), is_known, cell))
     ordered = cell[order]
-    return order[np.append(ordered[1:] != ordered[:-1], True)[: len(order)]]
+    chosen: npt.NDArray[np.intp] = order[np.append(ordered[1:] != ordered[:-1], True)[: len(order)]]
+    return chosen
 
 
 def _cutoffs(days: DayRange) -> Counts:
