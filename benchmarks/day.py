@@ -202,8 +202,9 @@ def _verdicts(result: dg.AssetCheckResult | Iterable[dg.AssetCheckResult]) -> li
 
 
 def _broken(node: Node, verdicts: Sequence[dg.AssetCheckResult]) -> str | None:
-    """Which blocking checks did not pass, and what they say; None when all did. A verdict without a name is the only one
-    of its function.
+    """Which blocking checks did not pass, and what they say; None when all did.
+
+    A verdict without a name is that of a function with one check.
     """
     named = [(verdict.check_name or min(node.blocking), verdict) for verdict in verdicts]
     told = [

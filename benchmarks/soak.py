@@ -6,7 +6,9 @@ what conversions gave, plus what they took, plus growth. `--market recorded` run
 DEFIYIELD_RECORDED_DATA), `--pools 0` on the whole demo market instead of a smaller one, `--state DIR` keeps the tables.
 
 `--pure`: a year of the pure day function (day.py), twice side by side: undisturbed, and with failing vendors and
-processes killed in the middle of writes (soak_year.py); at the end every row of both is compared.
+processes killed in the middle of writes (soak_year.py); at the end every row of both is compared. It takes 12 pools and
+8 instruments unless told otherwise. After `--minutes`, and on SIGTERM, no day begins any more and what both runs have
+is compared; `--state DIR` goes on from where a stopped one was.
 """
 
 import argparse
@@ -31,6 +33,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from benchmarks.soak_compared import run_year
+from benchmarks.soak_folder import YearOptions
+from benchmarks.soak_runs import Patience
 from benchmarks.targets import finish
 from defiyield_assets.definitions import build_defs
 from defiyield_assets.domain.days import DayRange
@@ -52,6 +56,7 @@ from defiyield_assets_tests.small_market import N_POOLS, SmallMarketResource
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = ROOT.parent / "shared" / "data"
 FIRST_DAYS = {"simulated": date(2025, 6, 3), "recorded": date(2025, 5, 1)}
+PURE_POOLS = 12
 DAYS_A_ROW = 10
 COSTLY_BUDGET = "DEFIYIELD_COSTLY_BUDGET_SECONDS"
 """What the costly forecasting models may take a week: nothing here unless the variable says so; no plan needs them."""
@@ -69,6 +74,7 @@ class Options:
     state: Path | None
     recorded: Path
     is_pure: bool = False
+    minutes: float | None = None
 
 
 def parsed(arguments: Sequence[str]) -> Options:
@@ -78,20 +84,25 @@ def parsed(arguments: Sequence[str]) -> Options:
     parser.add_argument("--pure", action="store_true", help="disturbed against undisturbed, without Dagster's executor")
     parser.add_argument("--days", type=int, help="default: 90; with --pure 365")
     parser.add_argument("--market", choices=sorted(FIRST_DAYS), default="simulated")
-    parser.add_argument(
-        "--pools", type=int, default=N_POOLS, help="pools of the simulated market; 0: the whole demo market"
-    )
+    parser.add_argument("--minutes", type=float, help="with --pure: begin no day after so many minutes")
+    default = f"default: {N_POOLS}; with --pure {PURE_POOLS}"
+    parser.add_argument("--pools", type=int, help=f"pools of the simulated market; 0: the whole demo market; {default}")
     parser.add_argument("--seed", type=int, default=load_settings().market_seed, help="seed of the simulated market")
     parser.add_argument("--state", type=Path, help="folder for the tables, empty or new; default: thrown away")
     recorded = Path(os.environ.get("DEFIYIELD_RECORDED_DATA", RECORDED))
     parser.add_argument("--recorded-data", type=Path, default=recorded, help="folder of the recorded market")
     given = parser.parse_args(arguments)
     days = (365 if given.pure else 90) if given.days is None else given.days
-    if days < 1 or given.pools < 0:
+    pools = (PURE_POOLS if given.pure else N_POOLS) if given.pools is None else given.pools
+    if days < 1 or pools < 0:
         parser.error("--days is at least 1, --pools at least 0")
     if given.pure and given.market != "simulated":
         parser.error("--pure runs on the simulated market only: recorded vendors cannot revise what they said")
-    return Options(days, given.market, given.pools, given.seed, given.state, given.recorded_data, given.pure)
+    if given.minutes is not None and not given.pure:
+        parser.error("--minutes goes with --pure only")
+    return Options(
+        *(days, given.market, pools, given.seed, given.state, given.recorded_data, given.pure, given.minutes)
+    )
 
 
 @dataclass
@@ -269,15 +280,24 @@ def run_days(options: Options, console: Console) -> list[Stretch]:
     return stretches
 
 
+def _pure(options: Options, console: Console) -> int:
+    """The year twice, and what the comparison says."""
+    console.print(_title(options))
+    patience = Patience(options.minutes)
+    patience.listen()
+    with _folder_of(options) as folder:
+        calm = YearOptions(folder / "undisturbed", options.days, options.pools, options.seed)
+        disturbed = YearOptions(folder / "disturbed", options.days, options.pools, options.seed, options.seed)
+        return finish("soak", run_year(calm, disturbed, console, patience.is_over))
+
+
 def main() -> int:
     """Print the table and the closing line."""
     options, console = parsed(sys.argv[1:]), Console(width=150)
     os.environ.setdefault(COSTLY_BUDGET, "0")
     logging.disable(logging.WARNING)
     if options.is_pure:
-        console.print(_title(options))
-        with _folder_of(options) as folder:
-            return finish("soak", run_year(folder, options.days, options.pools, options.seed, console))
+        return _pure(options, console)
     stretches = run_days(options, console)
     console.print(_table(options, stretches))
     total = Stretch(stretches[0].first, stretches[0].last)

@@ -3,6 +3,9 @@
 Lives here: what is asked of the simulated market in a soak, and which faults strike on which day. Not here: the small
 market (defiyield_assets_tests/small_market.py), kinds of faults (simulator/faults.py), the days (soak_year.py).
 
+Its universe is a part of the shipped one, with every type of instrument and one that has ended: bars and features take
+a third of a day otherwise, and thirty stocks more say nothing more.
+
 Revisions are the market's: both runs see them. Faults strike one run only, and all of them pass: within the attempts of
 one request, within those of the asset, or, of the list of all pools, within those of the repair. Only so can the tables
 of both runs be the same: a source that fails all day is by design replaced by a substitute, and the day says so.
@@ -13,9 +16,12 @@ import json
 import random
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from pathlib import Path
 
 import httpx
+import yaml
 
+from defiyield_assets.config import instruments
 from defiyield_assets.simulator.faults import FaultKind, FaultRule, FaultSchedule, FaultyTransport
 from defiyield_assets.sources.transport import ATTEMPTS
 from defiyield_assets_tests.small_market import SmallMarketResource
@@ -32,6 +38,18 @@ ASSET_ATTEMPTS = 3
 REVISED_SHARE = 0.02
 REVISED_AFTER = timedelta(days=2)
 CHARTS = ("yields.llama.fi", "/chart/")
+UNIVERSE = frozenset({"BTC", "ETH", "SOL", "MATIC", "SPY", "SPX", "AAPL", "KO"})
+UNIVERSE_FOLDER = "config"
+
+
+def write_universe(state: Path) -> None:
+    """Some of the shipped instruments as the configuration of the state folder."""
+    shipped = Path(instruments.__file__).with_name(instruments.NAME)
+    document = yaml.safe_load(shipped.read_text(encoding="utf-8"))
+    document["instruments"] = [row for row in document["instruments"] if row["symbol"] in UNIVERSE]
+    folder = state / UNIVERSE_FOLDER
+    folder.mkdir(exist_ok=True)
+    (folder / instruments.NAME).write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
 
 
 def faults_of(seed: int, day: date) -> tuple[FaultRule, ...]:

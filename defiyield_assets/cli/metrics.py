@@ -1,7 +1,7 @@
 """`defiyield metrics serve` and `show`: the figures of this installation as Prometheus reads them.
 
 Lives here: which groups of figures there are and what they ask, the life of the server. Not here: the figures
-(observability/, orchestration/instance_figures.py), options (metrics_arguments.py).
+(observability/, orchestration/instance_figures.py), options (watch_arguments.py).
 """
 
 import signal
@@ -23,11 +23,13 @@ from rich.console import Console
 from defiyield_assets.cli.dagster_home import open_instance
 from defiyield_assets.cli.output import Terminal, write_json
 from defiyield_assets.definitions import build_defs
+from defiyield_assets.errors import ConfigurationError
 from defiyield_assets.observability import archive, warehouse
 from defiyield_assets.observability.budgets import budget_figures
 from defiyield_assets.observability.collector import LONG_SECONDS, FigureCollector, Reading
 from defiyield_assets.observability.families import Sample
 from defiyield_assets.observability.server import LOOPBACK, serving
+from defiyield_assets.observability.warehouse import NO_DAY
 from defiyield_assets.orchestration import instance_figures
 from defiyield_assets.orchestration.instance_figures import Graph
 from defiyield_assets.orchestration.resources import live_vendors
@@ -40,26 +42,29 @@ PARTITION_SECONDS = 60.0
 
 
 class Watched:
-    """The stores of an installation, each opened when it is first asked; one that fails is opened again."""
+    """The stores of an installation, each opened when it is first asked; one that fails is opened again.
+
+    Each has a lock of its own: whoever waits for one that is away keeps nobody from the other.
+    """
 
     def __init__(self, settings: Settings, backups: Path | None = None) -> None:
         self._settings = settings
         self._backups = backups
-        self._lock = threading.Lock()
+        self._warehouse_lock, self._dagster_lock = threading.Lock(), threading.Lock()
         self._engine: sa.Engine | None = None
         self._instance: dg.DagsterInstance | None = None
 
     @property
     def engine(self) -> sa.Engine:
         """The warehouse, for reading only."""
-        with self._lock:
+        with self._warehouse_lock:
             self._engine = self._engine or warehouse.open_for_reading(self._settings.warehouse_url)
             return self._engine
 
     @property
     def instance(self) -> dg.DagsterInstance:
         """Dagster's instance."""
-        with self._lock:
+        with self._dagster_lock:
             self._instance = self._instance or open_instance(self._settings)
             return self._instance
 
@@ -70,11 +75,10 @@ class Watched:
 
     def close(self) -> None:
         """Give connections back."""
-        with self._lock:
-            if self._engine is not None:
-                self._engine.dispose()
-            if self._instance is not None:
-                self._instance.dispose()
+        if self._engine is not None:
+            self._engine.dispose()
+        if self._instance is not None:
+            self._instance.dispose()
 
     def readings(self) -> tuple[Reading, ...]:
         """All groups of figures."""
@@ -111,9 +115,16 @@ class Watched:
         return found
 
     def _backup(self) -> list[Sample]:
-        """When the newest archive of the folder was finished: those that begin with a dot are still written."""
-        made = [path.stat().st_mtime for path in self._backups.glob("[!.]*.zip")] if self._backups else []
-        return [Sample("backup_timestamp_seconds", max(made))] if made else []
+        """When the newest archive of the folder was finished: those that begin with a dot are still written.
+
+        A folder that is not there is a failure: perhaps it is not mounted, and nobody would miss the backups.
+        """
+        if self._backups is None:
+            return []
+        if not self._backups.is_dir():
+            raise ConfigurationError(f"there is no folder {self._backups}: name that of the backups with --backups")
+        made = (path.stat().st_mtime for path in self._backups.glob("[!.]*.zip"))
+        return [Sample("backup_timestamp_seconds", max(made, default=NO_DAY))]
 
     def _budgets(self) -> list[Sample]:
         """Only a live market has any: the others count nothing."""

@@ -20,6 +20,8 @@ from defiyield_assets.config.files import in_full, known_keys
 from defiyield_assets.errors import ConfigurationError
 
 SHIPPED = Path(__file__).parent
+MOST_BYTES = 4 * 2**20
+"""What a file may hold; the longest that is shipped has 7 kB."""
 MOST_KEYS = 100_000
 """Keys and items of a file with its aliases written out; more is no configuration but a bomb."""
 MOST_ERRORS = 10
@@ -49,6 +51,8 @@ def read_file(name: str, folder: Path | None) -> Source:
         raise ConfigurationError(f"configuration folder {folder} does not exist; create it or leave the setting out")
     path = folder / name if folder is not None and (folder / name).is_file() else SHIPPED / name
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ConfigurationError(f"{path}: larger than {MOST_BYTES // 2**20} MiB, which no configuration is")
         text = path.read_text(encoding="utf-8")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
 
+LARGEST_BODY_BYTES = 256 * 1024 * 1024
+"""No answer of a vendor is kept, or read from the archive, beyond it; real ones have 15 MiB."""
+
 
 @dataclass(frozen=True)
 class FetchRecord:

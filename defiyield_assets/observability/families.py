@@ -53,7 +53,11 @@ _ALL = (
     Family("daemon_heartbeat_timestamp_seconds", _SERVICE, "Last heartbeat of a part of Dagster's daemon", ("daemon",)),
     Family("disk_free_bytes", _SERVICE, "Free space of the disk with the state folder"),
     Family("disk_size_bytes", _SERVICE, "Size of that disk"),
-    Family("backup_timestamp_seconds", _SERVICE, "When the newest backup was finished; absent before the first"),
+    Family(
+        "backup_timestamp_seconds",
+        _SERVICE,
+        "When the newest backup was finished; 0 for none, absent where none are watched",
+    ),
     Family("runs", _RUNS, "Stored runs of Dagster by job and status", ("job", "status")),
     Family("run_oldest_start_timestamp_seconds", _RUNS, "Start of the oldest run that is still in progress", ("job",)),
     Family("run_last_success_timestamp_seconds", _RUNS, "End of the job's last run that succeeded", ("job",)),
@@ -109,7 +113,9 @@ _ALL = (
     Family("plan_steps", _PLAN, "Transactions of the plan"),
     Family("plan_solver_seconds", _PLAN, "Time of the first solver"),
     Family("plan_solver_gap_usd", _PLAN, "Absolute gap of the first solver, as it tells it in float64"),
-    Family("icebox_tokens", _PLAN, "Tokens that are barred on the newest day: lost pegs and overrides"),
+    Family(
+        "icebox_tokens", _PLAN, "Tokens that are barred on the newest day whose icebox is known: lost pegs, overrides"
+    ),
     Family("icebox_entries", _PLAN, "Tokens that were barred on that very day"),
     Family("nav_day_timestamp_seconds", _LEDGER, "Start of the newest UTC day with a net asset value; 0 for none"),
     Family("nav_usd", _LEDGER, f"Net asset value ({FLOATS})"),

@@ -20,6 +20,8 @@ from defiyield_assets.store import schema
 from defiyield_assets.store.engine import current_revision, head_revision, make_engine, read_transaction
 
 CONNECT_SECONDS = 3
+SILENT_MILLISECONDS = 20_000
+"""A connection whose server is gone without a word is given up: the system's own patience is a quarter of an hour."""
 STATEMENT_SECONDS = 60
 """Longest query on PostgreSQL: a scrape gives up long before, and the next one may find the answer."""
 RETURN_DAYS = 30
@@ -38,7 +40,11 @@ def open_for_reading(url: str) -> sa.Engine:
         event.listen(engine, "connect", _only_read)
         return engine
     told = f"-c default_transaction_read_only=on -c statement_timeout={STATEMENT_SECONDS * 1000}"
-    options = {"connect_timeout": str(CONNECT_SECONDS), "options": told}
+    options = {
+        "connect_timeout": str(CONNECT_SECONDS),
+        "tcp_user_timeout": str(SILENT_MILLISECONDS),
+        "options": told,
+    }
     own = {name: value for name, value in options.items() if name not in parsed.query}
     return make_engine(parsed.update_query_dict(own).render_as_string(hide_password=False))
 
@@ -84,10 +90,11 @@ def plan_figures(engine: sa.Engine) -> list[Sample]:
     with read_transaction(engine, runs.name) as connection:
         day = _newest(connection, runs)
         found = [Sample("plan_day_timestamp_seconds", instant(day))]
-        begun = _newest(connection, schema.policy_snapshot)
-        if begun is not None:
-            found.append(Sample("icebox_tokens", _count(connection, tokens, tokens.c.date == begun)))
-            entered = _count(connection, tokens, tokens.c.date == begun, tokens.c.since == begun)
+        # A day that bars nothing and one whose icebox is not there yet have no row in it: only the first has an event.
+        checked = _newest(connection, schema.icebox_events)
+        if checked is not None:
+            found.append(Sample("icebox_tokens", _count(connection, tokens, tokens.c.date == checked)))
+            entered = _count(connection, tokens, tokens.c.date == checked, tokens.c.since == checked)
             found.append(Sample("icebox_entries", entered))
         for row in () if day is None else _rows(connection, runs, day)[:1]:
             found += _plan(row)

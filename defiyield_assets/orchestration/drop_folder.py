@@ -55,22 +55,26 @@ def import_dropped_files(context: dg.SensorEvaluationContext) -> dg.SensorResult
     ]
     growing = sorted(name for name, mark in marks.items() if mark[2] == SEEN)
     reason = f"looked at for the first time since they changed: {', '.join(growing[:10])}" if growing else "nothing new"
-    if unnamed := [path for path in folder.iterdir() if is_csv(path) and not has_text_name(path)]:
-        told = ", ".join(ascii(path.name) for path in unnamed[:10])
-        context.log.warning(f"not imported, because their names are no UTF-8: {told}; rename them")
-        reason = f"{reason}; not imported, because their names are no UTF-8: {told}"
+    for why, mend, refused in (
+        ("their names are no UTF-8", "rename them", [path for path in _files(folder) if not has_text_name(path)]),
+        ("they are links out of the folder", "copy them", [path for path in _files(folder) if not is_inside(path)]),
+    ):
+        if refused:
+            told = ", ".join(ascii(path.name) for path in refused[:10])
+            context.log.warning(f"not imported, because {why}: {told}; {mend}")
+            reason = f"{reason}; not imported, because {why}: {told}"
     return dg.SensorResult(run_requests=requests, cursor=json.dumps(marks), skip_reason=None if requests else reason)
 
 
 def look(folder: Path, before: Marks) -> tuple[Marks, list[str]]:
     """Marks of the folder's files now, and the files to ask for: as large and as old as at the last look, and not asked
-    for as they are. Files whose names are no text, which no run could be asked for, and those that vanish meanwhile are
-    passed over.
+    for as they are. Files whose names are no text, which no run could be asked for, links out of the folder, and files
+    that vanish meanwhile are passed over.
     """
     marks: Marks = {}
     due: list[str] = []
-    for path in sorted(folder.iterdir()):
-        if not (is_csv(path) and has_text_name(path)):
+    for path in _files(folder):
+        if not (has_text_name(path) and is_inside(path)):
             continue
         try:
             found = path.stat()
@@ -83,6 +87,16 @@ def look(folder: Path, before: Marks) -> tuple[Marks, list[str]]:
         due += [path.name] if is_due else []
         marks[path.name] = [found.st_size, found.st_mtime_ns, ASKED if is_due or was_asked else SEEN]
     return marks, due
+
+
+def _files(folder: Path) -> list[Path]:
+    """Files that are meant to be imported."""
+    return sorted(path for path in folder.iterdir() if is_csv(path))
+
+
+def is_inside(path: Path) -> bool:
+    """Whether what the file is lies in its folder: who may only put files there must not have others of ours read."""
+    return path.resolve().is_relative_to(path.parent.resolve())
 
 
 def has_text_name(path: Path) -> bool:

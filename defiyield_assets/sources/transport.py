@@ -21,7 +21,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 
 from defiyield_assets.domain.budgets import Budgets
 from defiyield_assets.domain.days import cutoff
-from defiyield_assets.domain.provenance import Archive, FetchRecord
+from defiyield_assets.domain.provenance import LARGEST_BODY_BYTES, Archive, FetchRecord
 from defiyield_assets.errors import (
     ConfigurationError,
     TransientError,
@@ -51,7 +51,7 @@ ATTEMPT_SECONDS = 300.0
 """One attempt from first byte to last: a body that trickles in is a time-out too."""
 SHORTEST_KEY = 16
 """A shorter path, such as `/eth`, is no secret and an innocent part of other texts."""
-MAX_BODY_BYTES = 256 * 1024 * 1024
+MAX_BODY_BYTES = LARGEST_BODY_BYTES
 PACKINGS = frozenset({"gzip", "deflate", "identity"})
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from defiyield_assets import errors
 from defiyield_assets.domain.days import DayRange
-from defiyield_assets.domain.provenance import ArchivedAnswer, ArchivedFailure, FetchRecord
+from defiyield_assets.domain.provenance import LARGEST_BODY_BYTES, ArchivedAnswer, ArchivedFailure, FetchRecord
 from defiyield_assets.errors import DefiYieldError, SuspiciousDataError
 from defiyield_assets.store import schema
 from defiyield_assets.store.engine import read_transaction, write_transaction
@@ -185,10 +185,15 @@ def _insert_once(connection: sa.Connection) -> sa.Insert:
 
 
 def _unpack(digest: str, packed: bytes) -> bytes:
+    unpacking = zlib.decompressobj()
     try:
-        body = zlib.decompress(packed)
+        body = unpacking.decompress(packed, LARGEST_BODY_BYTES + 1)
     except zlib.error as error:
         raise SuspiciousDataError(f"table raw_bodies: body {digest} cannot be decompressed: {error}") from error
+    if len(body) > LARGEST_BODY_BYTES:
+        raise SuspiciousDataError(f"table raw_bodies: body {digest} unpacks to more than {LARGEST_BODY_BYTES:,} bytes")
+    if not unpacking.eof:
+        raise SuspiciousDataError(f"table raw_bodies: body {digest} cannot be decompressed: it ends too early")
     if hashlib.sha256(body).hexdigest() != digest:
         raise SuspiciousDataError(f"table raw_bodies: body {digest} does not have that hash; it was damaged")
     return body

@@ -12,9 +12,9 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from benchmarks.soak_folder import Journal
 from benchmarks.soak_market import PASSING, Revising, faults_of
 from benchmarks.soak_tables import EXCLUDED, compare, compare_table
-from benchmarks.soak_year import Journal
 from defiyield_assets.sources.transport import ATTEMPTS
 from defiyield_assets.store import schema
 from defiyield_assets_tests.databases import sqlite_template
@@ -100,9 +100,11 @@ def test_the_past_is_revised_from_two_days_after_it_and_never_otherwise() -> Non
     assert revised <= {day for day, apy in later.items() if apy != 5.0}
 
 
-def test_a_line_of_the_journal_that_a_kill_has_torn_does_not_count(tmp_path: Path) -> None:
+def test_a_line_of_the_journal_that_a_kill_has_torn_does_not_count_and_spoils_no_other(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    journal.note(what="step", day=str(DAY), step="pools")
+    journal.note("step", day=str(DAY), step="pools")
     with (tmp_path / "journal.jsonl").open("a", encoding="utf-8") as log:
-        log.write('{"what": "step", "day": "2025-06-03", "st')
+        log.write('{"what": "step", "day": "2025-06-03", "sizes": {"st": 1}')
     assert journal.done(DAY) == {"pools"}
+    journal.note("step", day=str(DAY), step="icebox")
+    assert journal.done(DAY) == {"pools", "icebox"}

@@ -6,14 +6,17 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 
+from defiyield_assets.cli import metrics
 from defiyield_assets.cli.main import main
 from defiyield_assets.observability.families import FAMILIES
-from defiyield_assets.settings import PROJECT_ROOT
+from defiyield_assets.settings import PROJECT_ROOT, Settings, load_settings
 from defiyield_assets.store.engine import head_revision, make_engine, upgrade
 from defiyield_assets_tests.observability.exposition import promtool, read_text
 
@@ -58,6 +61,40 @@ def test_show_tells_every_group_as_prometheus_reads_it(
     assert dict(build)["revision"] == head_revision()
     assert told["defiyield_backup_timestamp_seconds"] == {(): 2_000.0}
     assert SECRET not in captured.out + captured.err
+
+
+def test_backups_that_are_not_there_are_missed(state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that is not mounted, and one without a backup: neither is as if nobody watched."""
+    folder = tmp_path / "backups"
+    capsys.readouterr()
+    assert main(["metrics", "show", "--backups", str(folder)]) == 1
+    captured = capsys.readouterr()
+    assert "could not be read: backup" in captured.err
+    assert f"there is no folder {folder}" in captured.err
+    folder.mkdir()
+    assert main(["metrics", "show", "--backups", str(folder)]) == 0
+    assert read_text(capsys.readouterr().out)["defiyield_backup_timestamp_seconds"] == {(): 0.0}
+
+
+def test_a_store_that_lets_us_wait_keeps_nobody_from_the_other(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits, go_on = threading.Event(), threading.Event()
+
+    def hang(_settings: Settings) -> None:
+        waits.set()
+        go_on.wait(60)
+        raise ConnectionError
+
+    monkeypatch.setattr(metrics, "open_instance", hang)
+    watched = metrics.Watched(load_settings())
+    with ThreadPoolExecutor(2) as pool:
+        hanging = pool.submit(lambda: watched.instance)
+        assert waits.wait(60)
+        try:
+            assert pool.submit(lambda: watched.engine).result(timeout=60).dialect.name == "sqlite"
+        finally:
+            go_on.set()
+        assert isinstance(hanging.exception(), ConnectionError)
+    watched.close()
 
 
 def test_a_live_market_has_budgets_and_no_key(

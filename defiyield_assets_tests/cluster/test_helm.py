@@ -112,6 +112,13 @@ def test_pods_are_valid_locked_and_pinned(values: dict[str, Any]) -> None:
         assert told["resources"]["limits"]["memory"]
 
 
+def test_probes_of_the_daemon_are_those_of_the_manifests(values: dict[str, Any]) -> None:
+    path = PROJECT_ROOT / "deploy" / "kubernetes" / "base" / "daemon.yaml"
+    (daemon,) = yaml.safe_load(path.read_text(encoding="utf-8"))["spec"]["template"]["spec"]["containers"]
+    kinds = ("livenessProbe", "readinessProbe", "startupProbe")
+    assert {kind: values["dagsterDaemon"].get(kind) for kind in kinds} == {kind: daemon.get(kind) for kind in kinds}
+
+
 def test_what_dagster_is_told_is_what_every_deployment_tells_it(values: dict[str, Any]) -> None:
     own = yaml.safe_load((PROJECT_ROOT / "deploy" / "dagster.postgres.yaml").read_text(encoding="utf-8"))
     concurrency, monitoring = values["concurrency"], values["dagsterDaemon"]["runMonitoring"]

@@ -30,6 +30,8 @@ KUBERNETES = PROJECT_ROOT / "deploy" / "kubernetes"
 VERSIONS = ("1.31.0", "1.34.0")
 """The oldest Kubernetes that we mean, and a newer one."""
 FLAVOURS = ("base", "overlays/example", "steps-as-jobs")
+OUTAGE_SECONDS = 1800
+"""How long a database may be away before a probe ends anything."""
 WITH_TOKEN = {"defiyield-daemon", "defiyield-webserver"}
 """They start and end the Jobs of runs."""
 Manifest = dict[str, Any]
@@ -142,6 +144,22 @@ def test_nothing_runs_as_root_or_may_become_it(rendered: dict[str, list[Manifest
             assert inner["capabilities"] == {"drop": ["ALL"]}
             assert "privileged" not in inner
     assert len(seen) == 3 * 4 + 1, "code server, daemon, web server and a run in each, and workers with Celery"
+
+
+def test_no_probe_that_restarts_asks_the_warehouse_and_a_short_outage_ends_nobody(
+    rendered: dict[str, list[Manifest]],
+) -> None:
+    """The daemon's heartbeats are in a database: half an hour without it is no reason to end the daemon."""
+    seen = set()
+    for _, name, pod in pods(rendered):
+        for container in containers(pod):
+            told = container.get("livenessProbe", {})
+            command = told.get("exec", {}).get("command", [])
+            assert not {"ready", "fresh"} & set(command), name
+            if "liveness-check" in command:
+                seen.add(name)
+                assert told["periodSeconds"] * told["failureThreshold"] >= OUTAGE_SECONDS, name
+    assert seen == {"defiyield-daemon"}
 
 
 def test_images_are_pinned_and_memory_is_limited(rendered: dict[str, list[Manifest]]) -> None:

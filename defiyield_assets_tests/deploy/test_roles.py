@@ -11,10 +11,12 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
+from defiyield_assets.observability.warehouse import newest_plan_day, open_for_reading
 from defiyield_assets.store import engine as engines
 from defiyield_assets.store import reads, schema, writes
 from defiyield_assets_tests.databases import url_text
 from defiyield_assets_tests.deploy.files import DEPLOY, Roles, roles_on
+from defiyield_assets_tests.observability.test_warehouse_figures import all_figures
 from defiyield_assets_tests.store.frames import DAYS, WRITABLE, example_frame
 
 pytestmark = pytest.mark.postgres
@@ -72,16 +74,13 @@ def test_the_writer_writes_rows_of_every_table(roles: Roles) -> None:
     assert engines.upgrade(engine) == engines.head_revision()
     engine.dispose()
     with engine_of(roles, "writer").connect() as connection:
-        may = connection.exec_driver_sql(
-            "SELECT c.relname FROM pg_class c WHERE c.relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace "
-            "AND NOT has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE')"
+        lacking = connection.exec_driver_sql(
+            "SELECT relname, wanted FROM pg_class, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS wanted "
+            "WHERE relnamespace = 'public'::regnamespace "
+            "AND CASE WHEN relkind IN ('r', 'p') THEN NOT has_table_privilege(oid, wanted) "
+            "WHEN relkind = 'S' THEN NOT has_sequence_privilege(oid, 'USAGE') END"
         ).all()
-        cannot_count = connection.exec_driver_sql(
-            "SELECT relname FROM pg_class WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace "
-            "AND NOT has_sequence_privilege(oid, 'USAGE')"
-        ).all()
-    assert may == []
-    assert cannot_count == []
+    assert lacking == []
 
 
 @pytest.mark.parametrize(
@@ -127,6 +126,17 @@ def test_the_reader_reads_everything_and_writes_nothing(roles: Roles) -> None:
         assert "permission denied" in refused(engine, f"SET TRANSACTION READ WRITE; {statement}")
     with engine.connect() as connection:
         assert connection.exec_driver_sql("SHOW statement_timeout").scalar() == "1min"
+
+
+def test_the_reader_is_enough_for_every_figure_of_the_warehouse(roles: Roles) -> None:
+    engine = open_for_reading(url_text(roles.url("reader")))
+    try:
+        told = all_figures(engine)
+        assert newest_plan_day(engine) is None
+    finally:
+        engine.dispose()
+    assert told["up", ("warehouse",)] == told["warehouse_is_migrated", ()] == 1.0
+    assert {labels[0] for name, labels in told if name == "table_size_bytes"} == set(schema.metadata.tables)
 
 
 @pytest.mark.parametrize("role", ["owner", "writer", "reader"])

@@ -141,6 +141,7 @@ def test_outcomes_revisions_icebox_and_what_nobody_explains(warehouse: sa.Engine
         {"date": DAY, "chain": "Ethereum", "address": "0x1", "since": DAY},
         {"date": DAY, "chain": "Ethereum", "address": "0x2", "since": earlier},
     )
+    insert(warehouse, schema.icebox_events, {"date": DAY, "kind": "checked", "grade": 2})
     insert(warehouse, schema.nav_daily, {"date": earlier, "return_1d": 0.1}, {"date": DAY, "return_1d": -0.5})
     insert(
         warehouse,
@@ -160,6 +161,20 @@ def test_outcomes_revisions_icebox_and_what_nobody_explains(warehouse: sa.Engine
     assert (told["icebox_tokens", ()], told["icebox_entries", ()]) == (2.0, 1.0)
     assert (told["unexplained_transactions", ()], told["unexplained_usd", ()]) == (3.0, 6.5)
     assert told["nav_return_30d_ratio", ()] == pytest.approx(1.1 * 0.5 - 1)
+
+
+def test_a_day_whose_icebox_is_not_there_bars_what_the_day_before_did(warehouse: sa.Engine) -> None:
+    """The day has begun, or failed, before its icebox: none barred would be good news that nobody has."""
+    earlier = DAY - timedelta(days=1)
+    insert(warehouse, schema.policy_snapshot, {"date": earlier}, {"date": DAY})
+    assert ("icebox_tokens", ()) not in values_of(figures.plan_figures(warehouse)), "before the first icebox"
+    insert(warehouse, schema.icebox_events, {"date": earlier, "kind": "checked", "grade": 1})
+    insert(warehouse, schema.icebox, {"date": earlier, "chain": "Ethereum", "address": "0x1", "since": earlier})
+    told = values_of(figures.plan_figures(warehouse))
+    assert (told["icebox_tokens", ()], told["icebox_entries", ()]) == (1.0, 1.0)
+    insert(warehouse, schema.icebox_events, {"date": DAY, "kind": "checked", "grade": 0})
+    told = values_of(figures.plan_figures(warehouse))
+    assert (told["icebox_tokens", ()], told["icebox_entries", ()]) == (0.0, 0.0)
 
 
 def test_requests_are_counted_by_vendor_status_and_error(warehouse: sa.Engine) -> None:

@@ -236,6 +236,21 @@ def test_a_name_that_is_no_text_keeps_no_other_file_from_being_taken(
     assert [request.tags["defiyield/file"] for request in second.run_requests or []] == ["good.csv"]
 
 
+def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "drop"
+    folder.mkdir()
+    monkeypatch.setenv("DEFIYIELD_DROP_FOLDER", str(folder))
+    (tmp_path / "accounts").write_bytes(b"0xours,account data")
+    (folder / "real.csv").write_bytes(BARS)
+    (folder / "inside.csv").symlink_to("real.csv")
+    (folder / "outside.csv").symlink_to(tmp_path / "accounts")
+    (folder / "above.csv").symlink_to("../accounts")
+    first = import_dropped_files(dg.build_sensor_context())
+    assert "links out of the folder: 'above.csv', 'outside.csv'" in getattr(first.skip_reason, "skip_message", "")
+    second = import_dropped_files(dg.build_sensor_context(cursor=first.cursor))
+    assert [request.tags["defiyield/file"] for request in second.run_requests or []] == ["inside.csv", "real.csv"]
+
+
 def test_the_sensor_does_nothing_without_its_setting_and_asks_for_one_run_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,7 +63,7 @@ def instance(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dg.Dags
 def run(instance: dg.DagsterInstance, day: str, *, fails: bool = False) -> str:
     """One run of the day; its id."""
     tags = {"fails": "yes"} if fails else {}
-    done = dg.materialize([pools, has_rows], instance=instance, partition_key=day, tags=tags, raise_on_error=False)
+    done = dg.materialize([pools, has_rows], instance=instance, partition_key=day, tags=tags, raise_on_error=not fails)
     assert done.success is not fails
     return done.run_id
 

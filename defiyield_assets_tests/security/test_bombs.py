@@ -72,7 +72,7 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 YAML_BOMBS = {
     "aliases": LAUGHS,
     "ring": "a: &a [*a]\n",
-    "nesting": "[" * 1_500,
+    "nesting": "[" * 700,
     "mappings": "{a: " * 500,
     "digits": "a: " + "9" * 100_000,
     "hexadecimal": "a: 0x" + "f" * 100_000,
@@ -94,6 +94,12 @@ def test_yaml_that_is_a_bomb_is_a_wrong_configuration(bomb: str, tmp_path: Path)
         validate(read_file("tokens.yaml", tmp_path), FILES["tokens.yaml"])
     with pytest.raises(ConfigurationError, match=r"s\.yaml"):
         parsed(read_file(f"{FOLDER}/s.yaml", tmp_path))
+
+
+def test_a_file_of_the_configuration_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "tokens.yaml").write_bytes(b"#" * (4 * 2**20 + 1))
+    with pytest.raises(ConfigurationError, match=r"tokens\.yaml: larger than 4 MiB"):
+        read_file("tokens.yaml", tmp_path)
 
 
 @pytest.mark.parametrize("text", ["1e999999999", "1e16", "-1", "0", "nan", "inf", "1e-999999999999999999"])

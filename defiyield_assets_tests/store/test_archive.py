@@ -1,5 +1,6 @@
 """The archive: every request kept, every body once, never a request without its body."""
 
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 
@@ -250,7 +251,11 @@ def test_partitions_know_whom_and_when_they_asked(warehouse: sa.Engine) -> None:
     assert not archive.asked("defillama_yields", DAYS.start)
 
 
-@pytest.mark.parametrize("damage", [b"no zlib", b"x\x9c\x03\x00\x00\x00\x00\x01"], ids=["garbage", "other body"])
+@pytest.mark.parametrize(
+    "damage",
+    [b"no zlib", b"x\x9c\x03\x00\x00\x00\x00\x01", zlib.compress(b"x")[:-1]],
+    ids=["garbage", "other body", "torn"],
+)
 def test_a_damaged_body_is_an_error_not_an_answer(warehouse: sa.Engine, damage: bytes) -> None:
     archive = WarehouseArchive(warehouse)
     archive.record(fetch_of(b"x"), b"x")
@@ -258,6 +263,20 @@ def test_a_damaged_body_is_an_error_not_an_answer(warehouse: sa.Engine, damage: 
         connection.execute(sa.update(schema.raw_bodies).values(body=damage))
     with pytest.raises(SuspiciousDataError, match="raw_bodies"):
         archive.find(*REQUEST, AT, AT)
+
+
+def test_a_body_that_unpacks_beyond_the_limit_is_refused_before_it_fills_the_memory(
+    sqlite_warehouse: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("defiyield_assets.store.archive.LARGEST_BODY_BYTES", 1_000)
+    archive = WarehouseArchive(sqlite_warehouse)
+    for size in (1_000, 1_001):
+        archive.record(fetch_of(b"0" * size, fetched_at=AT + size * HOUR), b"0" * size)
+    longest = archive.find(*REQUEST, AT + 1_000 * HOUR, AT + 1_000 * HOUR)
+    assert longest is not None
+    assert len(longest.body) == 1_000
+    with pytest.raises(SuspiciousDataError, match="more than 1,000 bytes"):
+        archive.find(*REQUEST, AT + 1_001 * HOUR, AT + 1_001 * HOUR)
 
 
 def test_a_process_killed_in_the_middle_leaves_no_request_without_its_body(warehouse: sa.Engine) -> None:
