@@ -52,12 +52,15 @@ KILL_RUN, KILL_DAEMON, RESTART = "kill -9 of the run", "kill -9 of the daemon", 
 SHARE_OF_BLOWS = 0.75
 MOST_STEPS = 40
 """A blow falls after at most so many steps of the day."""
-POLL_SECONDS = 1.0
+POLL_SECONDS = 3.0
 STUCK_SECONDS = 1_500.0
 """A day that is not whole by then is given up, and the days end."""
+SETTLE_SECONDS = 240.0
+"""Dagster frees the places of a run that died a minute after it ended (deploy/dagster.postgres.yaml)."""
 PID = re.compile(r"pid: (\d+)")
 MIB = 2**20
-SIZED = ("event_logs", "runs", "run_tags", "job_ticks", "asset_check_executions")
+LARGEST = 16
+"""Tables whose sizes are told."""
 QUICK_HEALING = {
     "DEFIYIELD_REPAIR_INTERVAL_SECONDS": "5",
     "DEFIYIELD_REPAIR_FIRST_DELAY_SECONDS": "20",
@@ -113,6 +116,14 @@ class DaemonDays:
             if not is_whole:
                 self.told.stuck.append(day)
                 return
+
+    def settle(self) -> "Leftovers":
+        """What is left when Dagster has had time to give back the places of runs that died."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while (left := leftovers(self._home)) != Leftovers(0, 0) and time.monotonic() < deadline:
+            self._services.watch()
+            time.sleep(POLL_SECONDS)
+        return left
 
     def _make(self, day: date, blow: Blow | None, deadline: float) -> bool:
         """Wait until the day is whole, the blow on the way; False when time is over."""
@@ -191,34 +202,36 @@ def leftovers(home: DagsterHome) -> Leftovers:
     return Leftovers(unfinished, held)
 
 
-def sizes_of(engine: sa.Engine) -> dict[str, int]:
-    """Bytes of the database and of its largest tables with their indices."""
+def sizes_of(engine: sa.Engine, whose: str) -> dict[str, int]:
+    """Bytes of the database and of its tables with their indices."""
+    asked = (
+        "SELECT relname, pg_total_relation_size(oid) FROM pg_class "
+        "WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+    )
     with engine.connect() as connection:
-        found = dict(
-            connection.exec_driver_sql(
-                "SELECT relname, pg_total_relation_size(oid) FROM pg_class WHERE relkind = 'r' "
-                "AND relnamespace = 'public'::regnamespace ORDER BY 2 DESC"
-            ).all()
-        )
-        total = connection.exec_driver_sql("SELECT pg_database_size(current_database())").scalar_one()
-    return {"the whole database": int(total), **{name: int(size) for name, size in found.items()}}
+        found = {f"{whose}: {name}": int(size) for name, size in connection.exec_driver_sql(asked)}
+        whole = connection.exec_driver_sql("SELECT pg_database_size(current_database())").scalar_one()
+    return {f"{whose}, the whole database": int(whole), **found}
 
 
 def clean_up(home: DagsterHome, engine: sa.Engine, dagster: sa.Engine, settings: Settings) -> Table:
     """Forget all that is older than a day, as if the last run were two days ago; sizes before and after."""
-    before = {**sizes_of(engine), **sizes_of(dagster)}
-    short = settings.model_copy(update=SHORT_RETENTION)
+
+    def sizes() -> dict[str, int]:
+        return {**sizes_of(engine, "warehouse"), **sizes_of(dagster, "Dagster")}
+
+    before, short = sizes(), settings.model_copy(update=SHORT_RETENTION)
     with instance_of(home) as instance:
         done = clean(engine, instance, short, datetime.now(UTC) + timedelta(days=2))
     for one in (engine, dagster):
         with one.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("VACUUM FULL")
-    after = {**sizes_of(engine), **sizes_of(dagster)}
-    runs = done.runs
-    table = Table(title=f"Cleaning: {runs.deleted} runs deleted, {runs.cut} cut down", title_justify="left", box=None)
+    after, runs = sizes(), done.runs
+    title = f"Cleaning: {runs.deleted} runs deleted, {runs.cut} cut down, logs of {runs.without_logs}; then VACUUM FULL"
+    table = Table(title=title, title_justify="left", box=None)
     for header in ("table", "MiB before", "MiB after"):
         table.add_column(header, justify="left" if header == "table" else "right")
-    for name in [*sorted(before, key=lambda one: -before[one])[:12], *SIZED]:
+    for name in sorted(before, key=lambda one: -before[one])[:LARGEST]:
         table.add_row(name, f"{before[name] / MIB:,.1f}", f"{after.get(name, 0) / MIB:,.1f}")
     return table
 
@@ -266,11 +279,11 @@ def soak(folder: Path, days: int, pools: int, faults_seed: int, console: Console
         stack.callback(services.end)
         made = DaemonDays(home, services, server, settings, faults_seed)
         made.run(days, console)
+        left = made.settle()
         services.end()
         found = differences_from(undisturbed(folder, len(made.told.seconds), pools), settings, engine)
         for item in (item for item in found if item.differing):
             console.print(f"{item.table}: {item.differing} of {item.rows} rows differ, {item.example}", markup=False)
-        left = leftovers(home)
         console.print(clean_up(home, engine, dagster, settings))
     told = made.told
     return {

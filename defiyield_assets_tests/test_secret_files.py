@@ -114,6 +114,14 @@ def test_a_setting_given_both_ways_is_an_error(place: Path, monkeypatch: pytest.
     assert "another-secret" not in str(caught.value)
 
 
+def test_the_user_of_a_database_is_no_secret_and_what_stands_alone_in_another_address_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DEFIYIELD_DATABASE_URL", "postgresql+psycopg://defiyield@db/house")
+    monkeypatch.setenv("DEFIYIELD_ETHEREUM_RPC_URL", "https://lone-token@node")
+    assert redactor().text("defiyield says lone-token") == "defiyield says [redacted]"
+
+
 @pytest.mark.usefixtures("command_line")
 def test_settings_tell_the_file_and_never_what_it_holds(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

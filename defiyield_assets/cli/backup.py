@@ -1,12 +1,12 @@
 """`defiyield backup` and `defiyield restore`: the state of an installation in one file, and back.
 
 Lives here: which databases and folders belong to an installation, the order of the steps, what is told. Not here: the
-file (store/backup.py), copying (store/copies.py), putting back (store/replacement.py), options (backup_arguments.py).
+steps (store/backups/), options (backup_arguments.py).
 """
 
+import os
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -18,13 +18,22 @@ from rich.console import Console
 from defiyield_assets.cli.output import write_json
 from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
 from defiyield_assets.settings import Settings, load_settings
-from defiyield_assets.store import backup as archives
 from defiyield_assets.store import engine as engines
 from defiyield_assets.store import schema
-from defiyield_assets.store.backup import Manifest
-from defiyield_assets.store.contents import TableContent, differences
-from defiyield_assets.store.copies import copy_postgres, copy_sqlite, sqlite_contents
-from defiyield_assets.store.replacement import FileReplacement, PostgresReplacement, require_unused, rows_of_file
+from defiyield_assets.store.backups import archive as archives
+from defiyield_assets.store.backups.archive import Manifest
+from defiyield_assets.store.backups.contents import TableContent, differences
+from defiyield_assets.store.backups.copies import copy_postgres, copy_sqlite, sqlite_contents
+from defiyield_assets.store.backups.files import (
+    SQLITE_LOGS,
+    keep_files,
+    put_files,
+    require_unused,
+    rows_of_file,
+    undo_files,
+)
+from defiyield_assets.store.backups.journal import Journal
+from defiyield_assets.store.backups.tables import PostgresTables
 
 DAGSTER_FOLDERS = ("history", "schedules")
 """Folders of Dagster's storage in SQLite."""
@@ -74,10 +83,16 @@ def back_up(file: Path, keep: int | None, console: Console, *, is_with_dagster: 
     if keep is not None and not file.is_dir():
         raise ConfigurationError(f"--keep counts the backups of a folder, and {file} is none")
     target = _target(file, settings.warehouse_market)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".backup-") as folder:
-        parts = Path(folder)
-        manifest = _collect(settings, parts, is_with_dagster=is_with_dagster)
-        archives.write_archive(target, manifest, parts)
+    try:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".backup-") as folder:
+            parts = Path(folder)
+            manifest = _collect(settings, parts, is_with_dagster=is_with_dagster)
+            archives.write_archive(target, manifest, parts)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{target} cannot be written: {error.strerror or error}; name a folder that may be written and has room "
+            f"for the state twice"
+        ) from error
     removed = [] if keep is None else _remove_older(target.parent, settings.warehouse_market, keep)
     if is_json:
         write_json({"file": target, "bytes": target.stat().st_size, "removed": removed, **_facts(manifest)})
@@ -125,7 +140,7 @@ def _collect(settings: Settings, parts: Path, *, is_with_dagster: bool) -> Manif
         copy_sqlite(settings.chain_path, parts / archives.CHAIN)
     if settings.reports_path.is_dir():
         archives.copy_tree(settings.reports_path, parts / archives.REPORTS)
-    kind, dagster_tables = _collect_dagster(parts, settings.pg_bin) if is_with_dagster else (None, {})
+    kind, dagster_tables = _collect_dagster(parts, place, settings.pg_bin) if is_with_dagster else (None, {})
     return Manifest(
         format=archives.FORMAT,
         program=version("defiyield-assets"),
@@ -165,14 +180,21 @@ def _identity(place: Place, copied: Path) -> tuple[str | None, str | None]:
         engine.dispose()
 
 
-def _collect_dagster(parts: Path, programs: Path | None) -> tuple[str, dict[str, TableContent]]:
+def _collect_dagster(parts: Path, warehouse: Place, programs: Path | None) -> tuple[str, dict[str, TableContent]]:
+    """Copy Dagster's storage, and tell its kind and tables: none where they are in the warehouse's database."""
     place = dagster_place()
     if place.path is None:
+        if warehouse.path is None and _server(place.url) == _server(warehouse.url):
+            return place.kind, {}
         return place.kind, _copy(place, parts / archives.DAGSTER / "storage", programs)[1]
-    for folder in DAGSTER_FOLDERS:
-        for path in sorted((place.path / folder).rglob("*.db")):
-            copy_sqlite(path, parts / archives.DAGSTER / path.relative_to(place.path))
+    for path in _dagster_files(place.path):
+        copy_sqlite(path, parts / archives.DAGSTER / path.relative_to(place.path))
     return place.kind, {}
+
+
+def _server(url: sa.URL) -> tuple[str, int, str | None]:
+    """Where a database is, in one spelling; libpq asks PGHOST where the URL names no host."""
+    return str(url.query.get("host") or url.host or os.environ.get("PGHOST", "")), url.port or 5432, url.database
 
 
 # --- restore -------------------------------------------------------------------------------------------------------
@@ -180,7 +202,7 @@ def _collect_dagster(parts: Path, programs: Path | None) -> tuple[str, dict[str,
 class Dumped:
     """A database on a server, the part that goes into it, and what it holds then."""
 
-    database: PostgresReplacement
+    database: PostgresTables
     part: str
     tables: Mapping[str, TableContent]
 
@@ -188,41 +210,63 @@ class Dumped:
 def restore(file: Path, destroy: str | None, console: Console, *, is_json: bool) -> int:
     """Put the backup back, or change nothing; returns the exit code."""
     settings = load_settings()
-    files = FileReplacement(settings.state_path.resolve())
-    is_recovered = files.recover()
-    with ExitStack() as undo:
-        undo.callback(files.undo)
-        parts = files.make_stage()
-        manifest = archives.unpack_archive(file, parts)
-        _require_fitting(file, manifest, settings)
-        dumped = _dumped(settings, manifest)
-        if any([one.database.recover() for one in dumped]) or is_recovered:  # noqa: C419 - all of them
-            console.print("an earlier restore was interrupted: what it had replaced is back")
-        _require_destroyable(settings, dumped, destroy, is_with_dagster=manifest.dagster is not None)
-        if not _is_server(settings):
-            _require_equal(manifest.tables, sqlite_contents(parts / "warehouse.sqlite"))
-        for one in dumped:
-            undo.callback(one.database.undo)
-            one.database.put(parts / one.part)
-            _require_equal(one.tables, one.database.contents())
-        files.put(_pairs(settings, manifest, parts))
-        undo.pop_all()
-    for one in dumped:
-        one.database.keep()
-    files.keep()
+    with Journal(settings.state_path.resolve()) as journal:
+        if journal.is_interrupted:
+            words = "what it put back is in place" if journal.is_decided else "what it had replaced is back"
+            _end(journal, settings)
+            console.print(f"an earlier restore was interrupted: {words}")
+        try:
+            parts = journal.make_stage()
+            manifest = archives.unpack_archive(file, parts)
+            _require_fitting(file, manifest, settings)
+            dumped = _dumped(settings, manifest)
+            _require_destroyable(settings, dumped, destroy, is_with_dagster=manifest.dagster is not None)
+            if not _is_server(settings):
+                _require_equal(manifest.tables, sqlite_contents(parts / "warehouse.sqlite"))
+            pairs = _pairs(settings, manifest, parts)
+            begun = journal.begin(list(dumped), [target for _, target in pairs])
+            for one in dumped.values():
+                one.database.put(parts / one.part, begun.mark)
+                _require_equal(one.tables, one.database.contents())
+            put_files(pairs)
+            journal.decide()
+        except OSError as error:
+            raise ConfigurationError(
+                f"{error.filename or settings.state_path} cannot be written: {error.strerror or error}; nothing is "
+                f"changed: make room or give rights there, and restore again"
+            ) from error
+        finally:
+            _end(journal, settings)
     _tell_restored(file, manifest, console, is_json=is_json)
     return 0
 
 
-def _dumped(settings: Settings, manifest: Manifest) -> list[Dumped]:
-    """Databases on a server that the backup holds, the warehouse first."""
-    found = []
+def _end(journal: Journal, settings: Settings) -> None:
+    """Undo what was begun, or finish what was decided; may be repeated, and forgets nothing that is not yet so."""
+    if journal.is_interrupted:
+        is_decided, begun = journal.is_decided, journal.read()
+        for name in begun.databases:
+            database = _database(name, settings)
+            (database.keep if is_decided else database.undo)(begun.mark)
+        (keep_files if is_decided else undo_files)(begun.places)
+    journal.forget()
+
+
+def _database(name: str, settings: Settings) -> PostgresTables:
+    """A database on a server, by what it is for."""
+    place = warehouse_place(settings) if name == archives.WAREHOUSE else dagster_place()
+    return PostgresTables(place.url, settings.pg_bin)
+
+
+def _dumped(settings: Settings, manifest: Manifest) -> dict[str, Dumped]:
+    """Databases on a server that the backup holds, by what they are for, the warehouse first."""
+    found = {}
     if _is_server(settings):
-        warehouse = PostgresReplacement(warehouse_place(settings).url, settings.pg_bin)
-        found.append(Dumped(warehouse, "warehouse.dump", manifest.tables))
-    if manifest.dagster == "postgresql":
-        storage = PostgresReplacement(dagster_place().url, settings.pg_bin)
-        found.append(Dumped(storage, "dagster/storage.dump", manifest.dagster_tables))
+        warehouse = _database(archives.WAREHOUSE, settings)
+        found[archives.WAREHOUSE] = Dumped(warehouse, "warehouse.dump", manifest.tables)
+    if manifest.dagster == "postgresql" and manifest.dagster_tables:
+        storage = _database(archives.DAGSTER, settings)
+        found[archives.DAGSTER] = Dumped(storage, "dagster/storage.dump", manifest.dagster_tables)
     return found
 
 
@@ -255,14 +299,14 @@ def _require_fitting(file: Path, manifest: Manifest, settings: Settings) -> None
 
 
 def _require_destroyable(
-    settings: Settings, dumped: Sequence[Dumped], destroy: str | None, *, is_with_dagster: bool
+    settings: Settings, dumped: Mapping[str, Dumped], destroy: str | None, *, is_with_dagster: bool
 ) -> None:
     """ConfigurationError where something would be lost that nobody gave up, or where somebody is at work."""
     place = warehouse_place(settings)
-    for one in dumped:
-        one.database.require_program()
+    for one in dumped.values():
+        one.database.require_ready()
     if place.path is None:
-        rows = dumped[0].database.count_rows()
+        rows = dumped[archives.WAREHOUSE].database.count_rows()
     else:
         require_unused(place.path)
         rows = rows_of_file(place.path)
@@ -277,12 +321,19 @@ def _require_destroyable(
         )
 
 
-def _dagster_runs(dumped: Sequence[Dumped]) -> int:
-    """Runs of Dagster that a restore of its storage would destroy."""
+def _dagster_runs(dumped: Mapping[str, Dumped]) -> int:
+    """Runs of Dagster that a restore of its storage would destroy; ConfigurationError where it is at work."""
     folder = dagster_place().path
     if folder is None:
-        return dumped[-1].database.count_rows("runs")
+        return dumped[archives.DAGSTER].database.count_rows("runs") if archives.DAGSTER in dumped else 0
+    for path in _dagster_files(folder):
+        require_unused(path)
     return rows_of_file(folder / "history/runs.db", "runs")
+
+
+def _dagster_files(folder: Path) -> list[Path]:
+    """Databases of Dagster's storage in SQLite."""
+    return [path for name in DAGSTER_FOLDERS for path in sorted((folder / name).rglob("*.db"))]
 
 
 def _require_equal(wanted: Mapping[str, TableContent], found: Mapping[str, TableContent]) -> None:
@@ -296,17 +347,20 @@ def _require_equal(wanted: Mapping[str, TableContent], found: Mapping[str, Table
 
 
 def _pairs(settings: Settings, manifest: Manifest, parts: Path) -> list[tuple[Path | None, Path]]:
-    """Parts and where they belong; the warehouse last, because it is what the others belong to."""
+    """Parts and where they belong; None for what is only taken away."""
 
     def part(name: str) -> Path | None:
         return parts / name if (parts / name).exists() else None
 
-    pairs = [(part(archives.REPORTS), settings.reports_path), (part(archives.CHAIN), settings.chain_path)]
+    pairs = [(part(archives.REPORTS), settings.reports_path)]
+    files = [(part(archives.CHAIN), settings.chain_path)]
     place = warehouse_place(settings)
+    if place.path is not None:
+        files.append((parts / "warehouse.sqlite", place.path))
     if manifest.dagster == "sqlite" and (folder := dagster_place().path) is not None:
         pairs += [(part(f"{archives.DAGSTER}/{name}"), folder / name) for name in DAGSTER_FOLDERS]
-    if place.path is not None:
-        pairs.append((parts / "warehouse.sqlite", place.path))
+    pairs += files
+    pairs += [(None, target.with_name(target.name + ending)) for _, target in files for ending in SQLITE_LOGS]
     return [(source, target.absolute()) for source, target in pairs]
 
 

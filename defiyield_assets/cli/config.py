@@ -39,6 +39,8 @@ from defiyield_assets.settings import Settings, load_settings, secret_fields
 
 OPTIONS = {"market": "--market", "recorded_data": "--recorded-data", "state_dir": "--state-dir"}
 PRIVATE = ("accounts.yaml",)
+READ_BY_OTHERS = tuple(f"{PREFIX}{name}" for name in ("TEST_", "REQUIRE_", "DAGSTER_PG_", "CODE_HOST"))
+"""Beginnings of variables that are no settings: of tests, of the dagster.yaml and workspace.yaml in deploy/."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def effective(arguments: argparse.Namespace | None = None) -> list[Told]:
     told += [
         Told(name, HIDDEN, "environment", "no setting of this name: nothing reads it", "unknown name")
         for name in sorted(set(said) - known - files)
-        if not name.startswith((f"{PREFIX}TEST_", f"{PREFIX}REQUIRE_"))
+        if not name.startswith(READ_BY_OTHERS)
     ]
     return told
 

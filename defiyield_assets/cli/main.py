@@ -164,6 +164,7 @@ def apply_environment(arguments: argparse.Namespace) -> None:
     apply_options(arguments)
     from defiyield_assets.settings import PROJECT_ROOT, load_settings
     from defiyield_assets.state_folder import make_private
+    from defiyield_assets.store.backups.journal import require_no_interrupted_restore
 
     settings = load_settings()
     if arguments.command in READERS:
@@ -180,6 +181,8 @@ def apply_environment(arguments: argparse.Namespace) -> None:
         raise ConfigurationError(
             f"the state folder {state} may not be written; name another with DEFIYIELD_STATE_DIR or --state-dir"
         )
+    if arguments.command != "restore":
+        require_no_interrupted_restore(state)
     os.environ["DEFIYIELD_STATE_DIR"] = str(state)
     os.environ.setdefault("DAGSTER_HOME", str(PROJECT_ROOT))
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")

@@ -36,8 +36,9 @@ def redactor() -> Redactor:
 
 
 def _learn_password(hide: Redactor, address: str) -> None:
-    """Hide what stands for a password in an address."""
-    rest = address.partition("://")[2]
+    """Hide what stands for a password in an address. A database's user is none: hidden, `postgres` or `defiyield` would
+    be missing from every sentence."""
+    scheme, _, rest = address.partition("://")
     if "@" in rest:
         user, _, password = rest.rpartition("@")[0].partition(":")
-        hide.learn(password or user)
+        hide.learn(password or (None if scheme.startswith("postgres") else user))

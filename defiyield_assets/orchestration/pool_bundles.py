@@ -167,7 +167,8 @@ def metric_rows(work: PoolWork, bundle: Bundle) -> pd.DataFrame:
 def _revisions(engine: sa.Engine, span: Span, pool_ids: list[str], values: tuple[str, ...]) -> pd.DataFrame:
     """Every revision of the pools' points in the span and its lookback, as `reads.pool_history_revisions` tells them.
 
-    Few pools have an alias; the others are read as columns, which takes a fraction of the time.
+    Few pools have an alias; the others are read as columns, which takes a fraction of the time. An old id has no
+    points of its own, whether the pool that has them is in the bundle or not.
     """
     days, columns = span.days.back(LOOKBACK_DAYS), [*KEYS, *values]
     renamed = {*span.aliases, *span.aliases.values()}
@@ -175,7 +176,7 @@ def _revisions(engine: sa.Engine, span: Span, pool_ids: list[str], values: tuple
     told = pd.DataFrame(
         reads.read_columns(engine, schema.pool_histories, days, where={"pool_id": own}, columns=columns), copy=False
     )
-    joined = [pool_id for pool_id in pool_ids if pool_id in renamed]
+    joined = [pool_id for pool_id in pool_ids if pool_id in renamed and pool_id not in span.aliases]
     if not joined:
         return told
     of_renamed = reads.pool_history_revisions(engine, days, joined, span.aliases)[columns]

@@ -42,6 +42,7 @@ from defiyield_assets.sources.vendors import OUR_OWN, adjusted, default_vendors,
 from defiyield_assets.store import engine as engines
 from defiyield_assets.store import reads, schema, writes
 from defiyield_assets.store.archive import WarehouseArchive
+from defiyield_assets.store.backups.journal import require_no_interrupted_restore
 from defiyield_assets.store.budgets import WarehouseBudgets
 
 T = TypeVar("T")
@@ -59,6 +60,7 @@ def _connect(url: str) -> Engine:
 @lru_cache(maxsize=8)
 def _open_warehouse(url: str, market: str) -> Engine:
     """The engine of a migrated warehouse that holds this market; checked once per process."""
+    require_no_interrupted_restore(load_settings().state_path)
     engine = _connect(url)
     current, head = engines.current_revision(engine), engines.head_revision()
     if current != head:

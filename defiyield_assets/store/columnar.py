@@ -66,9 +66,10 @@ class Cells:
         if self.kind == "bool":
             return self.values.astype(np.int64), 2
         if self.kind in ("int", "long", "date", "timestamp"):
-            least = int(self.values.min())
-            return self.values - least, int(self.values.max()) - least + 1
-        if self.kind == "float":
+            least, most = int(self.values.min()), int(self.values.max())
+            if most - least < LARGEST_CODE:
+                return self.values - least, most - least + 1
+        if self.kind in _ARRAYS:
             distinct, found = np.unique(self.values, return_inverse=True)
             return found, len(distinct)
         rank = {cell: place for place, cell in enumerate(sorted(set(self.distinct)))}

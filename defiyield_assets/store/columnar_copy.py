@@ -16,6 +16,7 @@ import psycopg
 import sqlalchemy as sa
 from psycopg.types.numeric import DecimalBinaryDumper
 
+from defiyield_assets.errors import SuspiciousDataError
 from defiyield_assets.store.columnar import EPOCH_ORDINAL, Array, Cells, Collector, kinds_of
 
 HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -29,6 +30,8 @@ POSTGRES_DAY = 730_120 - EPOCH_ORDINAL
 """Days from 1970-01-01 to 2000-01-01, from which PostgreSQL counts."""
 POSTGRES_MICROSECONDS = POSTGRES_DAY * 86_400_000_000
 _SINCE_1970 = {"date": POSTGRES_DAY, "timestamp": POSTGRES_MICROSECONDS}
+_RECEIVED = {"float": {8}, "int": {4, 8}, "long": {4, 8}, "bool": {1}, "date": {4}, "timestamp": {8}}
+"""Bytes of a number; a count that SQL made has eight where the column has four."""
 _AS_TEXT = frozenset({"base units", "decimal"})
 _SPARE = bytes(8)
 """Behind the last field, so that reading a number where a null stands stays inside the buffer."""
@@ -161,18 +164,28 @@ def _in_parts(copy: psycopg.Copy) -> Iterator[list[bytes]]:
 
 
 def _collect(rows: Sequence[bytes], collectors: Sequence[Collector]) -> None:
-    """Walk through the fields of all rows at once, column by column."""
+    """Walk through the fields of all rows at once, column by column. SuspiciousDataError where a row is no such row."""
     sizes = np.fromiter(map(len, rows), np.int64, len(rows))
-    buffer = b"".join([*rows, _SPARE])
-    places = np.cumsum(sizes) - sizes + 2  # behind the count of fields
+    buffer, ends = b"".join([*rows, _SPARE]), np.cumsum(sizes)
+    places = ends - sizes
+    _require((_view(buffer, ">i2")[places] == len(collectors)).all(), f"rows of {len(collectors)} fields")
+    places = places + 2
     for collector in collectors:
         sizes = _numbers(buffer, 4, places).astype(np.int64)
         places = places + 4
         is_null = sizes < 0
         if is_null.any():
             sizes[is_null] = 0
+        _require((places + sizes <= ends).all(), "rows that end behind their fields")
         collector.add(*_cells(collector, buffer, places, sizes, is_null))
         places = places + sizes
+    _require((places == ends).all(), "rows that end with their last field")
+
+
+def _require(is_so: Any, what: str) -> None:
+    """Numbers read from a wrong place would look like numbers."""
+    if not is_so:
+        raise SuspiciousDataError(f"the binary COPY of PostgreSQL: expected {what}; nothing of the answer is used")
 
 
 def _cells(
@@ -180,6 +193,10 @@ def _cells(
 ) -> tuple[Array, npt.NDArray[np.bool_] | None]:
     """The cells of one column in some rows, of which each begins at its place and has its size."""
     kind, nulls = collector.kind, is_null if is_null.any() else None
+    if kind in _RECEIVED:
+        known = sizes if nulls is None else sizes[~is_null]
+        width = int(known[0]) if len(known) else min(_RECEIVED[kind])
+        _require(width in _RECEIVED[kind] and (known == width).all(), f"a {kind} of {_RECEIVED[kind]} bytes")
     if kind == "float":
         numbers = _view(buffer, ">f8")[places].astype(np.float64)
         numbers[is_null] = np.nan
@@ -187,7 +204,6 @@ def _cells(
     if kind == "bool":
         return np.frombuffer(buffer, np.bool_)[places], nulls
     if kind in ("int", "long", "date", "timestamp"):
-        width = int(sizes.max())  # a count that SQL made has eight bytes where the column has four
         return _numbers(buffer, width, places).astype(np.int64) + _SINCE_1970.get(kind, 0), nulls
     codes = np.full(len(places), -1, np.int64)
     begins, ends = places[~is_null], (places + sizes)[~is_null]
@@ -198,7 +214,7 @@ def _cells(
 
 
 def _numbers(buffer: bytes, width: int, places: Array) -> Array:
-    return _view(buffer, ">i4" if width <= 4 else ">i8")[places]
+    return _view(buffer, f">i{width}")[places]
 
 
 def _view(buffer: bytes, dtype: str) -> Array:

@@ -278,8 +278,8 @@ def add_history(engine: sa.Engine, table: sa.Table, frame: pd.DataFrame) -> int:
     All or nothing. There is no fingerprint: it would take as long as the rows themselves.
     """
     keys = [column.name for column in table.primary_key.columns]
-    if len(frame) > CHUNK_ROWS and frame.duplicated(keys).any():
-        require_valid(table, frame.reset_index(drop=True))
+    if len(frame) > CHUNK_ROWS and storable_text(frame[keys]).duplicated().any():  # each chunk finds its own
+        require_valid(table, storable_text(frame))
     if frame.empty:
         return 0
     with _written_beside(engine, [table]) as (connection, thread):

@@ -17,14 +17,14 @@ from benchmarks.soak_market import PASSING, Revising, faults_of
 from benchmarks.soak_tables import EXCLUDED, compare, compare_table
 from defiyield_assets.sources.transport import ATTEMPTS
 from defiyield_assets.store import schema
-from defiyield_assets_tests.databases import sqlite_template
+from defiyield_assets_tests.databases import postgres_database, postgres_server, sqlite_template
 
-__all__ = ["sqlite_template"]
+__all__ = ["postgres_server", "sqlite_template"]
 
 DAY = date(2025, 6, 3)
 YEAR = [DAY + timedelta(days=offset) for offset in range(365)]
 T = sa.Table(
-    "told", sa.MetaData(), sa.Column("key", sa.Integer, primary_key=True), sa.Column("value", sa.Float, nullable=True)
+    "told", sa.MetaData(), sa.Column("key", sa.Integer, primary_key=True), sa.Column("value", sa.Double, nullable=True)
 )
 Rows = dict[int, float | None]
 ROWS: Rows = {1: 0.1, 2: None, 3: 0.3}
@@ -33,10 +33,15 @@ ROWS: Rows = {1: 0.1, 2: None, 3: 0.3}
 def database(rows: Rows) -> sa.Engine:
     """A table of its own in memory."""
     engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
+    fill(engine, rows)
+    return engine
+
+
+def fill(engine: sa.Engine, rows: Rows) -> None:
+    """The rows in that table, there."""
     T.metadata.create_all(engine)
     with engine.begin() as connection:
         connection.execute(T.insert(), [{"key": key, "value": value} for key, value in rows.items()])
-    return engine
 
 
 @pytest.mark.parametrize(
@@ -55,6 +60,16 @@ def test_rows_that_are_not_common_to_both_are_counted(other: Rows, differing: in
     for one, two in ((ROWS, other), (other, ROWS)):
         assert compare_table(database(one), database(two), T).differing == differing
     assert compare_table(database(ROWS), database(other), T).example == example
+
+
+@pytest.mark.postgres
+def test_rows_of_postgresql_and_sqlite_are_compared_by_value(postgres_server: sa.URL) -> None:
+    rows: Rows = {1: -0.0, 2: None, 3: 0.1}
+    with postgres_database(postgres_server) as url:
+        engine = sa.create_engine(url, poolclass=sa.NullPool)
+        fill(engine, rows)
+        assert compare_table(database(rows), engine, T).differing == 0
+        assert compare_table(database({**rows, 3: 0.10000000000000002}), engine, T).differing == 1
 
 
 def test_every_table_that_is_left_out_exists_and_all_others_are_compared(sqlite_template: Path) -> None:

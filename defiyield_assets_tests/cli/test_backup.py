@@ -1,18 +1,18 @@
 """`defiyield backup` and `defiyield restore`: dumped, destroyed, restored, compared, on both databases.
 
-Not here: deployments that take backups by a timer (deploy/test_systemd.py).
+Not here: a restore that is killed (test_restore_killed.py), the service of compose.yaml (deploy/test_compose_day.py).
 """
 
 import json
-import os
+import re
+import resource
 import shutil
 import sqlite3
 import stat
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,117 +20,15 @@ import pytest
 import sqlalchemy as sa
 
 from defiyield_assets.cli.main import main
+from defiyield_assets.settings import PROJECT_ROOT
 from defiyield_assets.store import engine as engines
-from defiyield_assets.store import schema, writes
-from defiyield_assets.store.contents import TableContent, contents
-from defiyield_assets.store.replacement import ASIDE, FileReplacement, PostgresReplacement
+from defiyield_assets.store import schema
+from defiyield_assets.store.backups.tables import ASIDE
+from defiyield_assets_tests.cli.kept import Kept, fill
 from defiyield_assets_tests.databases import DATABASES, postgres_database, url_text
 from defiyield_assets_tests.installations import Installation, Loop, day_after
-from defiyield_assets_tests.store.frames import WRITABLE, example_frame
 
-FILLED = [table for table in WRITABLE if table.name != "warehouse_identity"][::9]
-FILLED += [schema.nav_daily, schema.icebox, schema.feature_state, schema.ledger_postings, schema.asset_outcomes]
-"""Tables that get rows: between them they have columns of every kind."""
 pytestmark = pytest.mark.usefixtures("command_line")
-
-
-@dataclass(frozen=True)
-class Kept:
-    """An installation whose warehouse holds rows in every table."""
-
-    url: str
-    state: Path
-    file: Path
-
-    @property
-    def name(self) -> str:
-        """What `--destroy` has to say."""
-        url = sa.make_url(self.url)
-        return Path(url.database or "").name if url.drivername == "sqlite" else url.database or ""
-
-    def contents(self) -> dict[str, TableContent]:
-        """What the tables hold."""
-        engine = engines.make_engine(self.url)
-        with engines.read_transaction(engine, "all") as connection:
-            found = contents(connection)
-        engine.dispose()
-        return found
-
-    def change(self) -> None:
-        """A table is emptied, another one gone, a stranger there, the chain and a report others."""
-        engine = engines.make_engine(self.url)
-        with engines.write_transaction(engine, "all") as connection:
-            connection.execute(sa.delete(schema.nav_daily))
-            schema.icebox.drop(connection)
-            connection.exec_driver_sql("CREATE TABLE stranger (id integer)")
-        engine.dispose()
-        with closing(sqlite3.connect(self.state / "chain.sqlite")) as chain:
-            chain.execute("DELETE FROM facts")
-            chain.commit()
-        (self.state / "reports/2025-06-03/report.html").write_text("other", encoding="utf-8")
-        (self.state / "reports/new.html").write_text("new", encoding="utf-8")
-
-
-def fill(kept: Kept, rows: int = 12) -> None:
-    """Rows in every table, a chain and a report."""
-    engine = engines.make_engine(kept.url)
-    engines.upgrade(engine)
-    engines.claim_market(engine, "simulated")
-    for table in FILLED:
-        writes.upsert(engine, table, example_frame(table, rows))
-    engine.dispose()
-    with closing(sqlite3.connect(kept.state / "chain.sqlite")) as chain:
-        chain.execute("CREATE TABLE facts (fact TEXT)")
-        chain.execute("INSERT INTO facts VALUES ('mined')")
-        chain.commit()
-    (kept.state / "reports/2025-06-03").mkdir(parents=True)
-    (kept.state / "reports/2025-06-03/report.html").write_text("report", encoding="utf-8")
-
-
-@pytest.fixture(params=DATABASES)
-def kept(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kept]:
-    """A filled installation that the environment names, on SQLite and on PostgreSQL."""
-    state = tmp_path / "state"
-    state.mkdir(mode=0o700)
-    monkeypatch.setenv("DEFIYIELD_STATE_DIR", str(state))
-    if request.param == "sqlite":
-        found = Kept(f"sqlite:///{state / 'warehouse.sqlite'}", state, tmp_path / "b.zip")
-        fill(found)
-        yield found
-        return
-    programs = request.getfixturevalue("postgres_programs")
-    if programs is not None:
-        monkeypatch.setenv("DEFIYIELD_PG_BIN", str(programs))
-    server, template = request.getfixturevalue("postgres_server"), request.getfixturevalue("postgres_template")
-    with postgres_database(server, template) as url:
-        monkeypatch.setenv("DEFIYIELD_DATABASE_URL", url_text(url))
-        found = Kept(url_text(url), state, tmp_path / "b.zip")
-        fill(found)
-        yield found
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Path:
-    """The folder of a small installation on SQLite, and of its backup; nobody changes it."""
-    folder = tmp_path_factory.mktemp("made")
-    state = folder / "state"
-    state.mkdir(mode=0o700)
-    shutil.copyfile(sqlite_template, state / "warehouse.sqlite")
-    kept = Kept(f"sqlite:///{state / 'warehouse.sqlite'}", state, folder / "b.zip")
-    fill(kept, 2)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DEFIYIELD_STATE_DIR", str(state))
-        assert main(["backup", str(kept.file)]) == 0
-    return folder
-
-
-@pytest.fixture
-def on_file(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kept:
-    """A copy of it that the environment names."""
-    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
-    state = tmp_path / "state"
-    monkeypatch.setenv("DEFIYIELD_STATE_DIR", str(state))
-    return Kept(f"sqlite:///{state / 'warehouse.sqlite'}", state, tmp_path / "b.zip")
 
 
 def changed_archive(kept: Kept, change: Callable[[str, bytes], tuple[str, bytes]], extra: str | None = None) -> Path:
@@ -297,31 +195,6 @@ def test_what_was_put_back_wrongly_is_taken_away(kept: Kept, capsys: pytest.Capt
     assert_nothing_is_left(kept)
 
 
-def test_a_killed_restore_is_undone_by_the_next(kept: Kept, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["backup", str(kept.file)]) == 0
-    kept.change()
-    before = kept.contents()
-    if kept.url.startswith("postgresql"):
-        programs = Path(os.environ["DEFIYIELD_PG_BIN"]) if "DEFIYIELD_PG_BIN" in os.environ else None
-        database = PostgresReplacement(sa.make_url(kept.url), programs)
-        with zipfile.ZipFile(kept.file) as archive:
-            archive.extract("warehouse.dump", kept.file.parent)
-        database.put(kept.file.with_name("warehouse.dump"))
-    files = FileReplacement(kept.state)
-    parts = files.make_stage()
-    (parts / "chain.sqlite").write_bytes(b"half")
-    places: list[tuple[Path | None, Path]] = [
-        (parts / "chain.sqlite", kept.state / "chain.sqlite"),
-        (None, kept.state / "reports"),
-    ]
-    files.put(places)
-    assert main(["restore", str(kept.file)]) == 2
-    assert "interrupted" in capsys.readouterr().out
-    assert kept.contents() == before
-    assert (kept.state / "reports/new.html").exists()
-    assert_nothing_is_left(kept)
-
-
 def test_a_backup_while_others_write_is_of_one_moment(on_file: Kept, tmp_path: Path) -> None:
     """Two tables are always changed together; no backup sees one without the other."""
     ended = threading.Event()
@@ -378,6 +251,30 @@ def test_a_folder_keeps_the_newest(on_file: Kept, tmp_path: Path, capsys: pytest
     assert main(["backup", str(tmp_path / "c.zip"), "--keep", "2"]) == 2
 
 
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file of more than 10,000 bytes can be written."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_full_disk_is_told_and_nothing_is_left(on_file: Kept, capsys: pytest.CaptureFixture[str]) -> None:
+    before = on_file.everything()
+    with full_disk():
+        codes = [main(["backup", str(on_file.file.with_name("c.zip"))])]
+        codes.append(main(["restore", str(on_file.file), "--destroy", on_file.name]))
+    said = capsys.readouterr().err
+    assert codes == [2, 2], said
+    assert len(re.findall("cannot be (?:copied|unpacked|written)", said)) == 2, said
+    assert on_file.everything() == before
+    assert not on_file.file.with_name("c.zip").exists()
+    assert_nothing_is_left(on_file)
+
+
 def test_without_a_warehouse_there_is_nothing_to_back_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -387,30 +284,64 @@ def test_without_a_warehouse_there_is_nothing_to_back_up(
     assert not list(tmp_path.glob("*.zip"))
 
 
-def test_dagsters_storage_goes_with_it(on_file: Kept, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Its folders in SQLite; what ran meanwhile is gone after the restore."""
+def run_nothing() -> str:
+    """A run of a job without steps, in Dagster's storage."""
     import dagster as dg
-
-    home = tmp_path / "dagster_home"
-    (home / "dagster.yaml").write_text("storage:\n  sqlite:\n    base_dir:\n      env: DEFIYIELD_STATE_DIR\n")
 
     @dg.job
     def nothing() -> None:
         """No step."""
 
-    def run() -> str:
-        with dg.DagsterInstance.get() as instance:
-            return str(nothing.execute_in_process(instance=instance).run_id)
+    with dg.DagsterInstance.get() as instance:
+        return str(nothing.execute_in_process(instance=instance).run_id)
 
-    first = run()
+
+def assert_only_run(run_id: str) -> None:
+    """Dagster's storage knows that run with its events, and no other."""
+    import dagster as dg
+
+    with dg.DagsterInstance.get() as instance:
+        assert [one.run_id for one in instance.get_runs()] == [run_id]
+        assert instance.all_logs(run_id)
+
+
+def test_dagsters_storage_goes_with_it(on_file: Kept, tmp_path: Path) -> None:
+    """Its folders in SQLite; what ran meanwhile is gone after the restore."""
+    home = tmp_path / "dagster_home"
+    (home / "dagster.yaml").write_text("storage:\n  sqlite:\n    base_dir:\n      env: DEFIYIELD_STATE_DIR\n")
+    first = run_nothing()
     file = tmp_path / "with.zip"
     assert main(["backup", str(file), "--with-dagster"]) == 0
-    run()
+    run_nothing()
     assert main(["restore", str(file)]) == 2
     assert main(["restore", str(file), "--destroy", on_file.name]) == 0
-    with dg.DagsterInstance.get() as instance:
-        assert [one.run_id for one in instance.get_runs()] == [first]
-        assert instance.all_logs(first)
+    assert_only_run(first)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("kept", ["postgres"], indirect=True)
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_dagsters_tables_on_a_server_go_with_it(
+    is_shared: bool, kept: Kept, postgres_server: sa.URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a database of their own, or in the warehouse's."""
+    shutil.copy(PROJECT_ROOT / "deploy/dagster.postgres.yaml", tmp_path / "dagster_home/dagster.yaml")
+    with postgres_database(postgres_server) as own:
+        url = sa.make_url(kept.url) if is_shared else own
+        monkeypatch.setenv("PGHOST", str(url.query.get("host") or url.host or ""))
+        for name, value in (("HOST", url.host), ("USER", url.username), ("PASSWORD", url.password)):
+            monkeypatch.setenv(f"DEFIYIELD_DAGSTER_PG_{name}", value or "")
+        monkeypatch.setenv("DEFIYIELD_DAGSTER_PG_DB", url.database or "")
+        first = run_nothing()
+        before = kept.everything()
+        assert main(["backup", str(kept.file), "--with-dagster"]) == 0
+        with zipfile.ZipFile(kept.file) as archive:
+            assert ("dagster/storage.dump" in archive.namelist()) is not is_shared
+        run_nothing()
+        kept.change()
+        assert main(["restore", str(kept.file), "--destroy", kept.name]) == 0
+        assert kept.everything() == before
+        assert_only_run(first)
 
 
 @pytest.mark.postgres

@@ -74,6 +74,7 @@ def test_every_setting_is_shown_with_its_source_and_no_secret(
         "VENDORS": json.dumps({"ethereum_node": {"base_url": f"https://x/{SECRET}"}, "fred": {"per_minute": 3}}),
         "OLLAMA_URL": f"http://u:{SECRET}@host:1",
         "COLOUR": SECRET,
+        "DAGSTER_PG_HOST": "db",
     }.items():
         monkeypatch.setenv(f"DEFIYIELD_{name}", value)
     found = told(capsys, "config", "show", "--market", "recorded")
@@ -91,6 +92,7 @@ def test_every_setting_is_shown_with_its_source_and_no_secret(
         "error": None,
     }
     assert settings["DEFIYIELD_COLOUR"]["error"] == "unknown name"
+    assert "DEFIYIELD_DAGSTER_PG_HOST" not in settings, "the dagster.yaml of deploy/ reads it"
     assert main(["config", "show"]) == 0
     assert SECRET not in capsys.readouterr().out
 

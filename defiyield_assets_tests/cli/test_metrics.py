@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +16,8 @@ import pytest
 
 from defiyield_assets.cli import metrics
 from defiyield_assets.cli.main import main
-from defiyield_assets.observability.families import FAMILIES
+from defiyield_assets.errors import ConfigurationError
+from defiyield_assets.observability.families import FAMILIES, Sample
 from defiyield_assets.settings import PROJECT_ROOT, Settings, load_settings
 from defiyield_assets.store.engine import head_revision, make_engine, upgrade
 from defiyield_assets_tests.observability.exposition import promtool, read_text
@@ -63,17 +65,19 @@ def test_show_tells_every_group_as_prometheus_reads_it(
     assert SECRET not in captured.out + captured.err
 
 
-def test_backups_that_are_not_there_are_missed(state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_backups_that_are_not_there_are_missed(tmp_path: Path) -> None:
     """A folder that is not mounted, and one without a backup: neither is as if nobody watched."""
     folder = tmp_path / "backups"
-    capsys.readouterr()
-    assert main(["metrics", "show", "--backups", str(folder)]) == 1
-    captured = capsys.readouterr()
-    assert "could not be read: backup" in captured.err
-    assert f"there is no folder {folder}" in captured.err
+
+    def told(watched: Path | None) -> Sequence[Sample]:
+        (reading,) = [one for one in metrics.Watched(load_settings(), watched).readings() if one.name == "backup"]
+        return reading.read()
+
+    assert told(None) == []
+    with pytest.raises(ConfigurationError, match=f"there is no folder {folder}"):
+        told(folder)
     folder.mkdir()
-    assert main(["metrics", "show", "--backups", str(folder)]) == 0
-    assert read_text(capsys.readouterr().out)["defiyield_backup_timestamp_seconds"] == {(): 0.0}
+    assert told(folder) == [Sample("backup_timestamp_seconds", 0.0)]
 
 
 def test_a_store_that_lets_us_wait_keeps_nobody_from_the_other(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:

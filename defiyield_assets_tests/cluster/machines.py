@@ -25,7 +25,7 @@ import yaml
 from defiyield_assets.settings import PROJECT_ROOT
 from defiyield_assets_tests.dagster_processes import DagsterHome, end_group, free_port, wait_for
 
-PATIENCE_SECONDS = 240.0
+PATIENCE_SECONDS = 600.0
 """Far more than anything here takes, on a machine that has much else to do."""
 WORKER = "defiyield_assets.orchestration.celery_worker"
 
@@ -130,6 +130,7 @@ class Cluster:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
 
     def run(self, assets: Sequence[str], *days: str, timeout_seconds: float = PATIENCE_SECONDS) -> list[dict[str, Any]]:
@@ -159,11 +160,11 @@ class Cluster:
 
 
 def finish(process: subprocess.Popen[str], timeout_seconds: float = PATIENCE_SECONDS) -> list[dict[str, Any]]:
-    """What became of the runs of a driver; it is killed when they take too long."""
+    """What became of the runs of a driver; it and its processes are ended when they take too long."""
     try:
         out, errors = process.communicate(timeout=timeout_seconds)
     finally:
-        process.kill()
+        end_group(process)
     assert process.returncode == 0, errors[-6000:]
     return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
 

@@ -196,6 +196,16 @@ def test_a_token_of_kubernetes_is_where_jobs_are_started_and_nowhere_else(
             assert not asked & {"*", "secrets", "configmaps", "pods/exec"}
 
 
+def test_only_the_migration_may_be_the_owner_of_the_warehouse(rendered: dict[str, list[Manifest]]) -> None:
+    named = {
+        container["name"]
+        for _, _, pod in pods(rendered)
+        for container in containers(pod)
+        if "defiyield-owner" in str(container)
+    }
+    assert named == {"migrate-warehouse"}
+
+
 def test_no_manifest_holds_a_secret() -> None:
     names = {f"DEFIYIELD_{name.upper()}" for name in secret_fields()} | {"DEFIYIELD_DAGSTER_PG_PASSWORD"}
     for path in sorted(path for path in KUBERNETES.rglob("*") if path.is_file()):
@@ -226,6 +236,7 @@ def test_dagster_yaml_is_that_of_every_deployment_with_a_launcher(folder: str) -
     for one in (launcher, other):
         one["config"]["run_k8s_config"]["pod_spec_config"].pop("automount_service_account_token")
     assert launcher == other
+    assert own["concurrency"]["pools"] == {"default_limit": 1, "granularity": "op"}, "one step at a time asks a vendor"
 
 
 def test_nobody_comes_in_who_is_not_named(rendered: dict[str, list[Manifest]]) -> None:

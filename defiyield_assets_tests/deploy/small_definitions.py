@@ -1,6 +1,6 @@
 """The whole graph over the small market, as a module that a code server loads.
 
-Not here: the market (small_market.py) or what is asserted about its day (test_compose_day.py).
+Not here: the market (small_market.py) or what is asserted about its runs (test_compose_day.py).
 """
 
 from defiyield_assets.definitions import build_defs

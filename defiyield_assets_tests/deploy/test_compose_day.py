@@ -1,6 +1,6 @@
 """The services of compose.yaml started together without containers: their commands, variables, secrets and roles.
 
-A day is launched through the web server as the UI does; it runs in the code server as `defiyield_writer`. What
+A run is launched through the web server as the UI does; it is at work in the code server as `defiyield_writer`. What
 containers would give is translated: hosts, ports, mounted paths, and the graph's module, which here has a small market.
 """
 
@@ -35,6 +35,8 @@ from defiyield_assets_tests.installations import FIRST
 pytestmark = [pytest.mark.slow, pytest.mark.postgres]
 PATIENCE_SECONDS = 600.0
 """Far more than anything here takes, on a machine that has much else to do."""
+MATERIALISED = ("policy_snapshot", "gas_fees_hourly", "gas_fees_daily")
+"""Of the day: files read, a vendor asked and its answers archived, rows made from rows; test_end_to_end.py has all."""
 LOCATION = {"repositoryLocationName": "defiyield_assets.definitions", "repositoryName": "__repository__"}
 LAUNCH = """mutation Launch($params: ExecutionParams!) { launchRun(executionParams: $params) { __typename
     ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
@@ -190,11 +192,15 @@ def ui(deployment: Deployment) -> Iterator[Webserver]:
         yield found
 
 
-def test_a_day_succeeds(deployment: Deployment, ui: Webserver) -> None:
+def test_a_run_of_the_ui_succeeds(deployment: Deployment, ui: Webserver) -> None:
     launched = ui.ask(
         LAUNCH,
         params={
-            "selector": {**LOCATION, "pipelineName": "plan_the_day"},
+            "selector": {
+                **LOCATION,
+                "pipelineName": "plan_the_day",
+                "assetSelection": [{"path": [name]} for name in MATERIALISED],
+            },
             "mode": "default",
             "runConfigData": {},
             "executionMetadata": {"tags": [{"key": "dagster/partition", "value": FIRST.isoformat()}]},
@@ -206,7 +212,7 @@ def test_a_day_succeeds(deployment: Deployment, ui: Webserver) -> None:
         status = ui.ask(STATUS, id=launched["run"]["runId"])["runOrError"]["status"]
         return str(status) if status in ("SUCCESS", "FAILURE", "CANCELED") else None
 
-    assert wait_for("the day", ended, PATIENCE_SECONDS) == "SUCCESS", deployment.log("code")
+    assert wait_for("the run", ended, PATIENCE_SECONDS) == "SUCCESS", deployment.log("code")
 
 
 def test_every_service_is_healthy(deployment: Deployment, ui: Webserver) -> None:
@@ -214,11 +220,8 @@ def test_every_service_is_healthy(deployment: Deployment, ui: Webserver) -> None
         assert wait_for(f"{service} to be healthy", lambda: deployment.is_healthy(service), 120.0), service  # noqa: B023
 
 
-def test_the_reader_sees_the_plan_and_nothing_is_broken(deployment: Deployment, ui: Webserver) -> None:
-    """Commands of the console as `defiyield_reader`."""
-    shown = deployment.run("metrics", ["defiyield", "plan", "--date", FIRST.isoformat()])
-    assert shown.returncode == 0, shown.stderr
-    assert FIRST.isoformat() in shown.stdout
+def test_the_reader_finds_nothing_broken(deployment: Deployment, ui: Webserver) -> None:
+    """`doctor` as `defiyield_reader`."""
     told = deployment.run("metrics", ["defiyield", "doctor", "--offline", "--timeout", "120"])
     assert told.returncode == 0, told.stdout + told.stderr
     assert (deployment.roles.secrets / "reader_password").read_text(encoding="ascii") not in told.stdout

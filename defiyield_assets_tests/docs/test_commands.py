@@ -58,11 +58,12 @@ OTHERS = {
     r"dagster asset materialize ": ".ci/run does it",
     r"dagster-webserver |dagster-daemon run": "Dagster's own servers",
     r"deploy/make-secrets.sh$|psql --dbname postgres --file deploy/postgres/roles.sql$": "deploy/test_roles.py",
-    r"docker compose --file deploy/compose.yaml |systemctl enable ": "no engine here; deploy/test_files.py reads the files",
+    r"docker compose --file deploy/compose.yaml |systemctl enable ": "no engine here; deploy/test_files.py",
     r"celery -A defiyield_assets.orchestration.celery_worker worker ": "cluster/test_celery.py starts workers",
-    r"dagster instance concurrency set defillama_yields 2$": "Dagster's own; cluster/test_vendors_of_workers.py sets it",
+    r"dagster instance concurrency set defillama_yields 2$": "cluster/test_vendors_of_workers.py sets it",
     r"kubectl (apply|create|port-forward) |helm (repo|upgrade) ": "no cluster here; cluster/ renders what they take",
-    r"mkdir -p /srv/|cp deploy/(dagster\.postgres\.yaml|postgres\.env) /srv/|set -a; \. /srv/": "test_on_postgres.py",
+    r"mkdir -p /srv/|cp deploy/dagster\.postgres\.yaml /srv/|set -a; \. /srv/": "test_on_postgres.py",
+    r"install --mode=600 deploy/postgres\.env /srv/": "test_on_postgres.py",
     r"export [A-Z_]+=": "variables; checked against the settings",
 }
 """What is no command of ours."""

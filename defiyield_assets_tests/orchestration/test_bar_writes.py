@@ -18,9 +18,23 @@ from defiyield_assets.domain.prices.instruments import Instrument, build_instrum
 from defiyield_assets.orchestration import bars as bars_module
 from defiyield_assets.orchestration.bars import EVER, Written, write_bars
 from defiyield_assets.store import reads, schema, writes
-from defiyield_assets_tests.databases import sqlite_template, sqlite_warehouse
+from defiyield_assets_tests.databases import (
+    postgres_server,
+    postgres_template,
+    postgres_warehouse,
+    sqlite_template,
+    sqlite_warehouse,
+    warehouse,
+)
 
-__all__ = ["sqlite_template", "sqlite_warehouse"]
+__all__ = [
+    "postgres_server",
+    "postgres_template",
+    "postgres_warehouse",
+    "sqlite_template",
+    "sqlite_warehouse",
+    "warehouse",
+]
 NAME = "equity:AAPL"
 LISTED = build_instruments((), [Instrument("AAPL", "equity", "us", "XNYS", alpha_vantage_symbol="AAPL")])
 EARLIER, MIDDLE, NEWEST = date(2020, 8, 20), date(2020, 8, 28), date(2020, 8, 31)
@@ -56,12 +70,12 @@ def split_told(engine: sa.Engine) -> None:
 
 
 def test_two_writers_at_once_leave_no_bar_that_does_not_know_the_split(
-    sqlite_warehouse: sa.Engine, monkeypatch: pytest.MonkeyPatch
+    warehouse: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An import reads bars and actions; before it writes, the run of exchanges wants to commit a split."""
-    tell(sqlite_warehouse, [EARLIER, MIDDLE], 500.0)
-    write(sqlite_warehouse, MIDDLE)
-    factors, other = bars_module.with_factors, Thread(target=split_told, args=(sqlite_warehouse,))
+    tell(warehouse, [EARLIER, MIDDLE], 500.0)
+    write(warehouse, MIDDLE)
+    factors, other = bars_module.with_factors, Thread(target=split_told, args=(warehouse,))
 
     def interrupted(*args: Any, **named: Any) -> Any:
         found = factors(*args, **named)
@@ -72,15 +86,15 @@ def test_two_writers_at_once_leave_no_bar_that_does_not_know_the_split(
         return found
 
     monkeypatch.setattr(bars_module, "with_factors", interrupted)
-    write(sqlite_warehouse, EARLIER)
+    write(warehouse, EARLIER)
     other.join()
-    bars = reads.read_all(sqlite_warehouse, schema.daily_bars).sort_values("date")
+    bars = reads.read_all(warehouse, schema.daily_bars).sort_values("date")
     assert list(bars["date"]) == [EARLIER, MIDDLE, NEWEST]
     assert list(bars["close"] * bars["adj_factor"]) == [125.0] * 3
 
 
-def test_no_bar_is_made_of_a_day_without_a_session_and_who_told_it_is_named(sqlite_warehouse: sa.Engine) -> None:
-    tell(sqlite_warehouse, [MIDDLE, SATURDAY, NEWEST], 500.0)
-    written = write(sqlite_warehouse, MIDDLE, NEWEST)
+def test_no_bar_is_made_of_a_day_without_a_session_and_who_told_it_is_named(warehouse: sa.Engine) -> None:
+    tell(warehouse, [MIDDLE, SATURDAY, NEWEST], 500.0)
+    written = write(warehouse, MIDDLE, NEWEST)
     assert list(written.bars["date"]) == [MIDDLE, NEWEST]
     assert written.off_session.values.tolist() == [[NAME, SATURDAY, "alpha_vantage"]]

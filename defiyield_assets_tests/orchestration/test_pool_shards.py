@@ -23,7 +23,7 @@ from defiyield_assets.domain.days import DayRange
 from defiyield_assets.errors import SuspiciousDataError
 from defiyield_assets.orchestration import pool_bundles, pool_shards
 from defiyield_assets.orchestration.assets.pools import METRICS, QUALITY
-from defiyield_assets.orchestration.pool_bundles import PoolWork, bundle_of, in_bundles
+from defiyield_assets.orchestration.pool_bundles import PoolWork, Span, bundle_of, in_bundles
 from defiyield_assets.store import reads, schema, writes
 from defiyield_assets_tests.domain.pools.test_panels import HOSTILE
 from defiyield_assets_tests.installations import Installation
@@ -198,6 +198,16 @@ def test_a_shard_refuses_when_others_are_followed_than_were_named(installation: 
     with pytest.raises(SuspiciousDataError, match=r"pool_quality of 2025-06-01..2025-06-03: other pools are followed"):
         pool_shards._measured(QUALITY, installation.warehouse, DAYS, plan)
     assert installation.rows(schema.pool_quality).empty
+
+
+def test_an_old_id_has_no_points_whether_its_pool_is_in_the_bundle_or_not(filled: Installation) -> None:
+    old, today, other = IDS[-3:]
+    span = Span(DAYS, {old: today}, {})
+    alone, beside = (
+        pool_bundles._revisions(filled.engine, span, ids, ("apy",)) for ids in ([old], [old, today, other])
+    )
+    assert alone.empty
+    assert set(beside["pool_id"]) == {today, other}
 
 
 def test_a_pools_bundle_is_the_same_in_every_process_and_every_pool_has_one() -> None:

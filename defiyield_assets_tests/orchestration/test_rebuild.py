@@ -29,11 +29,25 @@ from defiyield_assets.orchestration.resources import MarketResource
 from defiyield_assets.store import schema, writes
 from defiyield_assets.store.engine import write_transaction
 from defiyield_assets.store.validation import day_column
-from defiyield_assets_tests.databases import sqlite_template, sqlite_warehouse
+from defiyield_assets_tests.databases import (
+    postgres_server,
+    postgres_template,
+    postgres_warehouse,
+    sqlite_template,
+    sqlite_warehouse,
+    warehouse,
+)
 from defiyield_assets_tests.installations import FIRST, Installation, Loop, day_after
 from defiyield_assets_tests.store.frames import pools_frame
 
-__all__ = ["sqlite_template", "sqlite_warehouse"]
+__all__ = [
+    "postgres_server",
+    "postgres_template",
+    "postgres_warehouse",
+    "sqlite_template",
+    "sqlite_warehouse",
+    "warehouse",
+]
 
 MIDDLE = day_after(FIRST)
 DERIVED = [table for table in schema.metadata.sorted_tables if table.name not in KEPT - {"feature_state"}]
@@ -159,15 +173,15 @@ def test_a_day_whose_archive_lacks_an_answer_fails_naming_it_and_changes_nothing
     assert installation.fingerprints() == before, "prices have a substitute, but a rebuild must not use it"
 
 
-def test_rows_that_came_back_and_rows_that_changed_are_told_apart(sqlite_warehouse: sa.Engine) -> None:
+def test_rows_that_came_back_and_rows_that_changed_are_told_apart(warehouse: sa.Engine) -> None:
     days = DayRange.of(FIRST)
     frame = pools_frame(days, pools=4)
-    writes.replace_slice(sqlite_warehouse, schema.pools, frame, days)
-    whole = fingerprints(sqlite_warehouse, days)
-    writes.replace_slice(sqlite_warehouse, schema.pools, frame.iloc[:3], days)
-    part = fingerprints(sqlite_warehouse, days)
-    writes.replace_slice(sqlite_warehouse, schema.pools, frame.assign(apy=[0.5, *frame["apy"].iloc[1:]]), days)
-    other = fingerprints(sqlite_warehouse, days)
+    writes.replace_slice(warehouse, schema.pools, frame, days)
+    whole = fingerprints(warehouse, days)
+    writes.replace_slice(warehouse, schema.pools, frame.iloc[:3], days)
+    part = fingerprints(warehouse, days)
+    writes.replace_slice(warehouse, schema.pools, frame.assign(apy=[0.5, *frame["apy"].iloc[1:]]), days)
+    other = fingerprints(warehouse, days)
 
     def of_pools(before: Fingerprints, after: Fingerprints) -> TableChange:
         return next(change for change in compare(before, after) if change.table == "pools")

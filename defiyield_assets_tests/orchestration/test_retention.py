@@ -142,6 +142,7 @@ def dg_stderr() -> "object":
     return ComputeIOType.STDERR
 
 
+@pytest.mark.slow
 def test_weeks_of_cleaning_keep_everything_as_large_as_it_was(
     instance: dg.DagsterInstance, sqlite_warehouse: sa.Engine, tmp_path: Path
 ) -> None:

@@ -146,8 +146,8 @@ def test_no_pattern_runs_away() -> None:
     script = """
 import importlib, re
 pieces = ["0", "a", "A", "9", " ", "-", "_", ".", ":", "/", "0x", "%", "[]", "PT-", "JAN", "\\t", "1e", "www."]
-texts = [piece * (20_000 // len(piece)) + end for piece in pieces for end in ("", "!", "\\x00")]
-texts += [(a + b) * 5_000 + "!" for a in pieces for b in pieces if a < b]
+texts = [piece * (5_000 // len(piece)) + end for piece in pieces for end in ("", "!", "\\x00")]
+texts += [(a + b) * 1_500 + "!" for a in pieces for b in pieces if a < b]
 count = 0
 for module in ROOMS:
     for value in list(vars(importlib.import_module(module)).values()):

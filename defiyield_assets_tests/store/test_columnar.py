@@ -1,6 +1,7 @@
 """The columnar path: what it stores, hashes and reads is what rows one by one give, on both databases; its failures."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.errors import SuspiciousDataError, TransientError
 from defiyield_assets.store import columnar_copy, columnar_frames, reads, schema, writes
+from defiyield_assets.store.columnar import Cells, Collector, order_of
 from defiyield_assets.store.columnar_frames import columns_of
 from defiyield_assets.store.rows import rows_hash, storable, storable_text, to_frame, to_rows
 from defiyield_assets.store.types import BaseUnits, ExactDecimal, UtcDateTime
@@ -310,6 +312,35 @@ def test_bad_data_in_a_copy_changes_nothing(postgres_warehouse: sa.Engine, monke
         writes.replace_slice(postgres_warehouse, schema.pools, pools_frame(apy=0.9), DAYS)
     after = reads.read_days(postgres_warehouse, schema.pools, DAYS)
     assert rows_hash(schema.pools, to_rows(schema.pools, after)) == before.sha256
+
+
+GARBLED: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+    "a field more": ("rows of 2 fields", lambda row: b"\x00\x03" + row[2:]),
+    "cut in a text": ("rows that end behind their fields", lambda row: row[:8]),
+    "cut in a size": ("rows that end behind their fields", lambda row: row[:4]),
+    "bytes behind the last field": ("rows that end with their last field", lambda row: row + b"\x00"),
+    "a size beyond the row": ("rows that end behind their fields", lambda row: row[:2] + b"\x7f" * 4 + row[6:]),
+    "half a number": ("a float of {8} bytes", lambda row: row[:-12] + b"\x00\x00\x00\x04" + row[-4:]),
+}
+
+
+@pytest.mark.parametrize("name", GARBLED)
+def test_rows_of_another_shape_are_an_error_never_numbers(name: str) -> None:
+    row = b"\x00\x02" + b"\x00\x00\x00\x04pool" + b"\x00\x00\x00\x08" + np.array(0.05, ">f8").tobytes()
+    message, garble = GARBLED[name]
+    collectors = [Collector("text", is_encoded=True), Collector("float")]
+    columnar_copy._collect([row, row], collectors)
+    assert [collector.cells().objects().tolist() for collector in collectors] == [["pool"] * 2, [0.05] * 2]
+    for rows in ([row, garble(row)], [garble(row), row], [garble(row)]):
+        with pytest.raises(SuspiciousDataError, match=re.escape(f"expected {message}; nothing of the answer")):
+            columnar_copy._collect(rows, [Collector("text", is_encoded=True), Collector("float")])
+
+
+def test_keys_as_far_apart_as_64_bits_allow_are_in_order() -> None:
+    keys = np.array([2**53 + 1, -MAX_LONG, MAX_LONG, 0, -1])
+    order = order_of([Cells("long", keys), Cells("int", np.zeros(5, np.int64))])
+    assert order is not None
+    assert keys[order].tolist() == sorted(keys.tolist())
 
 
 def test_a_key_of_another_slice_is_refused_and_changes_nothing(warehouse: sa.Engine) -> None:

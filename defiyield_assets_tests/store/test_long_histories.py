@@ -103,6 +103,17 @@ def test_a_key_that_comes_again_in_another_chunk_is_refused(warehouse: sa.Engine
     assert reads.read_all(warehouse, table).empty
 
 
+def test_a_key_that_comes_again_once_its_text_is_storable_is_refused(warehouse: sa.Engine) -> None:
+    table = schema.account_transactions
+    key = next(column.name for column in table.primary_key.columns if column_type(column) == "text")
+    frame = example_frame(table)
+    twice = pd.concat([frame, frame.iloc[:1]], ignore_index=True)
+    twice[key] = [f"{twice[key][0]}\x00", *twice[key][1:-1], f"{twice[key][0]}\ufffd"]
+    with pytest.raises(SuspiciousDataError, match="key must be unique"):
+        writes.add_history(warehouse, table, twice)
+    assert reads.read_all(warehouse, table).empty
+
+
 def test_slices_of_several_tables_are_replaced_together_or_not_at_all(warehouse: sa.Engine) -> None:
     table, other = schema.ledger_postings, schema.trial_balance
     frame, balances = example_frame(table), example_frame(other)

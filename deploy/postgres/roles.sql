@@ -42,6 +42,11 @@ GRANT USAGE ON SCHEMA public TO defiyield_writer, defiyield_reader;
 SELECT format('ALTER TABLE public.%I OWNER TO defiyield_owner', tablename)
 FROM pg_tables WHERE schemaname = 'public' AND tableowner <> 'defiyield_owner'
 \gexec
+-- Alembic's table, which `migrate` makes where it is not there: made here, so that the last line can keep the writer off.
+CREATE TABLE IF NOT EXISTS public.defiyield_schema_version (
+  version_num varchar(32) CONSTRAINT defiyield_schema_version_pkc PRIMARY KEY
+);
+ALTER TABLE public.defiyield_schema_version OWNER TO defiyield_owner;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO defiyield_writer;
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO defiyield_writer;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO defiyield_reader;
@@ -50,3 +55,5 @@ ALTER DEFAULT PRIVILEGES FOR ROLE defiyield_owner IN SCHEMA public
   GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO defiyield_writer;
 ALTER DEFAULT PRIVILEGES FOR ROLE defiyield_owner IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO defiyield_writer;
 ALTER DEFAULT PRIVILEGES FOR ROLE defiyield_owner IN SCHEMA public GRANT SELECT ON TABLES TO defiyield_reader;
+-- After a restore, which makes all tables anew, this line has to be run again.
+REVOKE INSERT, UPDATE, DELETE ON public.defiyield_schema_version FROM defiyield_writer;

@@ -158,7 +158,8 @@ def _describe(rows: pd.DataFrame, parameters: Parameters) -> None:
     }
     codes, reasons = [""] * len(rows), [""] * len(rows)
     broken = np.flatnonzero(table.any(axis=1).to_numpy())
-    found = rows.loc[broken, list(FIGURES)].rename(columns=FIGURES).to_dict("records")
+    named_figures = rows.loc[broken, list(FIGURES)].rename(columns=FIGURES)
+    found = [{str(name): value for name, value in row.items()} for row in named_figures.to_dict("records")]
     named = [
         [code for code, is_found in zip(FINDINGS, flags, strict=True) if is_found] for flags in table.to_numpy()[broken]
     ]

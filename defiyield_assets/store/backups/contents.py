@@ -1,7 +1,7 @@
 """What a database holds: for each table its rows counted and one fingerprint of them.
 
 Lives here: counting and fingerprinting whatever tables there are, of any revision, rows in any order. Not here: hashes
-of what is written (rows.py), which say the same on both kinds of database, and backups (backup.py), which use this.
+of what is written, which are the same on both kinds of database (store/rows.py), the file of a backup (archive.py).
 """
 
 import hashlib

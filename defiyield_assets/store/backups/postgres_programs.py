@@ -1,7 +1,7 @@
 """PostgreSQL's own programs as child processes: a database dumped to a file, and read back in one transaction.
 
 Lives here: finding pg_dump and pg_restore, their versions, how they are told where to go; a password travels in the
-child's environment, never on a command line. Not here: what a backup consists of (backup.py).
+child's environment, never on a command line. Not here: what a backup consists of (archive.py).
 """
 
 import os
@@ -63,17 +63,19 @@ def dump(program: Path, address: Address, target: Path, snapshot: str) -> None:
     _run([str(program), *words, f"--dbname={address.conninfo}"], address.password)
 
 
-def restore(program: Path, address: Address, source: Path) -> None:
-    """Everything of the dump in one transaction: all of it, or nothing."""
+def restore(program: Path, address: Address, source: Path, application: str) -> None:
+    """Everything of the dump in one transaction, all of it or nothing; the server lists it as `application`."""
     words = ["--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges"]
-    _run([str(program), *words, f"--dbname={address.conninfo}", str(source)], address.password)
+    _run([str(program), *words, f"--dbname={address.conninfo}", str(source)], address.password, application)
 
 
-def _run(command: Sequence[str], password: str | None) -> str:
+def _run(command: Sequence[str], password: str | None, application: str | None = None) -> str:
     """What it wrote; PermanentError with its complaint when it fails."""
     variables = {**os.environ, "LC_ALL": "C"}
     if password is not None:
         variables["PGPASSWORD"] = password
+    if application is not None:
+        variables["PGAPPNAME"] = application
     done = subprocess.run(  # noqa: S603 - a program that was looked up, words of our own
         command, env=variables, stdin=subprocess.DEVNULL, capture_output=True, check=False
     )

@@ -1,7 +1,7 @@
 """The file of a backup: one zip archive of parts and a manifest that says what they are and what they hold.
 
 Lives here: writing it whole or not at all, reading it with distrust. Not here: where parts come from and go to
-(copies.py, replacement.py), the commands (cli/backup.py).
+(copies.py, files.py, tables.py), the commands (cli/backup.py).
 """
 
 import hashlib
@@ -16,7 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
-from defiyield_assets.store.contents import TableContent
+from defiyield_assets.store.backups.contents import TableContent
+from defiyield_assets.store.backups.journal import sync_folder
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -84,15 +85,6 @@ def write_archive(target: Path, manifest: Manifest, folder: Path) -> None:
     finally:
         torn.unlink(missing_ok=True)
     sync_folder(target.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names that were given in the folder outlive a power cut."""
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def unpack_archive(source: Path, folder: Path) -> Manifest:
@@ -165,8 +157,6 @@ def _unpack(source: Path, packed: IO[bytes], part: Part, folder: Path) -> None:
             out.write(piece)
             digest.update(piece)
             left -= len(piece)
-        out.flush()
-        os.fsync(out.fileno())
     if left or digest.hexdigest() != part.sha256:
         raise SuspiciousDataError(f"{source} is damaged: {part.name} is not what was packed; nothing was restored")
 

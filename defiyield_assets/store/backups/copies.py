@@ -1,7 +1,7 @@
 """Copies of databases as they are at one moment, while others go on writing them.
 
 Lives here: an SQLite file through the online backup, a PostgreSQL database through pg_dump, each with what the copy
-holds. Not here: what copies are packed into (backup.py), how they are put back (replacement.py).
+holds. Not here: what copies are packed into (archive.py), how they are put back (files.py, tables.py).
 """
 
 import sqlite3
@@ -11,9 +11,9 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from defiyield_assets.errors import ConfigurationError
-from defiyield_assets.store.contents import TableContent, contents
+from defiyield_assets.store.backups.contents import TableContent, contents
+from defiyield_assets.store.backups.postgres_programs import Address, dump, require_program
 from defiyield_assets.store.engine import make_engine, read_transaction
-from defiyield_assets.store.postgres_programs import Address, dump, require_program
 
 
 def copy_sqlite(source: Path, target: Path) -> None:
