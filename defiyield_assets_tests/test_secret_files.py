@@ -14,7 +14,7 @@ from defiyield_assets.errors import ConfigurationError
 from defiyield_assets.observability.secrets import redactor
 from defiyield_assets.settings import Settings, load_settings, secret_fields
 
-SECRET = "file-secret-0123456789"
+CONTENT = "file-secret-0123456789"
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def place(tmp_path: Path) -> Path:
     """A file with a secret that belongs to its owner alone."""
     path = tmp_path / "key"
     path.touch(mode=0o600)
-    path.write_text(SECRET + "\n", encoding="utf-8")
+    path.write_text(CONTENT + "\n", encoding="utf-8")
     return path
 
 
@@ -33,7 +33,7 @@ def text_of(settings: Settings, field: str) -> str:
 
 @pytest.mark.parametrize("field", secret_fields())
 def test_every_secret_setting_may_be_a_file(field: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    secret = f"postgresql+psycopg://me:{SECRET}@db/house" if field == "database_url" else SECRET
+    secret = f"postgresql+psycopg://me:{CONTENT}@db/house" if field == "database_url" else CONTENT
     place.write_text(secret + "\n", encoding="utf-8")
     monkeypatch.setenv(f"DEFIYIELD_{field.upper()}", "")
     monkeypatch.setenv(f"DEFIYIELD_{field.upper()}_FILE", str(place))
@@ -62,10 +62,10 @@ def test_one_newline_at_the_end_is_no_part_of_it(body: bytes, secret: str, place
         (b"", "is empty"),
         (b"\n", "is empty"),
         (b"  \n", "is empty"),
-        (SECRET.encode() + b"\nsecond\n", "more than one line"),
-        (SECRET.encode() + b"\x00", "control characters"),
-        (b"\xff" + SECRET.encode(), "no text in UTF-8"),
-        (SECRET.encode() * 4_000, "longer than"),
+        (CONTENT.encode() + b"\nsecond\n", "more than one line"),
+        (CONTENT.encode() + b"\x00", "control characters"),
+        (b"\xff" + CONTENT.encode(), "no text in UTF-8"),
+        (CONTENT.encode() * 4_000, "longer than"),
     ],
 )
 def test_what_is_no_secret_is_refused_and_never_repeated(
@@ -77,8 +77,8 @@ def test_what_is_no_secret_is_refused_and_never_repeated(
         load_settings()
     assert "DEFIYIELD_FRED_API_KEY_FILE" in str(caught.value)
     assert str(place) in str(caught.value)
-    assert SECRET not in str(caught.value)
-    assert SECRET not in repr(caught.value.__cause__)
+    assert CONTENT not in str(caught.value)
+    assert CONTENT not in repr(caught.value.__cause__)
 
 
 def test_a_file_that_is_not_there_a_folder_and_a_pipe_are_refused(
@@ -100,7 +100,7 @@ def test_a_file_that_others_may_read_is_refused_but_below_the_mounts_of_secrets(
     with pytest.raises(ConfigurationError, match=f"mode {mode:04o}.*chmod 600"):
         secret_files.secrets_of_files(said, ["fred_api_key"])
     monkeypatch.setattr(secret_files, "MOUNTS", (place.parent,))
-    assert secret_files.secrets_of_files(said, ["fred_api_key"]) == {"fred_api_key": SECRET}
+    assert secret_files.secrets_of_files(said, ["fred_api_key"]) == {"fred_api_key": CONTENT}
     around = {"DEFIYIELD_FRED_API_KEY_FILE": f"{place.parent}/../{place.parent.name}/{place.name}"}
     with pytest.raises(ConfigurationError, match="open to others"):
         secret_files.secrets_of_files(around, ["fred_api_key"])
@@ -131,14 +131,14 @@ def test_settings_tell_the_file_and_never_what_it_holds(
     shown = capsys.readouterr().out
     assert "set, hidden" in shown
     assert f"file {place}" in shown
-    assert SECRET not in shown
+    assert CONTENT not in shown
     assert "unknown name" not in shown
-    assert redactor().text(f"key={SECRET}") == "key=[redacted]"
+    assert redactor().text(f"key={CONTENT}") == "key=[redacted]"
     open_to_all = place.with_name("open")
-    open_to_all.write_text(SECRET, encoding="utf-8")
+    open_to_all.write_text(CONTENT, encoding="utf-8")
     open_to_all.chmod(0o644)
     monkeypatch.setenv("DEFIYIELD_FRED_API_KEY_FILE", str(open_to_all))
     assert main(["config", "show"]) == 2
     shown = capsys.readouterr().out
     assert "chmod 600" in shown
-    assert SECRET not in shown
+    assert CONTENT not in shown

@@ -26,7 +26,7 @@ ASSETS = [
 LATER = (day_after(FIRST, 1), day_after(FIRST, 2))
 """Days whose runs begin at once."""
 WORKERS = ("one", "two")
-PASSWORD = "of-the-warehouse-0123456789"
+OF_THE_WAREHOUSE = "of-the-warehouse-0123456789"
 """PostgreSQL's test server asks nobody for it; nobody else may ever see it."""
 
 
@@ -43,7 +43,7 @@ class Shared:
 def databases(postgres_server: sa.URL) -> Iterator[tuple[sa.URL, str]]:
     """Dagster's storage and the warehouse, both empty."""
     with postgres_database(postgres_server) as dagster, postgres_database(postgres_server) as warehouse:
-        yield dagster, url_text(warehouse.set(password=PASSWORD))
+        yield dagster, url_text(warehouse.set(password=OF_THE_WAREHOUSE))
 
 
 def everything_in(broker: Broker) -> bytes:
@@ -118,7 +118,7 @@ def test_no_secret_reaches_broker_events_logs_or_files(shared: Shared) -> None:
         run = instance.get_run_by_id(shared.run_id)
         seen["run"] = repr(run).encode()
         seen["events"] = repr(instance.all_logs(shared.run_id)).encode()
-    secrets = [PASSWORD.encode(), shared.cluster.broker.password.encode()]
+    secrets = [OF_THE_WAREHOUSE.encode(), shared.cluster.broker.password.encode()]
     assert [place for place, content in seen.items() if any(secret in content for secret in secrets)] == []
 
 
