@@ -23,8 +23,9 @@ MIGRATE = """Bring the warehouse's schema, and Dagster's storage with it, to the
 revision; may be repeated. With --to the warehouse alone goes to an earlier
 revision or back again. It is one transaction: all of it happens, or nothing."""
 RETENTION = """Delete what is older than DEFIYIELD_RETENTION_ARCHIVE_DAYS, _RUNS_DAYS and
-_LOGS_DAYS say: vendors' answers, runs of Dagster, logs, files of reports. The job
-apply_retention does the same every day. Tables of the product are never touched."""
+_LOGS_DAYS say: vendors' answers, runs of Dagster, logs, files of reports. The
+job apply_retention does the same every day. Tables of the product are never
+touched."""
 
 
 def add_arguments(commands: Commands, parents: Parents, day: Day) -> None:  # noqa: ARG001 - one form for all modules
