@@ -65,7 +65,7 @@ def add_arguments(commands: Commands, parents: Parents, day: Day) -> None:  # no
         description=RETENTION,
         examples=["defiyield retention --dry-run", "defiyield retention"],
     )
-    cleaning.add_argument("--dry-run", action="store_true", help="only tell what would be deleted")
+    cleaning.add_argument("--dry-run", action="store_true", help="only tell what would be deleted; default: delete it")
 
 
 def _add_migrate(commands: Commands, parents: Parents) -> None:

@@ -123,7 +123,9 @@ def test_no_secret_reaches_broker_events_logs_or_files(shared: Shared) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="open (issue 11): gas_fees_hourly and macro_series differ when days run at once", strict=False)
+@pytest.mark.xfail(
+    reason="open (issue 11): gas_fees_hourly and macro_series differ when days run at once", strict=False
+)
 def test_runs_of_several_days_at_once_are_shared_out_and_make_the_same_tables(
     shared: Shared, alone: Installation
 ) -> None:
