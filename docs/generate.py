@@ -21,7 +21,12 @@ from sqlalchemy import Table
 
 from defiyield_assets.cli.main import build_parser
 from defiyield_assets.cli.parsers import SHARED
-from defiyield_assets.config import files
+from defiyield_assets.config import (  # the last three add their files to those of `files`
+    files,
+    news_lexicon,  # noqa: F401
+    paper,  # noqa: F401
+    scenarios,  # noqa: F401
+)
 from defiyield_assets.domain.market.features.catalogue import catalogue
 from defiyield_assets.observability.families import by_subject
 from defiyield_assets.settings import KEY_VARIABLES, Settings
