@@ -123,9 +123,6 @@ def test_no_secret_reaches_broker_events_logs_or_files(shared: Shared) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    reason="open (issue 11): gas_fees_hourly and macro_series differ when days run at once", strict=False
-)
 def test_runs_of_several_days_at_once_are_shared_out_and_make_the_same_tables(
     shared: Shared, alone: Installation
 ) -> None:
@@ -136,5 +133,8 @@ def test_runs_of_several_days_at_once_are_shared_out_and_make_the_same_tables(
     assert {worker for by_worker in by_run for worker in by_worker} == set(WORKERS)
     for day in LATER:
         assert alone.run(day, ASSETS).success
-    assert_same(shared, alone)
     assert set(alone.rows(schema.pools)["date"]) == {FIRST, *LATER}
+    try:
+        assert_same(shared, alone)
+    except AssertionError as error:
+        pytest.xfail(f"open (issue 11), to be explained: tables differ when days run at once: {error}")
