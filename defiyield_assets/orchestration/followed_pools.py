@@ -12,6 +12,7 @@ import pandas as pd
 
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.pools.histories import tracked_pools
+from defiyield_assets.errors import SuspiciousDataError
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.store import reads, schema
 
@@ -32,12 +33,21 @@ def held_on(warehouse: WarehouseResource, days: DayRange) -> pd.DataFrame:
 
 
 def tracked_on(warehouse: WarehouseResource, days: DayRange) -> pd.DataFrame:
-    """[date, pool_id]: what is followed on each day of the range."""
+    """[date, pool_id]: what is followed on each day of the range.
+
+    Raises SuspiciousDataError where no day of the range was judged, no pool passed on another and nothing is held.
+    """
     names: dict[str, str] = {}
     verdicts = pd.concat([_verdicts(warehouse, part, names) for part in _parts(days)], ignore_index=True)
     judged = set(verdicts["date"])
     followed = _nearest_verdicts(warehouse, days) if any(day not in judged for day in days) else []
-    return tracked_pools(verdicts, held_on(warehouse, days), days, followed)
+    tracked = tracked_pools(verdicts, held_on(warehouse, days), days, followed)
+    if tracked.empty and not judged:
+        raise SuspiciousDataError(
+            f"no pool is followed on {days.start}..{days.end}: prefiltered_pools of these days is missing, "
+            f"no other day has a pool that passed, and no wallet holds any: materialise prefiltered_pools first"
+        )
+    return tracked
 
 
 def _parts(days: DayRange) -> Iterator[DayRange]:

@@ -180,5 +180,7 @@ def _revisions(engine: sa.Engine, span: Span, pool_ids: list[str], values: tuple
     if not joined:
         return told
     of_renamed = reads.pool_history_revisions(engine, days, joined, span.aliases)[columns]
+    if of_renamed.empty:
+        return told
     told["date"] = np.array(told["date"].dt.date, dtype=object)
     return pd.concat([told, of_renamed.astype({"seen_at": object})], ignore_index=True) if len(told) else of_renamed

@@ -119,5 +119,7 @@ def test_the_days_are_made_and_a_failure_is_no_success(tmp_path: Path, capsys: p
     assert [(run["from"], run["to"]) for run in told["runs"]] == [("2025-06-03", "2025-06-05")]
     days = [date(2025, 6, 3), date(2025, 6, 4), date(2025, 6, 5)]
     assert sorted(set(state.rows(schema.policy_snapshot)["date"])) == days
-    assert main(["backfill", "--assets", "pool_metrics", *rest, "--json"]) == 1, "there are no histories"
-    assert set(json.loads(capsys.readouterr().out)["failed"]) == {"pool_metrics"}
+    assert main(["backfill", "--assets", "pool_metrics", *rest, "--json"]) == 1, "no pool is followed"
+    failed = json.loads(capsys.readouterr().out)["failed"]
+    assert set(failed) == {"pool_metrics"}
+    assert "prefiltered_pools first" in failed["pool_metrics"]

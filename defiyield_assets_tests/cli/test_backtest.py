@@ -30,7 +30,7 @@ def test_stored_days_are_replayed_beside_simple_strategies(
     ("arguments", "word"),
     [
         (["--from", "2025-06-03", "--to", "2025-06-03"], "too short"),
-        ([*DAYS, "--capital", "0"], "above 0"),
+        ([*DAYS, "--capital", "0"], "from a cent"),
         ([*DAYS, "--capital", "much"], "no amount"),
     ],
 )

@@ -49,6 +49,7 @@ def test_every_schedule_is_shipped_running_at_its_hour() -> None:
         "equity_bars_at_0200_utc": ("0 2 * * 2-6", "UTC", running),
         "latest_signals_at_0110_utc": ("10 1 * * *", "UTC", running),
         "news_at_five_past": ("5 * * * *", "UTC", running),
+        "apply_retention_at_0500_utc": ("0 5 * * *", "UTC", running),
     }
 
 

@@ -210,6 +210,15 @@ def test_an_old_id_has_no_points_whether_its_pool_is_in_the_bundle_or_not(filled
     assert set(beside["pool_id"]) == {today, other}
 
 
+def test_a_renamed_pool_without_points_takes_nothing_from_the_others(filled: Installation) -> None:
+    span = Span(DAYS, {"gone": "never seen"}, {})
+    with_it, without = (
+        pool_bundles._revisions(filled.engine, span, ids, ("apy",)) for ids in ([IDS[-1], "never seen"], [IDS[-1]])
+    )
+    pd.testing.assert_frame_equal(with_it, without)
+    assert len(without)
+
+
 def test_a_pools_bundle_is_the_same_in_every_process_and_every_pool_has_one() -> None:
     assert [bundle_of(pool_id, 7) for pool_id in ("", "a", "ü", "\ud800", HOSTILE[0])] == [0, 4, 4, 1, 3]
     pairs = pd.DataFrame([(day, pool) for day in DAYS for pool in IDS], columns=["date", "pool_id"], dtype=object)
