@@ -9,6 +9,8 @@ import pytest
 if TYPE_CHECKING:
     from defiyield_assets_tests.installations import Loop
 
+pytest_plugins = ["defiyield_assets_tests.databases"]
+
 os.environ["DEFIYIELD_RETRY_DELAY_SECONDS"] = "0"
 """Read when assets are declared: retries of ingestion assets start at once, so that no test waits."""
 os.environ["DEFIYIELD_COSTLY_BUDGET_SECONDS"] = "1"

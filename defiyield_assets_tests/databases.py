@@ -1,6 +1,6 @@
 """Real databases for tests: an SQLite file or a database on a real PostgreSQL server, empty or migrated.
 
-Lives here: fixtures that any room's conftest may import by name. Not here: rows (store/frames.py) or tests.
+Lives here: fixtures for all rooms (conftest.py loads them as a plugin). Not here: rows (store/frames.py) or tests.
 `DEFIYIELD_TEST_DATABASE_URL` (postgresql+psycopg://…, may create databases) replaces the server that is started here.
 """
 

@@ -1,6 +1,7 @@
 """The whole product: days through Dagster in process on the simulated and the recorded market, from answers to report.
 
-Not here: rules of a room (its own tests), broken vendors (faults/), a real daemon (test_daemon.py).
+Not here: rules of a room (its own tests), broken vendors (faults/), a real daemon (test_daemon.py),
+the day on PostgreSQL (test_on_postgres.py).
 """
 
 import json
@@ -19,7 +20,6 @@ from defiyield_assets.domain.forecasting import pooled
 from defiyield_assets.settings import KEY_VARIABLES
 from defiyield_assets.simulator.chain_records import IN_WALLET, ROUTER
 from defiyield_assets.store import schema
-from defiyield_assets_tests.databases import postgres_database, postgres_server, postgres_template, url_text
 from defiyield_assets_tests.installations import (
     FIRST,
     LOOP_DAYS,
@@ -37,8 +37,6 @@ from defiyield_assets_tests.reconciliation import (
     wealth_differences,
 )
 from defiyield_assets_tests.small_market import SmallMarketResource
-
-__all__ = ["postgres_server", "postgres_template"]
 
 SECRETS = [f"secret-of-{vendor}-0123456789" for vendor in KEY_VARIABLES]
 RECORDED_DAY = date(2025, 6, 3)
@@ -357,20 +355,6 @@ def test_what_was_earned_is_explained_against_the_plan_of_the_day_before(closed_
             assert row["gap_dilution"] == Decimal(repr(diluted)) - Decimal(repr(forecast))
             explained += 1
     assert explained >= LOOP_DAYS - 1
-
-
-# --- the same day elsewhere -----------------------------------------------------------------------------------------
-@pytest.mark.postgres
-def test_postgres_holds_the_same_tables_as_sqlite(
-    first_day: Loop, postgres_server: sa.URL, postgres_template: str, tmp_path: Path
-) -> None:
-    with postgres_database(postgres_server, postgres_template) as url:
-        installation = Installation(tmp_path, database_url=url_text(url))
-        result = installation.run(FIRST)
-        assert result.success
-        found, wanted = installation.fingerprints(), first_day.installation.fingerprints()
-        installation.engine.dispose()
-    assert [name for name in wanted if found[name] != wanted[name]] == []
 
 
 # --- recorded -------------------------------------------------------------------------------------------------------

@@ -16,23 +16,18 @@ from defiyield_assets.settings import Settings
 from defiyield_assets.store import schema
 from defiyield_assets.store.engine import VERSION_TABLE
 from defiyield_assets_tests.dagster_processes import DagsterHome
-from defiyield_assets_tests.databases import postgres_database, postgres_server, url_text
-from defiyield_assets_tests.installations import FIRST, Installation, materialised
+from defiyield_assets_tests.databases import postgres_database, url_text
+from defiyield_assets_tests.installations import FIRST, Installation, Loop, materialised
 from defiyield_assets_tests.postgres_home import instance_of, make_home
 from defiyield_assets_tests.served_market import contents, differing
-from defiyield_assets_tests.small_market import SmallMarketResource
-
-__all__ = ["postgres_server"]
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 PATIENCE_SECONDS = 600.0
 DOCTOR = ("doctor", "--offline", "--timeout", str(PATIENCE_SECONDS))
 SLICE = ("migrations", "policy_snapshot", "pools", "pool_aliases")
 """Enough to see runs, events, materialisations and rows; what they are made of needs nothing else."""
-SMALL = "defiyield_assets_tests.deploy.small_definitions"
 FOR_ALL_TESTS = ("DEFIYIELD_COSTLY_BUDGET_SECONDS", "DEFIYIELD_PICTURES")
 """Set by conftest.py; other processes have to be told."""
-SEED = Settings.model_fields["market_seed"].default
 
 
 def must(home: DagsterHome, program: str, *arguments: str) -> str:
@@ -76,9 +71,9 @@ def tables_of(url: sa.URL) -> set[str]:
     return set(sa.inspect(engine).get_table_names())
 
 
-def materialise(home: DagsterHome, selection: str, module: str = "defiyield_assets.definitions") -> None:
+def materialise(home: DagsterHome, selection: str) -> None:
     """As the README says it, in a process of its own."""
-    command = ("asset", "materialize", "-m", module, "--select", selection)
+    command = ("asset", "materialize", "-m", "defiyield_assets.definitions", "--select", selection)
     must(home, "dagster", *command, "--partition", FIRST.isoformat())
 
 
@@ -101,25 +96,21 @@ def test_doctor_says_what_is_wrong_with_dagsters_storage(
             assert words in found.what
 
 
-def test_the_daily_job_on_two_databases_makes_the_day_that_files_make(tmp_path: Path, postgres_server: sa.URL) -> None:
-    """The whole graph over the small market: through the command line on PostgreSQL, and in this process in files."""
+def test_the_daily_job_on_two_databases_makes_the_day_that_files_make(
+    tmp_path: Path, postgres_server: sa.URL, first_day: Loop
+) -> None:
+    """The whole graph through the command line on PostgreSQL; it was run in one process in files."""
     with postgres_database(postgres_server) as url, postgres_database(postgres_server) as dagster:
         home = make_home(tmp_path, url, dagster)
         home.variables.update({name: os.environ[name] for name in FOR_ALL_TESTS})
         must(home, "defiyield", "migrate")
-        materialise(home, "tag:daily", SMALL)
-        in_files = Installation(tmp_path / "files")
-        chain = str(in_files.settings.chain_path)
-        in_files.overrides["market"] = SmallMarketResource(market="simulated", chain_path=chain, seed=SEED)
-        in_files.folder.mkdir()
-        in_files.warehouse.migrate()
-        made = materialised(in_files.run(FIRST))
+        materialise(home, "tag:daily")
         with instance_of(home) as instance:
             (run,) = instance.get_runs()
             assert run.is_success
-            keys = [dg.AssetKey(name) for name in made]
+            keys = [dg.AssetKey(name) for name in materialised(first_day.results[0])]
             missing = [key for key in keys if str(FIRST) not in instance.get_materialized_partitions(key)]
             assert missing == []
         installation = Installation(home.state, database_url=url_text(url))
-        assert differing(contents(installation), contents(in_files)) == []
+        assert differing(contents(installation), contents(first_day.installation)) == []
         installation.engine.dispose()

@@ -17,9 +17,7 @@ from benchmarks.soak_market import PASSING, Revising, faults_of
 from benchmarks.soak_tables import EXCLUDED, compare, compare_table
 from defiyield_assets.sources.transport import ATTEMPTS
 from defiyield_assets.store import schema
-from defiyield_assets_tests.databases import postgres_database, postgres_server, sqlite_template
-
-__all__ = ["postgres_server", "sqlite_template"]
+from defiyield_assets_tests.databases import postgres_database
 
 DAY = date(2025, 6, 3)
 YEAR = [DAY + timedelta(days=offset) for offset in range(365)]

@@ -22,24 +22,8 @@ from defiyield_assets.domain.days import newest_due_day
 from defiyield_assets.settings import PROJECT_ROOT, Settings
 from defiyield_assets.store import schema
 from defiyield_assets.store.engine import claim_market, make_engine
-from defiyield_assets_tests.databases import (
-    postgres_server,
-    postgres_template,
-    postgres_warehouse,
-    sqlite_template,
-    sqlite_warehouse,
-    url_text,
-    warehouse,
-)
+from defiyield_assets_tests.databases import url_text
 
-__all__ = [
-    "postgres_server",
-    "postgres_template",
-    "postgres_warehouse",
-    "sqlite_template",
-    "sqlite_warehouse",
-    "warehouse",
-]
 pytestmark = pytest.mark.usefixtures("command_line")
 SECRET = "s3cret-Zx9-hunter"
 NOW = datetime(2026, 3, 3, 9, 0, tzinfo=UTC)

@@ -1,13 +1,10 @@
-"""Servers that the tests of clusters share: one Redis and one PostgreSQL for the session."""
+"""What the tests of clusters share: one Redis server for the session."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from defiyield_assets_tests.cluster.machines import Broker, broker_running
-from defiyield_assets_tests.databases import postgres_server
-
-__all__ = ["postgres_server"]
 
 
 @pytest.fixture(scope="session")

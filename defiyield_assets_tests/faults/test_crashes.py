@@ -18,12 +18,10 @@ import sqlalchemy as sa
 
 from defiyield_assets.settings import PROJECT_ROOT
 from defiyield_assets.store import schema
-from defiyield_assets_tests.databases import postgres_database, postgres_server, url_text
+from defiyield_assets_tests.databases import postgres_database, url_text
 from defiyield_assets_tests.faults.interrupted import steps_of
 from defiyield_assets_tests.installations import FIRST, Installation, Loop, failed_steps
 from defiyield_assets_tests.served_market import ADDITIONS, contents, differing
-
-__all__ = ["postgres_server"]
 
 pytestmark = pytest.mark.slow
 PATIENCE_SECONDS = 1100.0

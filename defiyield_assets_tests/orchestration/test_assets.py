@@ -38,7 +38,6 @@ from defiyield_assets.settings import KEY_VARIABLES
 from defiyield_assets.store import schema
 from defiyield_assets.store.engine import write_transaction
 from defiyield_assets.store.validation import day_column
-from defiyield_assets_tests.databases import sqlite_template, sqlite_warehouse
 from defiyield_assets_tests.installations import (
     FIRST,
     SILENT,
@@ -48,8 +47,6 @@ from defiyield_assets_tests.installations import (
     failed_steps,
     meddle,
 )
-
-__all__ = ["sqlite_template", "sqlite_warehouse"]
 
 NEXT = day_after(FIRST)
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"

@@ -18,23 +18,7 @@ from defiyield_assets.domain.prices.instruments import Instrument, build_instrum
 from defiyield_assets.orchestration import bars as bars_module
 from defiyield_assets.orchestration.bars import EVER, Written, write_bars
 from defiyield_assets.store import reads, schema, writes
-from defiyield_assets_tests.databases import (
-    postgres_server,
-    postgres_template,
-    postgres_warehouse,
-    sqlite_template,
-    sqlite_warehouse,
-    warehouse,
-)
 
-__all__ = [
-    "postgres_server",
-    "postgres_template",
-    "postgres_warehouse",
-    "sqlite_template",
-    "sqlite_warehouse",
-    "warehouse",
-]
 NAME = "equity:AAPL"
 LISTED = build_instruments((), [Instrument("AAPL", "equity", "us", "XNYS", alpha_vantage_symbol="AAPL")])
 EARLIER, MIDDLE, NEWEST = date(2020, 8, 20), date(2020, 8, 28), date(2020, 8, 31)

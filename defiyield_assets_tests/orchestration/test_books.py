@@ -20,14 +20,6 @@ from defiyield_assets.errors import SuspiciousDataError
 from defiyield_assets.orchestration.assets.ledger import book_open_days
 from defiyield_assets.orchestration.verification import posting_violations
 from defiyield_assets.store import reads, schema, writes
-from defiyield_assets_tests.databases import (
-    postgres_server,
-    postgres_template,
-    postgres_warehouse,
-    sqlite_template,
-    sqlite_warehouse,
-    warehouse,
-)
 from defiyield_assets_tests.domain.ledger.facts import (
     BANK,
     COLD,
@@ -48,15 +40,6 @@ from defiyield_assets_tests.domain.ledger.facts import (
     usd,
 )
 from defiyield_assets_tests.orchestration.kept_books import KeptBooks, day_at, facts_of, listed, open_books
-
-__all__ = [
-    "postgres_server",
-    "postgres_template",
-    "postgres_warehouse",
-    "sqlite_template",
-    "sqlite_warehouse",
-    "warehouse",
-]
 
 LAST = 5
 THIRD = "0x" + "7d" * 20

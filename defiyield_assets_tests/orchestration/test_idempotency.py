@@ -75,13 +75,6 @@ def test_the_same_day_again_changes_no_table(first_day: Loop, tmp_path: Path) ->
     assert bodies(installation).items() >= archived.items(), "the archive only grows"
 
 
-@pytest.mark.slow
-def test_two_installations_make_the_same_day(first_day: Loop, tmp_path: Path) -> None:
-    other = Installation(tmp_path)
-    assert other.run(FIRST).success
-    assert changed(first_day.installation.fingerprints(), other.fingerprints()) == []
-
-
 def test_an_old_day_again_after_later_days_changes_no_table(closed_loop: Loop, tmp_path: Path) -> None:
     installation = closed_loop.installation.copy_to(tmp_path / "state")
     before = installation.fingerprints()

@@ -5,11 +5,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from defiyield_assets_tests.databases import postgres_server, postgres_template, postgres_warehouse, url_text
+from defiyield_assets_tests.databases import url_text
 from defiyield_assets_tests.installations import FIRST, Installation, day_after
 from defiyield_assets_tests.orchestration.test_news import contents, failures, update, with_instruments
-
-__all__ = ["postgres_server", "postgres_template", "postgres_warehouse"]
 
 
 @pytest.mark.postgres

@@ -29,25 +29,8 @@ from defiyield_assets.orchestration.resources import MarketResource
 from defiyield_assets.store import schema, writes
 from defiyield_assets.store.engine import write_transaction
 from defiyield_assets.store.validation import day_column
-from defiyield_assets_tests.databases import (
-    postgres_server,
-    postgres_template,
-    postgres_warehouse,
-    sqlite_template,
-    sqlite_warehouse,
-    warehouse,
-)
 from defiyield_assets_tests.installations import FIRST, Installation, Loop, day_after
 from defiyield_assets_tests.store.frames import pools_frame
-
-__all__ = [
-    "postgres_server",
-    "postgres_template",
-    "postgres_warehouse",
-    "sqlite_template",
-    "sqlite_warehouse",
-    "warehouse",
-]
 
 MIDDLE = day_after(FIRST)
 DERIVED = [table for table in schema.metadata.sorted_tables if table.name not in KEPT - {"feature_state"}]

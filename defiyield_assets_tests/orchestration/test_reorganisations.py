@@ -31,7 +31,6 @@ from defiyield_assets.simulator.blocks import block_at
 from defiyield_assets.simulator.chain_records import NATIVE, TokenTransfer, Transaction
 from defiyield_assets.simulator.chain_transactions import OUTSIDE
 from defiyield_assets.store import schema, writes
-from defiyield_assets_tests.databases import sqlite_template
 from defiyield_assets_tests.installations import (
     FIRST,
     SILENT,
@@ -39,8 +38,6 @@ from defiyield_assets_tests.installations import (
     day_after,
     failed_steps,
 )
-
-__all__ = ["sqlite_template"]
 
 Install = Callable[..., Installation]
 CONFIRMATIONS = 1_000

@@ -28,10 +28,7 @@ from defiyield_assets.sources.ethgastracker import EthGasTracker
 from defiyield_assets.sources.transport import Gateway
 from defiyield_assets.store import engine as engines
 from defiyield_assets.store import reads, schema
-from defiyield_assets_tests.databases import sqlite_template, sqlite_warehouse
 from defiyield_assets_tests.installations import FIRST, Loop
-
-__all__ = ["sqlite_template", "sqlite_warehouse"]
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 DAY = date(2026, 3, 3)

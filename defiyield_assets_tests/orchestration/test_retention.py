@@ -15,12 +15,10 @@ from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.orchestration.retention import Cleaning, clean
 from defiyield_assets.orchestration.run_retention import ForgottenRuns, forget_runs
 from defiyield_assets.settings import Settings, load_settings
-from defiyield_assets_tests.databases import postgres_database, postgres_server, sqlite_template, sqlite_warehouse
+from defiyield_assets_tests.databases import postgres_database
 from defiyield_assets_tests.orchestration.test_repair_sensor import look, newest_day
 from defiyield_assets_tests.postgres_home import instance_of, make_home
 from defiyield_assets_tests.store.test_retention import archived, fetch
-
-__all__ = ["postgres_server", "sqlite_template", "sqlite_warehouse"]
 
 DAYS = dg.DailyPartitionsDefinition("2026-01-01")
 PICTURE = "data:image/png;base64," + "A" * 20_000
