@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -166,68 +167,89 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@dataclass
+class Measurements:
+    """What was measured of each size, in order, and of the backfill of the largest one, if it was asked for."""
+
+    sizes: list[int]
+    days: list[dict[str, Any]] = field(default_factory=list)
+    filled: list[tuple[int, float]] = field(default_factory=list)
+    backfill: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def slope(self) -> float:
+        """Exponent of growth of a day."""
+        return exponent(self.sizes, [day["total"] for day in self.days])
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """All of it by the names of targets.yaml and beside them."""
+        found: dict[str, float] = {
+            f"seconds_one_day_{self.sizes[-1]}_pools": self.days[-1]["total"],
+            "peak_gib": max(one["peak_gib"] for one in (*self.days, *([self.backfill] if self.backfill else []))),
+            "histories_rows": self.filled[-1][0],
+            "histories_write_seconds": self.filled[-1][1],
+        }
+        if self.backfill:
+            names = {"backfill_seconds": "total", "rows": "rows", "backfill_peak_gib": "peak_gib"}
+            found |= {name: self.backfill[told] for name, told in names.items()}
+        if len(self.sizes) > 1:
+            is_whole = (self.sizes[0], self.sizes[-1]) == (SIZES[0], SIZES[-1])
+            found["growth_exponent_1k_to_20k" if is_whole else "growth_exponent"] = self.slope
+        return found
+
+
+def measure_size(options: argparse.Namespace, installation: Installation, size: int, told: Measurements) -> None:
+    """Fill a warehouse, make one day of it and print its line."""
+    n_rows, seconds = fill(installation, size, options.days)
+    day = in_a_process(installation, DayRange.of(LAST), DAY_ASSETS)
+    require("metrics of the day", stored(installation.engine, schema.pool_metrics, DayRange.of(LAST)), size)
+    told.days.append(day)
+    told.filled.append((n_rows, seconds))
+    parts = [f"{day['seconds'][asset]:.2f}" for asset in DAY_ASSETS]
+    rates = (f"{n_rows:,}", f"{n_rows / seconds:,.0f}")
+    row(f"{size:,}", *rates, *parts, f"{day['total']:.2f}", f"{day['peak_gib']:.2f}")
+
+
+def measure_backfill(options: argparse.Namespace, installation: Installation, size: int, told: Measurements) -> None:
+    """Make metrics of all days in one run."""
+    days = days_of(options.days)
+    told.backfill = in_a_process(installation, days, ["pool_metrics"])
+    told.backfill["rows"] = stored(installation.engine, schema.pool_metrics, days)
+    require("metrics of the backfill", told.backfill["rows"], size * options.days)
+
+
+def print_the_rest(options: argparse.Namespace, told: Measurements) -> None:
+    """The backfill's line and how a day grows, with its picture."""
+    print()
+    if told.backfill:
+        title = f"backfill of pool_metrics, {told.sizes[-1]:,} pools x {options.days} days, one run"
+        row(title, "rows", "seconds", "rows/s", "GiB")
+        n_rows, seconds = told.backfill["rows"], told.backfill["total"]
+        row("", f"{n_rows:,}", f"{seconds:.1f}", f"{n_rows / seconds:,.0f}", f"{told.backfill['peak_gib']:.2f}")
+    if len(told.sizes) > 1:
+        row("growth exponent (1: linear)", f"{told.slope:.3f}")
+        if options.plot is not None:
+            plot(options.plot, told.sizes, told.days, told.slope)
+
+
 def main() -> int:
     """Print the table and the closing line."""
     options = arguments()
-    sizes = sorted(int(size) for size in options.pools.split(","))
-    days, found, filled = days_of(options.days), [], []
-    backfill: dict[str, Any] = {}
+    told = Measurements(sorted(int(size) for size in options.pools.split(",")))
     short = ("prefilter", "quality", "metrics", "groups", "final", "all s", "GiB")
     print(f"one day of pools with {options.days} days of histories, {options.database}")
     row("pools; rows of histories and written a second", "rows", "rows/s", *short)
     with warehouses(options.database) as warehouse:
-        for size in sizes:
+        for size in told.sizes:
             with tempfile.TemporaryDirectory(prefix="defiyield-bench-") as name, warehouse() as url:
                 installation = prepare(Path(name), url, size)
-                n_rows, seconds = fill(installation, size, options.days)
-                day = in_a_process(installation, DayRange.of(LAST), DAY_ASSETS)
-                require("metrics of the day", stored(installation.engine, schema.pool_metrics, DayRange.of(LAST)), size)
-                found.append(day)
-                filled.append((n_rows, seconds))
-                parts = [f"{day['seconds'][asset]:.2f}" for asset in DAY_ASSETS]
-                row(
-                    f"{size:,}",
-                    f"{n_rows:,}",
-                    f"{n_rows / seconds:,.0f}",
-                    *parts,
-                    f"{day['total']:.2f}",
-                    f"{day['peak_gib']:.2f}",
-                )
-                if size == sizes[-1] and not options.skip_backfill:
-                    backfill = in_a_process(installation, days, ["pool_metrics"])
-                    n_made = stored(installation.engine, schema.pool_metrics, days)
-                    require("metrics of the backfill", n_made, size * options.days)
-                    backfill["rows"] = n_made
+                measure_size(options, installation, size, told)
+                if size == told.sizes[-1] and not options.skip_backfill:
+                    measure_backfill(options, installation, size, told)
                 installation.engine.dispose()
-    figures: dict[str, float] = {
-        f"seconds_one_day_{sizes[-1]}_pools": found[-1]["total"],
-        "peak_gib": max(one["peak_gib"] for one in (*found, *([backfill] if backfill else []))),
-        "histories_rows": filled[-1][0],
-        "histories_write_seconds": filled[-1][1],
-    }
-    print()
-    if backfill:
-        row(
-            f"backfill of pool_metrics, {sizes[-1]:,} pools x {options.days} days, one run",
-            "rows",
-            "seconds",
-            "rows/s",
-            "GiB",
-        )
-        rate = f"{backfill['rows'] / backfill['total']:,.0f}"
-        row("", f"{backfill['rows']:,}", f"{backfill['total']:.1f}", rate, f"{backfill['peak_gib']:.2f}")
-        figures |= {
-            "backfill_seconds": backfill["total"],
-            "rows": backfill["rows"],
-            "backfill_peak_gib": backfill["peak_gib"],
-        }
-    if len(sizes) > 1:
-        slope = exponent(sizes, [one["total"] for one in found])
-        figures["growth_exponent_1k_to_20k" if (sizes[0], sizes[-1]) == (1_000, 20_000) else "growth_exponent"] = slope
-        row("growth exponent (1: linear)", f"{slope:.3f}")
-        if options.plot is not None:
-            plot(options.plot, sizes, found, slope)
-    return finish("scale", figures)
+    print_the_rest(options, told)
+    return finish("scale", told.figures)
 
 
 if __name__ == "__main__":

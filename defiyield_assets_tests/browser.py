@@ -5,8 +5,6 @@ Lives here: a headless Chromium spoken to by its DevTools protocol. Not here: te
 
 import base64
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +14,10 @@ from time import monotonic, sleep
 from typing import Any
 
 import httpx
-import pytest
 from websockets.sync.client import ClientConnection, connect
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+from defiyield_assets_tests.programs import find_program
+
 PATIENCE = 60.0
 """Seconds after which a browser that does not answer is given up."""
 COMPLAINTS = ("Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled")
@@ -35,11 +33,8 @@ class Visit:
 
 
 def chromium() -> str:
-    """The browser's command; a test without one is skipped, or fails where DEFIYIELD_REQUIRE_BROWSER=1."""
-    found = next((path for name in NAMES if (path := shutil.which(name))), None)
-    if found is None and os.environ.get("DEFIYIELD_REQUIRE_BROWSER") == "1":
-        pytest.fail(f"DEFIYIELD_REQUIRE_BROWSER=1, but none of {', '.join(NAMES)} is installed")
-    return found or pytest.skip("install chromium to run this test")
+    """The browser's command."""
+    return find_program("chromium", "chromium", "chromium-browser", "google-chrome")
 
 
 @contextmanager

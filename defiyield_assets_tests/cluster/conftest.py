@@ -9,6 +9,6 @@ from defiyield_assets_tests.cluster.machines import Broker, broker_running
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """A Redis server; skipped by name without one, or failed (DEFIYIELD_REQUIRE_REDIS=1)."""
+    """A Redis server."""
     with broker_running(tmp_path_factory.mktemp("redis")) as running:
         yield running

@@ -6,7 +6,6 @@ Lives here: starting, watching and killing them. Not here: the driver of runs (l
 import json
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ import yaml
 
 from defiyield_assets.settings import PROJECT_ROOT
 from defiyield_assets_tests.dagster_processes import DagsterHome, end_group, free_port, wait_for
+from defiyield_assets_tests.programs import find_program
 
 PATIENCE_SECONDS = 600.0
 """Far more than anything here takes, on a machine that has much else to do."""
@@ -51,12 +51,8 @@ class Broker:
 
 @contextmanager
 def broker_running(folder: Path) -> Iterator[Broker]:
-    """A Redis server on a free loopback port; without its program the test is skipped, or fails where it must not."""
-    program = shutil.which("redis-server")
-    if program is None:
-        if os.environ.get("DEFIYIELD_REQUIRE_REDIS") == "1":
-            pytest.fail("DEFIYIELD_REQUIRE_REDIS=1, but there is no redis-server on the path")
-        pytest.skip("no redis-server on the path (Debian's package redis-server): Celery is not tested")
+    """A Redis server on a free loopback port."""
+    program = find_program("redis-server", "redis-server")
     broker = Broker(free_port(), secrets.token_hex(16))
     settings = folder / "redis.conf"
     settings.touch(mode=0o600)

@@ -3,7 +3,6 @@
 Not here: Helm's values (test_helm.py). No cluster is asked: kubectl renders without one.
 """
 
-import os
 import re
 import shutil
 import subprocess
@@ -25,6 +24,7 @@ from dagster_k8s.job import construct_dagster_k8s_job
 from kubernetes.client import ApiClient
 
 from defiyield_assets.settings import PROJECT_ROOT, Settings, secret_fields
+from defiyield_assets_tests.programs import find_program
 
 KUBERNETES = PROJECT_ROOT / "deploy" / "kubernetes"
 VERSIONS = ("1.31.0", "1.34.0")
@@ -40,10 +40,7 @@ Manifest = dict[str, Any]
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Manifest]]:
     """What each flavour makes: the base, the example with Celery, and the base with steps as Jobs."""
-    if shutil.which("kubectl") is None:
-        if os.environ.get("DEFIYIELD_REQUIRE_KUBECTL") == "1":
-            pytest.fail("DEFIYIELD_REQUIRE_KUBECTL=1, but there is no kubectl on the path")
-        pytest.skip("no kubectl on the path: the manifests of Kubernetes are not rendered")
+    find_program("kubectl", "kubernetes-client")
     copied = tmp_path_factory.mktemp("kubernetes") / "deploy"
     shutil.copytree(KUBERNETES, copied)
     steps = copied / "steps-as-jobs"

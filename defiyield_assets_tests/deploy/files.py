@@ -5,7 +5,6 @@ Not here: tests.
 
 import os
 import re
-import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator, Mapping
@@ -14,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import sqlalchemy as sa
 import yaml
 
 from defiyield_assets.settings import PROJECT_ROOT
+from defiyield_assets_tests.programs import find_program
 
 DEPLOY = PROJECT_ROOT / "deploy"
 ROLES = ("owner", "writer", "reader", "dagster")
@@ -90,8 +89,8 @@ class Roles:
 @contextmanager
 def roles_on(server: sa.URL, programs: Path | None, folder: Path) -> Iterator[Roles]:
     """Secrets of deploy/make-secrets.sh, then the first start; databases and roles are dropped afterwards."""
-    if programs is None and shutil.which("psql") is None:
-        pytest.skip("psql is neither with the server nor on PATH")
+    if programs is None:
+        find_program("psql", "postgresql-client")
     secrets = folder / "secrets"
     subprocess.run([DEPLOY / "make-secrets.sh", secrets], check=True, timeout=60)
     mark = uuid.uuid4().hex[:12]

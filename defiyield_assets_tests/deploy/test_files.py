@@ -5,7 +5,6 @@ Not here: the services running (test_compose_day.py), the image's steps executed
 
 import re
 import shlex
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 from defiyield_assets.cli.main import build_parser
 from defiyield_assets.settings import PROJECT_ROOT, Settings, secret_fields
 from defiyield_assets_tests.deploy.files import DEPLOY, compose, containerfile, image_environment
+from defiyield_assets_tests.programs import find_program
 
 SERVICES: dict[str, dict[str, Any]] = compose()["services"]
 OURS = sorted(set(SERVICES) - {"postgres"})
@@ -176,9 +176,7 @@ def test_a_unit_runs_a_known_command_with_known_variables(path: Path) -> None:
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
 def test_systemd_finds_a_unit_confined(path: Path) -> None:
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd-analyze is not installed")
-    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(path)]
+    command = [find_program("systemd-analyze", "systemd"), "security", "--offline=true", "--no-pager", str(path)]
     said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     exposed = re.findall(r"Overall exposure level for \S+: ([\d.]+)", said)
     assert float(exposed[0]) <= MOST_EXPOSED, said
@@ -186,14 +184,13 @@ def test_systemd_finds_a_unit_confined(path: Path) -> None:
 
 def test_systemd_understands_every_unit(tmp_path: Path) -> None:
     """As installed, except that what they start lies here."""
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd-analyze is not installed")
+    analyze = find_program("systemd-analyze", "systemd")
     units = []
     for path in sorted((DEPLOY / "systemd").glob("defiyield-*")):
         text = path.read_text(encoding="utf-8").replace("/opt/defiyield/deploy", str(DEPLOY))
         units.append(tmp_path / path.name)
         units[-1].write_text(text.replace("file:/opt/defiyield", f"file:{PROJECT_ROOT}"), encoding="utf-8")
-    command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *map(str, units)]
+    command = [analyze, "verify", "--man=no", "--recursive-errors=no", *map(str, units)]
     said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (said.returncode, said.stderr) == (0, ""), said.stderr
 

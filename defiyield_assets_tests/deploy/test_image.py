@@ -20,6 +20,7 @@ import pytest
 from defiyield_assets.settings import PROJECT_ROOT
 from defiyield_assets_tests.dagster_processes import BIN, end_group, free_port, wait_for
 from defiyield_assets_tests.deploy.files import containerfile, image_environment, without_settings
+from defiyield_assets_tests.programs import find_program
 
 pytestmark = pytest.mark.slow
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]
@@ -118,8 +119,9 @@ def build(image: Image) -> None:
 @pytest.fixture(scope="module")
 def image() -> Iterator[Image]:
     """Built, its program read-only, its state and /tmp those of nobody."""
-    if os.geteuid() != 0 or shutil.which("setpriv") is None:
-        pytest.skip("only root can run a command as another user, and only with setpriv")
+    find_program("setpriv", "util-linux")
+    if os.geteuid() != 0:
+        pytest.skip("only root can run a command as another user")
     folder = Path(tempfile.mkdtemp(prefix="defiyield-image-"))
     folder.chmod(0o755)
     found = Image(folder)

@@ -3,16 +3,14 @@
 Lives here: reading. Not here: tests.
 """
 
-import os
-import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from defiyield_assets.observability.families import Sample
+from defiyield_assets_tests.programs import find_program
 
 Values = dict[tuple[str, tuple[str, ...]], float]
 
@@ -37,11 +35,7 @@ def read_text(text: str) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
 
 def promtool(*arguments: str, folder: Path | None = None, stdin: str | None = None) -> str:
     """What Prometheus' own tool says; without it the test is skipped, or fails where it is required."""
-    program = shutil.which("promtool")
-    if program is None:
-        if os.environ.get("DEFIYIELD_REQUIRE_PROMTOOL") == "1":
-            pytest.fail("DEFIYIELD_REQUIRE_PROMTOOL=1, but there is no promtool")
-        pytest.skip("no promtool (Debian: prometheus) to judge it")
+    program = find_program("promtool", "prometheus")
     done = subprocess.run(
         [program, *arguments], cwd=folder, input=stdin, capture_output=True, text=True, check=False, timeout=300
     )
