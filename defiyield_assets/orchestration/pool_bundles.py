@@ -69,13 +69,14 @@ class PoolWork:
     @classmethod
     def of(cls, warehouse: WarehouseResource, days: DayRange) -> "PoolWork":
         """Read what is followed, and cut it."""
-        engine = warehouse.engine
+        engine, tracked = warehouse.engine, tracked_on(warehouse, days)
+        pool_ids = set(tracked["pool_id"])
         spans = tuple(
-            Span(span, aliases, reads.first_points(engine, span.end, aliases))
+            Span(span, aliases, reads.first_points(engine, span.end, pool_ids, aliases))
             for span, aliases in warehouse.alias_spans(days)
         )
         parameters = warehouse.policy(days.end).parameters
-        return cls(engine, days, parameters, spans, in_bundles(tracked_on(warehouse, days), days))
+        return cls(engine, days, parameters, spans, in_bundles(tracked, days))
 
     @property
     def fingerprint(self) -> str:

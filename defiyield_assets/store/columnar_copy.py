@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import psycopg
 import sqlalchemy as sa
+from psycopg.errors import error_from_result
+from psycopg.pq.abc import PGconn
 from psycopg.types.numeric import DecimalBinaryDumper
 
 from defiyield_assets.errors import SuspiciousDataError
@@ -22,6 +24,8 @@ from defiyield_assets.store.columnar import EPOCH_ORDINAL, Array, Cells, Collect
 HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 """The signature, no flags, no extension."""
 TAIL = b"\xff\xff"
+LAST_MESSAGES = (TAIL, HEAD + TAIL)
+"""How an answer ends, and the whole of one without rows."""
 ROWS_AT_ONCE = 5_000
 """Rows that are taken apart at a time: their bytes stay in the processor's cache."""
 MOST_BYTES = 2**24
@@ -151,8 +155,8 @@ def _as_copy(
 def _in_parts(copy: psycopg.Copy) -> Iterator[list[bytes]]:
     """The rows as bytes, so many at a time: the server sends each in a message of its own."""
     rows: list[bytes] = []
-    for message in copy:
-        row = bytes(message).removeprefix(HEAD)  # the first message begins with it
+    for message in _messages(copy):
+        row = message.removeprefix(HEAD)  # the first message begins with it
         if row in (b"", TAIL):
             continue
         rows.append(row)
@@ -161,6 +165,33 @@ def _in_parts(copy: psycopg.Copy) -> Iterator[list[bytes]]:
             rows = []
     if rows:
         yield rows
+
+
+def _messages(copy: psycopg.Copy) -> Iterator[bytes]:
+    """Every message of the server. psycopg waits for them, and ends the copy; what has arrived meanwhile is taken from
+    its connection to libpq at once, which takes half the time of asking psycopg for each.
+    """
+    libpq = copy.connection.pgconn
+    while first := copy.read():
+        message = bytes(first)
+        yield message
+        while message not in LAST_MESSAGES:
+            size, following = libpq.get_copy_data(1)
+            if size == 0:
+                break  # nothing more has arrived
+            if size < 0:
+                raise _failure(libpq)
+            message = bytes(following)
+            yield message
+
+
+def _failure(libpq: PGconn) -> psycopg.Error:
+    """What the server said instead of the next message; the connection may be given its next statement then."""
+    result = libpq.get_result()
+    error = psycopg.OperationalError("the answer ended early") if result is None else error_from_result(result)
+    while result is not None:
+        result = libpq.get_result()
+    return error
 
 
 def _collect(rows: Sequence[bytes], collectors: Sequence[Collector]) -> None:

@@ -36,6 +36,8 @@ STREAMED = 20_000
 """Rows that a streaming reader holds."""
 ASKED_AT_ONCE = 300
 """Addresses that one query looks for."""
+POOLS_AT_ONCE = 10_000
+"""Pools that one query looks for, each by its key; SQLite takes 32,766 values."""
 
 
 def conditions(table: sa.Table, where: Where) -> list[sa.ColumnElement[bool]]:
@@ -338,17 +340,25 @@ def pool_history_revisions(
     return cells_to_frame(list(table.columns), _in_order(table, found))
 
 
-def first_points(engine: sa.Engine, through: date, aliases: Mapping[str, str] | None = None) -> dict[str, date]:
-    """First day of each pool in `pool_histories`, over points up to and including `through`, joined by `aliases`."""
-    table = schema.pool_histories
-    query = (
-        sa.select(table.c.pool_id, sa.func.min(table.c.date)).where(table.c.date <= through).group_by(table.c.pool_id)
-    )
-    first: dict[str, date] = {}
+def first_points(
+    engine: sa.Engine, through: date, pool_ids: Collection[str], aliases: Mapping[str, str] | None = None
+) -> dict[str, date]:
+    """First day of each of these pools in `pool_histories`, over points up to and including `through`; those without
+    one are left out. `aliases` (old id -> today's) join histories; `pool_ids` are today's.
+    """
+    table, first = schema.pool_histories, dict[str, date]()
+    names, own = aliases or {}, set(pool_ids)
+    asked = sorted((own - {*names}) | {stored for stored, today in names.items() if today in own})
     with read_transaction(engine, table.name) as connection:
-        for stored, day in connection.execute(query):
-            pool_id = (aliases or {}).get(stored, stored)
-            first[pool_id] = min(day, first.get(pool_id, day))
+        for start in range(0, len(asked), POOLS_AT_ONCE):
+            some = [(pool_id,) for pool_id in asked[start : start + POOLS_AT_ONCE]]
+            pool = sa.values(sa.column("pool_id", sa.Text)).data(some).cte("asked").c.pool_id
+            # a look into the primary key for each pool: a scan would read every point that there ever was
+            points = sa.select(sa.func.min(table.c.date)).where(table.c.pool_id == pool, table.c.date <= through)
+            for stored, day in connection.execute(sa.select(pool, points.scalar_subquery())):
+                if day is not None:
+                    pool_id = names.get(stored, stored)
+                    first[pool_id] = min(day, first.get(pool_id, day))
     return first
 
 

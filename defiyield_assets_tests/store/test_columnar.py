@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psycopg
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, example, given, settings
@@ -302,6 +303,21 @@ def test_a_read_whose_connection_is_cut_is_an_error_not_fewer_rows(
     monkeypatch.setattr(columnar_copy, "_collect", lambda *given: (collect(*given), cut(admin)))
     with pytest.raises(TransientError, match="cannot read pools"):
         reads.read_days(postgres_warehouse, schema.pools, DAYS)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("row", [1, 2, 40_000])
+def test_an_error_in_the_middle_of_an_answer_is_told_in_the_servers_words(
+    postgres_warehouse: sa.Engine, row: int
+) -> None:
+    number = sa.func.generate_series(1, 50_000).column_valued("number")
+    columns = [sa.Column("answer", sa.Integer)]
+    failing = sa.select(sa.literal(1) // (sa.literal(row) - number))
+    with postgres_warehouse.connect() as connection:
+        with pytest.raises(psycopg.errors.DivisionByZero, match="division by zero"), connection.begin():
+            columnar_copy.copied_out(connection, columns, failing)
+        (cells,) = columnar_copy.copied_out(connection, columns, sa.select(number))
+        assert len(cells.values) == 50_000, "the connection is as good as before"
 
 
 @pytest.mark.postgres

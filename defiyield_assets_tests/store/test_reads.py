@@ -300,8 +300,21 @@ def test_a_joined_view_shows_what_was_known_and_no_more(warehouse: sa.Engine) ->
 def test_the_first_point_of_a_renamed_pool_is_that_of_its_oldest_id(warehouse: sa.Engine) -> None:
     _write_renamed(warehouse)
     last = FIRST + timedelta(days=3)
-    assert reads.first_points(warehouse, last, RENAMED) == {"new": FIRST, "other": last}
-    assert reads.first_points(warehouse, last)["new"] == FIRST + timedelta(days=1)
+    asked = ("new", "old", "other", "never seen", "; DROP TABLE pools")
+    assert reads.first_points(warehouse, last, asked, RENAMED) == {"new": FIRST, "other": last}
+    assert reads.first_points(warehouse, last, ["new"])["new"] == FIRST + timedelta(days=1)
+    assert reads.first_points(warehouse, last, ["old"], RENAMED) == {}, "it is another's now"
+    assert reads.first_points(warehouse, FIRST - timedelta(days=1), asked, RENAMED) == {}
+    assert reads.first_points(warehouse, last, []) == {}
+
+
+def test_first_points_are_asked_in_parts(warehouse: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write_renamed(warehouse)
+    last, asked = FIRST + timedelta(days=3), ("new", "older", "other")
+    whole = reads.first_points(warehouse, last, asked)
+    monkeypatch.setattr(reads, "POOLS_AT_ONCE", 2)
+    assert reads.first_points(warehouse, last, asked) == whole
+    assert set(whole) == set(asked)
 
 
 def test_revised_histories_are_whole_histories_of_what_was_revised_in_time(warehouse: sa.Engine) -> None:
