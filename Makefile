@@ -13,7 +13,7 @@ ifneq ($(wildcard ../shared/data),)
 export DEFIYIELD_RECORDED_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: install demo ui docs docs-links docs-transcript test test-slow lint audit fuzz bench clean
+.PHONY: install demo ui docs docs-links docs-transcript test test-slow test-nightly lint audit fuzz bench clean
 
 install: $(VENV)/.installed
 
@@ -60,6 +60,10 @@ test: install
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
+
+# What takes minutes a test; CI has no time for it.
+test-nightly: install
+	$(BIN)/python -m pytest -m nightly -n 2 --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .

@@ -422,7 +422,7 @@ def few_rounds(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     pooled.version.cache_clear()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(1800)
 @pytest.mark.usefixtures("few_rounds")
 def test_thirty_days_in_a_closed_loop(tmp_path: Path) -> None:

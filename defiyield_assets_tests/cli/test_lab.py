@@ -38,7 +38,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command_line: None) -> 
     return typed
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_command_of_the_documentation_runs_and_its_pages_open(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,7 +23,6 @@ from defiyield_assets_tests.faults.interrupted import steps_of
 from defiyield_assets_tests.installations import FIRST, Installation, Loop, failed_steps
 from defiyield_assets_tests.served_market import ADDITIONS, contents, differing
 
-pytestmark = pytest.mark.slow
 PATIENCE_SECONDS = 1100.0
 PHASES_TO_METRICS = ("1", "2", "3")
 
@@ -50,6 +49,7 @@ def finish(process: subprocess.Popen[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
 
 
+@pytest.mark.nightly
 def test_killed_in_the_middle_of_every_asset_the_day_is_whole_in_the_end(first_day: Loop, tmp_path: Path) -> None:
     children = finish(start(tmp_path / "state", "--kill-every-step"))
     steps = list(steps_of(first_day.installation))
@@ -66,11 +66,13 @@ def at_once(folder: Path, *options: str) -> None:
     assert codes == [0, 0]
 
 
+@pytest.mark.nightly
 def test_two_runs_of_one_day_at_once_make_one_day(first_day: Loop, tmp_path: Path) -> None:
     at_once(tmp_path / "state")
     assert differing(contents(Installation(tmp_path / "state")), contents(first_day.installation)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.postgres
 def test_two_runs_at_once_on_postgresql_make_one_day(first_day: Loop, tmp_path: Path, postgres_server: sa.URL) -> None:
     with postgres_database(postgres_server) as url:
@@ -111,6 +113,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int | None]
     sa.event.remove(sa.Engine, "connect", cramp)
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_is_named_and_leaves_nothing_half_written(
     first_day: Loop, tmp_path: Path, full_disk: dict[str, int | None]
 ) -> None:
@@ -171,6 +174,7 @@ def own_postgres() -> Iterator[OwnPostgres]:
     server.end()
 
 
+@pytest.mark.slow
 @pytest.mark.postgres
 @pytest.mark.parametrize(
     ("table", "survives"),

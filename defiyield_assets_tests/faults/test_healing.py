@@ -75,7 +75,7 @@ def after(
 @pytest.mark.parametrize(
     ("storm", "kind"),
     [
-        pytest.param(storm, kind, id=str(kind), marks=[] if storm == FAST_STORM else [pytest.mark.slow])
+        pytest.param(storm, kind, id=str(kind), marks=[] if storm == FAST_STORM else [pytest.mark.nightly])
         for storm in STORMS
         for kind in storm
     ],
@@ -93,7 +93,7 @@ def test_a_fault_that_passes_leaves_no_trace_in_any_table(
     assert differing(contents(installation), undisturbed.contents) == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("kind", HARMLESS, ids=str)
 def test_an_answer_that_only_looks_odd_changes_nothing(undisturbed: Undisturbed, kind: FaultKind) -> None:
     installation = ran_under(undisturbed, [FaultRule(kind=kind)], f"always-{kind}")

@@ -30,7 +30,6 @@ from defiyield_assets_tests.faults.endpoints import (
 from defiyield_assets_tests.installations import FIRST, Installation, failed_steps, materialised
 from defiyield_assets_tests.served_market import ADDITIONS, SECRETS, contents, differing, hurried
 
-pytestmark = pytest.mark.slow
 BLASTS = ("pools", "chart", "coins_chart", "cmc_ohlcv", "pendle", "gas_tracker")
 """Endpoints whose loss is followed through the whole ingest; other vendors' in test_vendors.py."""
 OTHER_TABLES = {
@@ -143,7 +142,16 @@ def cases() -> Iterator[tuple[Endpoint, FaultKind]]:
 
 
 @pytest.mark.parametrize(
-    ("point", "kind"), [pytest.param(point, kind, id=f"{point.name}-{kind}") for point, kind in cases()]
+    ("point", "kind"),
+    [
+        pytest.param(
+            point,
+            kind,
+            id=f"{point.name}-{kind}",
+            marks=pytest.mark.slow if is_first_of_its_class(point, kind) else pytest.mark.nightly,
+        )
+        for point, kind in cases()
+    ],
 )
 def test_a_fault_that_stays_is_told_and_leaves_nothing_behind(
     undisturbed: Undisturbed, states: dict[str, Installation], point: Endpoint, kind: FaultKind
@@ -181,6 +189,7 @@ def test_a_fault_that_stays_is_told_and_leaves_nothing_behind(
     assert differing(healed, {name: undisturbed.contents[name] for name in own}) == [], "as if nothing had happened"
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("point", [point for point in ENDPOINTS if point.name in BLASTS], ids=lambda point: point.name)
 def test_a_dead_endpoint_hits_only_what_rests_on_it(undisturbed: Undisturbed, point: Endpoint, tmp_path: Path) -> None:
     installation = Installation(tmp_path / "state", "live")

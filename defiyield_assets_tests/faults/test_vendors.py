@@ -56,7 +56,7 @@ FAST = ("yields.llama.fi", "api.etherscan.io")
 
 
 @pytest.mark.parametrize(
-    "host", [host if host in FAST else pytest.param(host, marks=pytest.mark.slow) for host in VENDORS]
+    "host", [host if host in FAST else pytest.param(host, marks=pytest.mark.nightly) for host in VENDORS]
 )
 def test_a_dead_vendor_stops_its_own_branch_only(
     after_first: Installation, closed_loop: Loop, host: str, monkeypatch: pytest.MonkeyPatch

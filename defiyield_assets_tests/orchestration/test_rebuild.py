@@ -82,7 +82,7 @@ def requests(installation: Installation) -> int:
     return len(installation.rows(schema.raw_fetches))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_whole_day_is_rebuilt_to_the_last_byte_without_asking_anybody(installation: Installation) -> None:
     before, asked = installation.fingerprints(), requests(installation)
     found = verdicts(rebuild(installation, [MIDDLE]))
@@ -196,7 +196,7 @@ def test_a_day_that_never_ran_cannot_be_rebuilt(first_day: Loop, capsys: pytest.
     assert f"policy_snapshot of {MIDDLE}, {third} is missing" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.recorded
 def test_a_recorded_day_is_rebuilt_too(recorded_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
