@@ -31,6 +31,7 @@ ONLY_PARSED = {
     r"defiyield desk ": "workflows over days, made of what is run here; cli/test_paper.py",
     r"defiyield paper show --against-backtest": "runs each portfolio's backtest again; cli/test_paper.py",
     r"defiyield assess": f"{MINUTES}cli/test_lab.py",
+    r"defiyield migrate --to": "takes away tables that the commands after it read; test_on_postgres.py",
     r"defiyield health": "the wall clock finds the shared state old; cli/test_health.py",
     r"defiyield metrics (show|serve)": "serve runs until Ctrl-C, show wants Dagster's storage; cli/test_metrics.py",
     r"defiyield (scenarios|metrics)": f"{MINUTES}cli/test_lab_runs.py",
