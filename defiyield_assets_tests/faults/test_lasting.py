@@ -132,15 +132,6 @@ def is_first_of_its_class(point: Endpoint, kind: FaultKind) -> bool:
     return kind is next(other for other in FaultKind if point.error_class(other) == point.error_class(kind))
 
 
-def cases() -> Iterator[tuple[Endpoint, FaultKind]]:
-    """Every kind of fault at one endpoint of each vendor; at its others, of the same client, every class of error."""
-    vendors: set[str] = set()
-    for point in ENDPOINTS:
-        is_first = point.vendor not in vendors
-        vendors.add(point.vendor)
-        yield from ((point, kind) for kind in FaultKind if is_first or is_first_of_its_class(point, kind))
-
-
 @pytest.mark.parametrize(
     ("point", "kind"),
     [
@@ -150,7 +141,8 @@ def cases() -> Iterator[tuple[Endpoint, FaultKind]]:
             id=f"{point.name}-{kind}",
             marks=pytest.mark.slow if is_first_of_its_class(point, kind) else pytest.mark.nightly,
         )
-        for point, kind in cases()
+        for point in ENDPOINTS
+        for kind in FaultKind
     ],
 )
 def test_a_fault_that_stays_is_told_and_leaves_nothing_behind(
