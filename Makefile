@@ -59,9 +59,9 @@ test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: install
-	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "slow and not nightly" -n 2 --dist loadfile
 
-# What takes minutes a test; CI has no time for it.
+# What goes through every case, or takes minutes a test; CI has no time for it.
 test-nightly: install
 	$(BIN)/python -m pytest -m nightly -n 2 --dist loadfile
 

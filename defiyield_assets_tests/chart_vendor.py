@@ -31,6 +31,9 @@ from defiyield_assets.orchestration.resources import PolicyResource
 from defiyield_assets.store import schema, writes
 from defiyield_assets_tests.installations import Installation
 
+HELD_SECONDS = 0.05
+"""How long an answer that is held back waits before it is asked about again."""
+
 
 def yesterday() -> date:
     """The newest day that is over."""
@@ -54,13 +57,17 @@ def chart(pool: str, points: int, last: date) -> bytes:
 
 @dataclass
 class ChartVendor:
-    """What the server does and has seen. `limit` calls in any `window_seconds` are answered, the others get a 429."""
+    """What the server does and has seen. `limit` calls in any `window_seconds` are answered, the others get a 429.
+
+    `holds` is asked of every pool that is asked for, again and again until it says no: as long the answer waits.
+    """
 
     points: int
     limit: int = 0
     window_seconds: float = 1.0
     last: date = field(default_factory=yesterday)
     on_request: Callable[[int, str], None] = lambda _count, _pool: None
+    holds: Callable[[str], bool] = lambda _pool: False
     asked: list[str] = field(default_factory=list)
     throttles: int = 0
     answered_at: list[float] = field(default_factory=list)
@@ -106,7 +113,13 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         *requests, self._pending = (self._pending + data).split(b"\r\n\r\n")
         for request in requests:
-            self._transport.write(self._vendor.answer(request.split(b" ", 2)[1].decode()))
+            self._answer(request.split(b" ", 2)[1].decode())
+
+    def _answer(self, path: str) -> None:
+        if self._vendor.holds(path.rsplit("/", 1)[1]):
+            asyncio.get_running_loop().call_later(HELD_SECONDS, self._answer, path)
+        else:
+            self._transport.write(self._vendor.answer(path))
 
 
 @contextmanager

@@ -26,6 +26,8 @@ from defiyield_assets.settings import Settings
 from defiyield_assets.store import reads, schema
 from defiyield_assets_tests.dagster_processes import DagsterHome, Webserver, daemon, wait_for, webserver
 
+pytestmark = pytest.mark.slow
+
 WORKSPACE = ["--workspace", "workspace.yaml"]
 LOCATION = {"repositoryLocationName": "defiyield_assets.definitions", "repositoryName": "__repository__"}
 SCHEDULE = {**LOCATION, "scheduleName": "plan_the_day_at_0045_utc"}

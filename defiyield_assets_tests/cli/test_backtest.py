@@ -7,6 +7,8 @@ import pytest
 from defiyield_assets.cli.main import main
 from defiyield_assets_tests.installations import Loop
 
+pytestmark = pytest.mark.slow
+
 DAYS = ["--from", "2025-06-03", "--to", "2025-06-05"]
 
 

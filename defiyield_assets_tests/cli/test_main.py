@@ -217,6 +217,7 @@ def test_a_wrong_policy_file_is_named_with_its_key(
 
 
 # --- commands -------------------------------------------------------------------------------------------------------
+@pytest.mark.nightly
 def test_phases_of_a_day_make_their_tables_only_and_exit_with_0(
     after_first: Installation, capsys: pytest.CaptureFixture[str]
 ) -> None:

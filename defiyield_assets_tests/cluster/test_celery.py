@@ -18,7 +18,7 @@ from defiyield_assets_tests.databases import postgres_database, url_text
 from defiyield_assets_tests.installations import FIRST, Installation, day_after
 from defiyield_assets_tests.served_market import ADDITIONS
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 ASSETS = [
     *("migrations", "policy_snapshot", "instruments", "token_registry", "pool_aliases", "pools"),
     *("macro_series", "gas_fees_hourly", "gas_fees_daily"),
@@ -129,7 +129,7 @@ def test_no_secret_reaches_broker_events_logs_or_files(shared: Shared) -> None:
     assert [place for place, content in seen.items() if any(secret in content for secret in secrets)] == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_runs_of_several_days_at_once_are_shared_out_and_make_the_same_tables(
     shared: Shared, alone: Installation
 ) -> None:

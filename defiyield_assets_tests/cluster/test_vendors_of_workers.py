@@ -4,6 +4,7 @@ Not here: leases of many processes on one table (store/test_budgets.py), who exe
 """
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -40,6 +41,8 @@ PER_DAY = 50
 PER_MINUTE = 2_400
 CONCURRENCY = 4
 POINTS = 3
+PATIENCE_SECONDS = 120.0
+"""How long the vendor waits for the second worker."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,18 @@ def test_a_pool_lets_one_step_ask_the_vendor_at_a_time(watched: Watched) -> None
 
 @pytest.mark.parametrize("per_day", [PER_DAY])
 def test_two_workers_at_once_keep_to_one_budget(watched: Watched) -> None:
-    """Limit 2: both ask at the same time, and the key's budget of the day is used up to the last call, and no more."""
+    """Limit 2: both ask at the same time, and the key's budget of the day is used up to the last call, and no more.
+
+    Who asks first is answered a few times, and then when the other has asked, too: no luck makes them meet.
+    """
+    meeting: set[bool] = set()
+    first, patient_until = set(pool_ids(N_POOLS, 0)), time.monotonic() + PATIENCE_SECONDS
+
+    def is_alone(pool: str) -> bool:
+        meeting.add(pool in first)
+        return len(watched.vendor.asked) >= CONCURRENCY and len(meeting) == 1 and time.monotonic() < patient_until
+
+    watched.vendor.holds = is_alone
     with watched.cluster.instance() as instance:
         instance.event_log_storage.set_concurrency_slots(POOL, 2)
     with watched.cluster.working(*WORKERS):

@@ -29,6 +29,8 @@ from defiyield_assets_tests.chart_vendor import (
 from defiyield_assets_tests.dagster_processes import DagsterHome
 from defiyield_assets_tests.installations import Installation
 
+pytestmark = pytest.mark.slow
+
 N_POOLS = 120
 CONCURRENCY = 8
 POINTS = 40
@@ -61,7 +63,7 @@ def run_killed(home: DagsterHome, vendor: ChartVendor, days: DayRange, after: in
 
 @pytest.mark.parametrize(
     "kills",
-    [[70], pytest.param([1, 30, 26, 20], marks=pytest.mark.slow)],
+    [[70], pytest.param([1, 30, 26, 20], marks=pytest.mark.nightly)],
     ids=["killed once", "killed again and again"],
 )
 def test_a_killed_backfill_completes_and_asks_only_for_what_is_missing(kills: Sequence[int], tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_two_runs_of_one_day_at_once_make_one_day(first_day: Loop, tmp_path: Pat
     assert differing(contents(Installation(tmp_path / "state")), contents(first_day.installation)) == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.postgres
 def test_two_runs_at_once_on_postgresql_make_one_day(first_day: Loop, tmp_path: Path, postgres_server: sa.URL) -> None:
     with postgres_database(postgres_server) as url:

@@ -14,6 +14,8 @@ from defiyield_assets_tests.faults.endpoints import ENDPOINTS, Undisturbed, undi
 from defiyield_assets_tests.installations import FIRST, Installation, failed_steps
 from defiyield_assets_tests.served_market import SECRETS, contents, differing, hurried, live_installation
 
+pytestmark = pytest.mark.slow
+
 STORMS = (
     (FaultKind.THROTTLED, FaultKind.RESET, FaultKind.TRUNCATED, FaultKind.EMPTY),
     (FaultKind.SERVER_ERROR, FaultKind.WRONG_CONTENT_TYPE, FaultKind.MALFORMED_JSON, FaultKind.CLOCK_SKEW),
@@ -101,7 +103,7 @@ def test_an_answer_that_only_looks_odd_changes_nothing(undisturbed: Undisturbed,
     assert set(installation.rows(schema.raw_fetches)["attempts"]) == {1}, "nothing is asked twice"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_one_answer_in_five_fails_in_some_way_and_the_day_is_whole(undisturbed: Undisturbed) -> None:
     kinds = [FaultKind.THROTTLED, FaultKind.SERVER_ERROR, FaultKind.RESET, FaultKind.TRUNCATED, FaultKind.EMPTY]
     rules = [FaultRule(kind=kind, rate=0.05, seed=11, seconds=0.0) for kind in kinds]

@@ -19,6 +19,8 @@ from defiyield_assets.store import schema
 from defiyield_assets_tests.installations import FIRST, Installation
 from defiyield_assets_tests.served_market import ServedMarket, environment, generated_market, live_installation, serving
 
+pytestmark = pytest.mark.slow
+
 KEYLESS_HOSTS = {
     "yields.llama.fi",
     "coins.llama.fi",

@@ -15,7 +15,7 @@ import pytest
 from defiyield_assets.settings import PROJECT_ROOT
 from defiyield_assets_tests.orchestration.small_lab import Lab
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 TABLES = ("scenarios", "scenario_metrics", "equity_curves", "strategy_rankings")
 PATIENCE_SECONDS = 300.0
 

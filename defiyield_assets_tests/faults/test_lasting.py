@@ -139,7 +139,7 @@ def is_first_of_its_class(point: Endpoint, kind: FaultKind) -> bool:
             point,
             kind,
             id=f"{point.name}-{kind}",
-            marks=pytest.mark.slow if is_first_of_its_class(point, kind) else pytest.mark.nightly,
+            marks=pytest.mark.slow if kind is FaultKind.SERVER_ERROR else pytest.mark.nightly,
         )
         for point in ENDPOINTS
         for kind in FaultKind

@@ -28,6 +28,8 @@ from defiyield_assets_tests.installations import (
     meddle,
 )
 
+pytestmark = pytest.mark.slow
+
 NEXT = day_after(FIRST)
 VENDORS = {
     "yields.llama.fi": "pools",
@@ -52,7 +54,7 @@ def after_first(first_day: Loop, tmp_path: Path) -> Installation:
     return first_day.installation.copy_to(tmp_path / "state")
 
 
-FAST = ("yields.llama.fi", "api.etherscan.io")
+FAST = ("yields.llama.fi",)
 
 
 @pytest.mark.parametrize(
@@ -100,11 +102,26 @@ def test_a_dead_vendor_stops_its_own_branch_only(
         ),
         pytest.param(failing("yields.llama.fi", 200, None, "/pools"), "VendorMalformed", id="truncated"),
         pytest.param(
-            failing("yields.llama.fi", 200, b"<html>maintenance</html>", "/pools"), "VendorMalformed", id="html"
+            failing("yields.llama.fi", 200, b"<html>maintenance</html>", "/pools"),
+            "VendorMalformed",
+            id="html",
+            marks=pytest.mark.nightly,
         ),
-        pytest.param(failing("yields.llama.fi", 200, b"", "/pools"), "VendorMalformed", id="no body"),
-        pytest.param(failing("yields.llama.fi", 429, b"slow down", "/pools"), "VendorThrottled", id="throttled"),
-        pytest.param(failing("yields.llama.fi", 403, b"who are you", "/pools"), "VendorAuthError", id="forbidden"),
+        pytest.param(
+            failing("yields.llama.fi", 200, b"", "/pools"), "VendorMalformed", id="no body", marks=pytest.mark.nightly
+        ),
+        pytest.param(
+            failing("yields.llama.fi", 429, b"slow down", "/pools"),
+            "VendorThrottled",
+            id="throttled",
+            marks=pytest.mark.nightly,
+        ),
+        pytest.param(
+            failing("yields.llama.fi", 403, b"who are you", "/pools"),
+            "VendorAuthError",
+            id="forbidden",
+            marks=pytest.mark.nightly,
+        ),
         pytest.param(halved_pools, "SuspiciousDataError", id="two thirds are missing"),
     ],
 )

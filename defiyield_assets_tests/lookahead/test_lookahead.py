@@ -23,6 +23,8 @@ from defiyield_assets_tests.orchestration.small_lab import LAB
 from defiyield_assets_tests.orchestration.test_idempotency import CONFIGURED, DERIVED, TOGETHER, changed
 from defiyield_assets_tests.test_graph_snapshot import BESIDE_THE_DAY, OF_NEWS
 
+pytestmark = pytest.mark.slow
+
 NOW = FIRST
 LATER = DayRange(day_after(NOW), date(2100, 1, 1))
 SEED = 11

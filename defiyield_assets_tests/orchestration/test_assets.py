@@ -48,6 +48,8 @@ from defiyield_assets_tests.installations import (
     meddle,
 )
 
+pytestmark = pytest.mark.slow
+
 NEXT = day_after(FIRST)
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 LOG = logging.getLogger(__name__)
@@ -122,7 +124,13 @@ def test_the_archive_answers_for_a_day_whose_window_is_over(after_first: Install
 # --- ranges ---------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "asset",
-    ["account_transactions", "chain_balances", "nav_daily", "eligible_pools", "plan_executions", "daily_report"],
+    [
+        "account_transactions",
+        *(
+            pytest.param(name, marks=pytest.mark.nightly)
+            for name in ("chain_balances", "nav_daily", "eligible_pools", "plan_executions", "daily_report")
+        ),
+    ],
 )
 def test_from_the_ledger_on_a_range_in_one_run_is_refused(first_day: Loop, asset: str, tmp_path: Path) -> None:
     installation = first_day.installation.copy_to(tmp_path / "state")
@@ -137,6 +145,7 @@ def test_from_the_ledger_on_a_range_in_one_run_is_refused(first_day: Loop, asset
     }
 
 
+@pytest.mark.nightly
 def test_before_the_ledger_a_range_in_one_run_is_the_days_one_by_one(closed_loop: Loop, tmp_path: Path) -> None:
     installation = closed_loop.installation.copy_to(tmp_path / "state")
     before = installation.fingerprints()

@@ -31,6 +31,8 @@ from defiyield_assets_tests.installations import (
     meddle,
 )
 
+pytestmark = pytest.mark.slow
+
 SECOND = day_after(FIRST)
 SATURDAY = date(2025, 6, 7)
 VENDORS = ["ohlcv_coinmarketcap", "ohlcv_coingecko", "closes_defillama", "observations", "ohlcv_alpha_vantage"]

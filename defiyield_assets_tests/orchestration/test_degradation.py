@@ -39,6 +39,8 @@ from defiyield_assets_tests.installations import (
 )
 from defiyield_assets_tests.test_graph_snapshot import BESIDE_THE_DAY, OF_THE_LAB
 
+pytestmark = pytest.mark.slow
+
 NEXT = day_after(FIRST)
 CMC, GECKO, COINS = "pro-api.coinmarketcap.com", "api.coingecko.com", "coins.llama.fi"
 TRACKER, NODE = "www.ethgastracker.com", "ethereum-rpc.simulated"
@@ -261,6 +263,7 @@ def test_a_missing_key_is_told_once_and_of_the_source_alone(tmp_path: Path, monk
     assert found == dict.fromkeys([*assets[:-1], "pool_contracts"], NOT_CONFIGURED)
 
 
+@pytest.mark.nightly
 def test_no_plan_is_made_on_a_ledger_that_nobody_read(
     after_first: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,7 +81,7 @@ def test_features_of_bars_below_a_day_are_made_for_files_that_came_since(
     assert again.iloc[:300].equals(first), "a later bar changes no earlier feature"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.recorded
 def test_50_000_rows_of_each_recorded_file_give_50_000_and_again_none(
     installation: Installation, recorded_data: Path

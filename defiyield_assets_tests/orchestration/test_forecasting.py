@@ -35,6 +35,8 @@ from defiyield_assets_tests.installations import (
 )
 from defiyield_assets_tests.remembered_fits import FOLDER_VARIABLE
 
+pytestmark = pytest.mark.slow
+
 NEXT = day_after(FIRST)
 EVALUATED = day_after(FIRST, 2)
 """The day of the loop on which costly candidates are evaluated: its number since 1970-01-01 divides by 7."""
@@ -229,6 +231,7 @@ def test_a_champion_whose_skill_was_negative_for_a_month_is_demoted_and_only_the
     assert candidates.loc[candidates["is_champion"], "model"].tolist() == [row["model"]]
 
 
+@pytest.mark.nightly
 def test_a_range_in_one_run_demotes_as_its_days_one_by_one(fresh: Installation) -> None:
     assert fresh.run(NEXT, STEP).success
     # MIN_SCORES in each of the RUN_DAYS - 1 windows up to NEXT; in that of the day after only with NEXT's own forecast.
@@ -277,6 +280,7 @@ def list_twice(installation: Installation, table: sa.Table, alias: PoolAlias, da
     put(installation, table, pd.concat([rows, off]), day)
 
 
+@pytest.mark.nightly
 def test_a_pool_listed_under_two_ids_before_its_alias_came_counts_once_as_today_s_own(fresh: Installation) -> None:
     assert fresh.run(NEXT, STEP).success
     assert fresh.run(EVALUATED, ["costly_candidates", *STEP]).success

@@ -26,6 +26,8 @@ from defiyield_assets.store import reads, schema
 from defiyield_assets.store.engine import write_transaction
 from defiyield_assets_tests.installations import FIRST, SILENT, Installation, Loop, day_after, failed_steps, meddle
 
+pytestmark = pytest.mark.slow
+
 NEXT = day_after(FIRST)
 CHARTS, LENDING = "/chart/{pool}", "/chartLendBorrow/{pool}"
 INGESTED = ["policy_snapshot", "pool_aliases", "pools", "token_registry", "prefiltered_pools", "chain_balances"]
@@ -63,6 +65,7 @@ def forget(installation: Installation, *tables: sa.Table) -> None:
 
 
 # --- who is asked ---------------------------------------------------------------------------------------------------
+@pytest.mark.nightly
 def test_a_second_run_of_the_day_asks_defillama_nothing(after_first: Installation) -> None:
     before, tables = asked(after_first), after_first.fingerprints()
     forget(after_first, schema.pool_histories)
@@ -258,6 +261,7 @@ def rename(old: str, new: str) -> Callable[[date, httpx.Request, httpx.Response]
     return meddler
 
 
+@pytest.mark.nightly
 def test_a_renamed_pool_goes_on_with_its_history_and_no_earlier_day_knows_of_it(
     first_day: Loop, after_first: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,8 @@ from defiyield_assets.store.engine import write_transaction
 from defiyield_assets.store.validation import day_column
 from defiyield_assets_tests.installations import FIRST, UNCOMPARED, Installation, Loop, day_after
 
+pytestmark = pytest.mark.slow
+
 MIDDLE = day_after(FIRST, 2)
 TOGETHER = {
     "daily_features": ("daily_features", "feature_state"),
@@ -100,7 +102,7 @@ def lose(installation: Installation, names: tuple[str, ...]) -> None:
             assert connection.execute(rows).rowcount > 0 or name in MAY_BE_EMPTY, "nothing to lose"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_each_lost_table_alone_is_made_again_as_it_was(closed_loop: Loop, tmp_path: Path) -> None:
     """One asset after the other in one copy: a table that came back otherwise is named by its asset."""
     installation = closed_loop.installation.copy_to(tmp_path / "state")
@@ -126,6 +128,7 @@ def test_all_derived_tables_of_a_day_are_made_again_from_the_archive_of_facts(
     assert changed(before, installation.fingerprints()) == []
 
 
+@pytest.mark.nightly
 def test_a_reset_chain_runs_the_same_days_again(closed_loop: Loop, tmp_path: Path) -> None:
     installation = closed_loop.installation.copy_to(tmp_path / "state")
     last = closed_loop.days[-1]

@@ -158,7 +158,7 @@ def test_votes_are_kept_as_they_were_told_each_day(two_days: Installation) -> No
     assert len(twice), "votes of the last hours before the watermark were told again"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_watermark_is_the_stamp_and_only_what_is_newer_is_read(two_days: Installation, tmp_path: Path) -> None:
     spans = two_days.rows(schema.news_coverage)
     assert len(spans) == 1
@@ -172,7 +172,7 @@ def test_the_watermark_is_the_stamp_and_only_what_is_newer_is_read(two_days: Ins
     assert facts["read_back_to"] == (market_stamp(day_after(FIRST)) - timedelta(hours=6)).isoformat()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_run_again_changes_nothing(two_days: Installation, tmp_path: Path) -> None:
     copy = two_days.copy_to(tmp_path / "copy")
     before = contents(copy)
@@ -184,7 +184,7 @@ def test_a_run_again_changes_nothing(two_days: Installation, tmp_path: Path) -> 
     assert contents(copy) == before
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_range_read_at_once_holds_the_articles_of_its_days(
     blank: Installation, two_days: Installation, tmp_path: Path
 ) -> None:
@@ -201,7 +201,7 @@ def test_a_range_read_at_once_holds_the_articles_of_its_days(
     assert (both["published_at_x"] == both["published_at_y"]).all()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_reading_further_back_fills_in_and_scores_the_hours_before(two_days: Installation, tmp_path: Path) -> None:
     copy = two_days.copy_to(tmp_path / "copy")
     oldest = copy.rows(schema.news_sentiment)["hour"].min()
@@ -212,7 +212,7 @@ def test_reading_further_back_fills_in_and_scores_the_hours_before(two_days: Ins
     assert min(copy.rows(schema.news_coverage)["read_from"]) == start_of(date(2025, 5, 15))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_reading_that_ends_at_the_most_pages_tells_of_the_hole(
     blank: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,7 +252,7 @@ def test_a_run_that_dies_before_the_write_leaves_the_watermark_and_the_next_one_
     assert again == asked, "pages that are archived are not paid for twice"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_run_that_dies_in_the_write_leaves_nothing_of_it(
     blank: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,7 +265,7 @@ def test_a_run_that_dies_in_the_write_leaves_nothing_of_it(
     assert update(made, through=FIRST.isoformat()).success
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_code_that_becomes_an_instruments_is_linked_then(blank: Installation, tmp_path: Path) -> None:
     made = blank.copy_to(tmp_path / "here")
     writes.delete_where(made.engine, schema.instruments, {"symbol": "SOL"})
@@ -354,7 +354,7 @@ def test_sentiment_of_an_hour_that_is_over_is_the_same_whatever_comes_later(
     assert ends.max() <= end_of(FIRST)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_noise_in_all_later_news_changes_no_earlier_sentiment(two_days: Installation, tmp_path: Path) -> None:
     copy, cut = two_days.copy_to(tmp_path / "copy"), end_of(FIRST)
     before = reads.read_days(copy.engine, schema.news_sentiment, DayRange(date(2025, 5, 1), FIRST))
@@ -407,7 +407,7 @@ def test_sentiment_says_what_titles_and_votes_say(two_days: Installation) -> Non
     assert counted.to_dict() == inside.groupby("instrument_id").size().to_dict()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_another_lexicon_measures_every_hour_anew(two_days: Installation, tmp_path: Path) -> None:
     copy = two_days.copy_to(tmp_path / "copy")
     before = copy.rows(schema.news_sentiment).set_index(["instrument_id", "hour"])
@@ -445,7 +445,7 @@ def test_without_a_key_nothing_is_asked_and_the_variable_is_named(two_days: Inst
     assert "degraded" not in told(result, "news_votes")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_recorded_market_has_no_news_and_says_so(blank: Installation, tmp_path: Path) -> None:
     copy = blank.copy_to(tmp_path / "here")
     recorded = MarketResource(market="recorded", chain_path=str(tmp_path / "chain.sqlite"), seed=7)
@@ -506,7 +506,7 @@ KINDS: dict[FaultKind, str | None] = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_each_fault_that_stays_is_its_error_and_changes_nothing_and_healed_all_is_whole(
     served: ServedMarket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -534,7 +534,7 @@ def test_each_fault_that_stays_is_its_error_and_changes_nothing_and_healed_all_i
     assert contents(made) == whole
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_no_trace_of_the_token_is_left(served: ServedMarket, tmp_path: Path) -> None:
     served.faults()
     made = with_instruments(live_installation(tmp_path / "token"))

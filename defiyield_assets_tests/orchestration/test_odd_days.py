@@ -20,6 +20,8 @@ from defiyield_assets.domain.policy_codec import policy_from_json, policy_to_jso
 from defiyield_assets.store import schema, writes
 from defiyield_assets_tests.installations import FIRST, SILENT, Installation, Loop, materialised
 
+pytestmark = pytest.mark.slow
+
 PLAN = ("allocation_runs", "allocations", "allocation_steps", "allocation_limits")
 TOLD = (*PLAN, "plan_executions", "daily_report", "slack_notification")
 SELECTED = ("icebox", "icebox_events", "allocation_snapshot", "eligible_pools")
@@ -251,7 +253,7 @@ def test_a_pool_that_shrinks_below_our_position_is_left_as_far_as_it_pays_out(pl
     assert day.execution["status"] == "executed"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_token_that_loses_its_peg_over_night_is_never_bought(plan_day: PlanDay) -> None:
     """USDT closes at 0.90: it goes into the icebox, and the lists and the plan of the day follow."""
 

@@ -179,7 +179,7 @@ def test_all_checks_hold_and_block(traded: tuple[Desk, dg.ExecuteInProcessResult
     assert all(graph.get(key).blocking for key in graph.asset_check_keys if key.name in names)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_days_one_by_one_give_the_rows_of_the_range(
     traded: tuple[Desk, dg.ExecuteInProcessResult], tmp_path: Path
 ) -> None:
@@ -189,7 +189,7 @@ def test_days_one_by_one_give_the_rows_of_the_range(
     assert desk.prints() == traded[0].prints()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_rerun_of_any_day_changes_nothing(traded: tuple[Desk, dg.ExecuteInProcessResult]) -> None:
     desk, _ = traded
     before = desk.prints()
@@ -213,7 +213,7 @@ def test_a_gap_and_another_past_are_refused_in_words(traded: tuple[Desk, dg.Exec
     assert desk.prints() == before
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_what_is_stored_otherwise_is_refused_and_with_restate_replaces_and_deletes_later_days(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     assert desk.trade(START, LAST, RULES).success
@@ -235,7 +235,7 @@ def test_what_is_stored_otherwise_is_refused_and_with_restate_replaces_and_delet
     assert first_difference(desk.trades(id_of(RULES)), told_trades) is None
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_newest_day_takes_bars_that_come_in_parts(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     bars = desk.installation.rows(schema.daily_bars, LAST)
@@ -250,7 +250,7 @@ def test_the_newest_day_takes_bars_that_come_in_parts(tmp_path: Path) -> None:
     assert desk.trade(LAST, LAST, SHARES).success
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_portfolio_of_the_file_begins_on_its_first_day_and_keeps_its_terms(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     assert desk.trade(LAST - timedelta(days=3), LAST).success
@@ -262,7 +262,7 @@ def test_a_portfolio_of_the_file_begins_on_its_first_day_and_keeps_its_terms(tmp
     assert "was begun with another terms" in failure(desk.trade(LAST, LAST, portfolios=["sma_cross"]))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_universe_without_bars_waits_and_says_so(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     with desk.engine.begin() as connection:
@@ -273,7 +273,7 @@ def test_a_universe_without_bars_waits_and_says_so(tmp_path: Path) -> None:
     assert "has a bar up to" in str(event.materialization.metadata["not_begun"].value)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_split_and_a_dividend_change_units_and_prices_and_no_worth(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     at = START + timedelta(days=20)
@@ -304,7 +304,7 @@ def test_a_split_and_a_dividend_change_units_and_prices_and_no_worth(tmp_path: P
     assert np.abs(np.diff(steps) / steps[:-1]).max() < 0.1, "a split is no loss"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_trades_are_those_of_the_backtest_behind_dividends_too(tmp_path: Path) -> None:
     """Round trips that were closed before an ex-date are stored in older prices than the backtest has."""
     desk = Desk(tmp_path)
@@ -330,7 +330,7 @@ def test_trades_are_those_of_the_backtest_behind_dividends_too(tmp_path: Path) -
     assert not beside_backtest(desk.engine, replace(told, trades=wrong), load_strategies().values()).is_equal
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_what_leaves_its_universe_is_traded_on_by_its_bars_and_what_is_gone_is_told(tmp_path: Path) -> None:
     desk, middle = Desk(tmp_path), START + timedelta(days=10)
     terms = {"strategy": "buy_and_hold", "starts_on": START.isoformat()}
@@ -350,7 +350,7 @@ def test_what_leaves_its_universe_is_traded_on_by_its_bars_and_what_is_gone_is_t
     assert "trades crypto:BTC, which instruments does not hold any more" in failure(desk.trade(LAST, LAST, terms))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_portfolio_that_cannot_be_traded_stops_no_other_and_new_ones_begin_on_their_own_day(tmp_path: Path) -> None:
     begin, before = LAST - timedelta(days=10), LAST - timedelta(days=1)
     early = f"{{id: early, strategy: turtle, starts_on: {begin}}}"
@@ -378,7 +378,7 @@ def test_a_portfolio_that_cannot_be_traded_stops_no_other_and_new_ones_begin_on_
     assert (warned.passed, warned.severity) == (False, dg.AssetCheckSeverity.WARN)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_portfolio_whose_bars_begin_later_begins_with_them(tmp_path: Path) -> None:
     desk, first = Desk(tmp_path), LAST - timedelta(days=5)
     with desk.engine.begin() as connection:
@@ -413,7 +413,7 @@ def test_a_monday_follows_what_was_said_of_friday_as_the_backtest_does(
     assert made.book.settled.equity == ran.last_state.equity
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_an_instrument_whose_listing_is_known_to_come_has_its_place_from_the_first_day(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     early = START - timedelta(days=100)
@@ -474,7 +474,7 @@ def test_checks_see_what_is_wrong_in_stored_rows(traded: tuple[Desk, dg.ExecuteI
     assert "with a target at" in str(misplaced({**entry, "target_price": float(entry["price"]) - side}))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_run_that_dies_leaves_whole_days_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from defiyield_assets.orchestration.assets import paper
 
@@ -534,7 +534,7 @@ def test_an_old_day_that_is_made_behind_the_newest_hides_nothing() -> None:
         assert (day, later != cursor) == (date(2025, 6, 4), True)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_new_features_ask_for_paper_trading_and_a_set_up_for_scenarios(tmp_path: Path) -> None:
     installation = Installation(tmp_path)
     installation.warehouse.migrate()
@@ -554,7 +554,7 @@ def test_new_features_ask_for_paper_trading_and_a_set_up_for_scenarios(tmp_path:
     assert {job.name for job in after.jobs} == {"generate_scenarios"}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_three_workflows_are_jobs_that_run_whole(tmp_path: Path) -> None:
     """A range of the past, a day of live trading, and an update, each as one run of its job."""
     installation = Installation(tmp_path)

@@ -5,10 +5,13 @@ Not here: the replay (domain/allocation) or whole days (test_end_to_end.py).
 
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
 from defiyield_assets.store import schema
 from defiyield_assets_tests.installations import FIRST, Installation, Loop, failed_steps
+
+pytestmark = pytest.mark.slow
 
 
 def tamper(installation: Installation) -> None:
@@ -19,6 +22,7 @@ def tamper(installation: Installation) -> None:
         assert connection.execute(sa.delete(steps).where(steps.c.seq == last)).rowcount
 
 
+@pytest.mark.nightly
 def test_a_plan_that_does_not_replay_goes_nowhere_even_without_its_check(first_day: Loop, tmp_path: Path) -> None:
     copy = first_day.installation.copy_to(tmp_path / "state")
     tamper(copy)

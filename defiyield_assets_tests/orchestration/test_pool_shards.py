@@ -28,6 +28,8 @@ from defiyield_assets.store import reads, schema, writes
 from defiyield_assets_tests.domain.pools.test_panels import HOSTILE
 from defiyield_assets_tests.installations import Installation
 
+pytestmark = pytest.mark.slow
+
 N_POOLS, N_DAYS = 60, 75
 DAYS = DayRange(LAST - timedelta(days=2), LAST)
 MADE = ("pool_quality", "pool_metrics")

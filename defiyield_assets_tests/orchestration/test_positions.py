@@ -22,6 +22,8 @@ from defiyield_assets.store import schema, writes
 from defiyield_assets.store.engine import write_transaction
 from defiyield_assets_tests.installations import FIRST, Installation, Loop, day_after, failing, instead_of, meddle
 
+pytestmark = pytest.mark.slow
+
 NODE = "ethereum-rpc.simulated"
 STEPS = ["share_rates", "pool_positions"]
 AMOUNTS = ["chain_id", "wallet", "pool_id", "token_address", "share_token", "shares", "underlying_amount", "value_usd"]
@@ -107,7 +109,7 @@ def test_a_day_from_scratch_is_the_day_from_the_one_before(own: Installation, lo
     assert own.fingerprint(schema.pool_positions, last) == before
 
 
-@pytest.mark.parametrize("status", [pytest.param(500, marks=pytest.mark.slow), 404])
+@pytest.mark.parametrize("status", [pytest.param(500, marks=pytest.mark.nightly), 404])
 def test_a_node_that_fails_is_told_of_and_degrades_nothing(
     own: Installation, loop: Loop, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:

@@ -32,6 +32,8 @@ from defiyield_assets.store.validation import day_column
 from defiyield_assets_tests.installations import FIRST, Installation, Loop, day_after
 from defiyield_assets_tests.store.frames import pools_frame
 
+pytestmark = pytest.mark.slow
+
 MIDDLE = day_after(FIRST)
 DERIVED = [table for table in schema.metadata.sorted_tables if table.name not in KEPT - {"feature_state"}]
 RESTATED = ("ohlcv_alpha_vantage", "daily_bars", "daily_features")
@@ -112,7 +114,7 @@ def sessions_of(installation: Installation) -> pd.DataFrame:
     return rows.drop(columns=["adjusted_close", "fetched_at"])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_warehouse_of_which_only_the_archive_is_left_comes_back_day_by_day(
     installation: Installation, closed_loop: Loop
 ) -> None:
@@ -138,7 +140,10 @@ def forget_answers(installation: Installation, endpoint: str) -> None:
 
 @pytest.mark.parametrize(
     ("endpoint", "asset", "words"),
-    [("/pools", "pools", "defillama_yields /pools"), ("/chart/{coins}", "closes_defillama", "defillama_coins")],
+    [
+        ("/pools", "pools", "defillama_yields /pools"),
+        pytest.param("/chart/{coins}", "closes_defillama", "defillama_coins", marks=pytest.mark.nightly),
+    ],
 )
 @pytest.mark.usefixtures("command_line")
 def test_a_day_whose_archive_lacks_an_answer_fails_naming_it_and_changes_nothing(

@@ -180,7 +180,7 @@ def test_a_run_of_one_type_leaves_the_rows_of_the_others_alone(made: Installatio
     assert set(installation.rows(schema.market_regimes, FIRST)["market"]) == {"crypto"}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_bars_that_come_late_or_are_imported_later_are_caught_up(made: Installation, tmp_path: Path) -> None:
     """A bar of yesterday that comes with today's run, and years before the first bar from a file."""
     plain, late = made.copy_to(tmp_path / "plain"), made.copy_to(tmp_path / "late")
@@ -204,7 +204,7 @@ def test_bars_that_come_late_or_are_imported_later_are_caught_up(made: Installat
     assert regimes[regimes["market"] == "crypto"]["date"].min() < day_after(FIRST, -HISTORY)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_bar_that_was_missing_in_between_moves_the_targets_over_it(made: Installation, tmp_path: Path) -> None:
     """Its horizons end earlier than was thought: the rows move to another day, they do not stand twice."""
     installation = made.copy_to(tmp_path / "state")

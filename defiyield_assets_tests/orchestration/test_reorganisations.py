@@ -39,6 +39,8 @@ from defiyield_assets_tests.installations import (
     failed_steps,
 )
 
+pytestmark = pytest.mark.slow
+
 Install = Callable[..., Installation]
 CONFIRMATIONS = 1_000
 """200 minutes: a day is read 30 minutes after its end, so what happened after 21:10 is pending then."""

@@ -470,7 +470,7 @@ def test_progress_is_told_by_the_clock_and_at_the_end() -> None:
 
 
 # --- slow -----------------------------------------------------------------------------------------------------------
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_workers_make_what_one_makes(lab: Told, tmp_path: Path) -> None:
     other = copied(lab, tmp_path)
     before = other.prints()
@@ -484,7 +484,7 @@ def test_two_workers_make_what_one_makes(lab: Told, tmp_path: Path) -> None:
     assert other.prints() == before
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_workers_end_when_their_parent_is_killed() -> None:
     script = (
         "import os, time, multiprocessing as m\n"
@@ -516,7 +516,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_what_happens_later_does_not_change_an_earlier_assessment(lab: Told, tmp_path: Path) -> None:
     as_of = LAST - timedelta(days=30)
     found = []

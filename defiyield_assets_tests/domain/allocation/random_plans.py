@@ -18,7 +18,7 @@ from defiyield_assets_tests.domain.allocation.instances import (
 )
 
 BLOCKS = int(os.environ.get("DEFIYIELD_RANDOM_PLAN_BLOCKS", "2"))
-"""Blocks of 500 random plans that the slow suite replays; 20 make the ten thousand of benchmarks/RESULTS.md."""
+"""Blocks of 500 random plans that the nightly suite replays; 20 make the ten thousand of benchmarks/RESULTS.md."""
 
 
 def block_outcomes(block: int) -> Counter[str]:

@@ -58,7 +58,7 @@ def test_the_oracles_search_loses_nothing_against_every_combination(seed: int) -
         assert found.gain == pytest.approx(every, abs=0.005)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("block", range(12))
 def test_three_hundred_plans_of_six_pools_are_as_good_as_the_best_of_all_decisions(block: int) -> None:
     for seed in range(1000 + 25 * block, 1025 + 25 * block):

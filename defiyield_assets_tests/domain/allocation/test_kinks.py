@@ -143,7 +143,7 @@ def test_plans_with_kinks_are_as_good_as_the_best_of_all_decisions(seed: int) ->
     assert_optimal(seed)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_more_plans_with_kinks_are_as_good_as_the_best_of_all_decisions() -> None:
     for seed in range(146, 156):
         assert_optimal(seed)

@@ -43,7 +43,7 @@ def test_one_global_bound_gives_a_wrong_optimum_where_tight_bounds_do_not(seed: 
     assert abs(ours) < 0.1
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_one_global_bound_gives_wrong_optima_in_many_of_thirty_six_instances_and_tight_bounds_in_none() -> None:
     errors = [errors_usd(seed) for seed in range(36)]
     assert sum(abs(loose) > WRONG_USD for loose, _ in errors) >= 5

@@ -14,7 +14,7 @@ def test_two_hundred_random_plans_replay_without_error() -> None:
     assert found["unverified"] == 0
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("block", range(0, BLOCKS, 2))
 def test_thousands_of_random_plans_replay_without_error(block: int) -> None:
     found = block_outcomes(block)

@@ -5,7 +5,7 @@ import pytest
 from defiyield_assets_tests.domain.allocation.random_plans import BLOCKS, block_outcomes
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("block", range(1, BLOCKS, 2))
 def test_thousands_of_random_plans_replay_without_error(block: int) -> None:
     found = block_outcomes(block)

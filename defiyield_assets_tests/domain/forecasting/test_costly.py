@@ -397,6 +397,7 @@ def test_no_series_is_no_forecast_and_an_unknown_model_is_refused() -> None:
     assert candidates(np.empty((0, 90)), COSTLY_MODELS).columns.tolist() == list(CANDIDATE_COLUMNS)
 
 
+@pytest.mark.nightly
 @pytest.mark.recorded
 def test_smoothing_beats_the_last_value_on_the_recorded_panel(lending_panel: pd.DataFrame) -> None:
     """Ratios of every fourth weekly origin; the specification has 0.92, 0.87-0.88, 0.91 on its sixteen origins."""

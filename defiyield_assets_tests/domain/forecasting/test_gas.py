@@ -203,6 +203,7 @@ def test_the_replay_says_what_forecast_gas_says() -> None:
         replay_gas(gwei, [AS_OF - timedelta(days=60)])
 
 
+@pytest.mark.nightly
 @pytest.mark.recorded
 def test_recorded_weeks_reach_the_ratios_that_are_asked_for(recorded_data: Path) -> None:
     gwei = recorded_gas(recorded_data)
@@ -219,7 +220,7 @@ def test_recorded_weeks_reach_the_ratios_that_are_asked_for(recorded_data: Path)
 
 
 @pytest.mark.recorded
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_recorded_year_is_covered_at_every_horizon(recorded_data: Path) -> None:
     gwei = recorded_gas(recorded_data)
     replayed = replay_gas(gwei, daily_origins(gwei))

@@ -67,6 +67,7 @@ def test_no_value_after_as_of_is_read(histories: pd.DataFrame) -> None:
         pd.testing.assert_frame_equal(also_skipped, skipped)
 
 
+@pytest.mark.nightly
 @given(seed=st.integers(0, 1_000))
 @settings(max_examples=10, deadline=None)
 def test_order_of_rows_changes_nothing(seed: int) -> None:
@@ -334,6 +335,7 @@ def test_402_per_cent_is_forecast_within_the_plausible() -> None:
     assert (apy["mean"] > 0.05).all()
 
 
+@pytest.mark.nightly
 @pytest.mark.recorded
 def test_recorded_panel_beats_the_last_value_and_covers(lending_panel: pd.DataFrame) -> None:
     """The specification's 16 origins: errors of the last value are 1.35, 1.52, 2.20 points there."""

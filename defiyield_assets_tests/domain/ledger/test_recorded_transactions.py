@@ -386,6 +386,7 @@ def test_with_its_pool_listed_the_money_is_in_the_pool_and_only_its_growth_is_in
         assert own[f"income:yield:{pool}", underlying] == -(amount - amount * 9 // 10)
 
 
+@pytest.mark.nightly
 def test_listing_pools_turns_no_recorded_transaction_into_income(recorded_data: Path) -> None:
     for one in recorded_transactions(recorded_data):
         postings = book(one.frame, {(one.chain_id, one.wallet)}, contracts())

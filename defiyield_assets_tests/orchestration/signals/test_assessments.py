@@ -50,7 +50,7 @@ def store_signals(lab: Lab, confidence: float, since: date = DAYS.start) -> None
     writes.replace_slice(lab.engine, schema.trading_signals, frame, DAYS)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_follower_runs_over_real_days_with_signals_and_again_when_they_change(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     lab.generate()

@@ -79,7 +79,7 @@ def test_a_type_without_a_stored_signal_is_an_error_and_no_flat_line(desk: Desk,
         strategy(tmp_path, FOLLOW.replace("ai:stub", "ai:lama3.1"))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_backtest_follows_stored_signals_and_marks_what_the_model_knew(
     shell: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,7 +101,7 @@ def test_a_backtest_follows_stored_signals_and_marks_what_the_model_knew(
     assert "in_sample" in capsys.readouterr().out
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_signals_are_made_and_shown_from_the_command_line(shell: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     span = ["--from", "2025-06-02", "--to", "2025-06-03"]
     assert main(["signals", "make", *span, "--instrument", "BTC", "crypto:ETH", "--json"]) == 0
@@ -119,7 +119,7 @@ def test_signals_are_made_and_shown_from_the_command_line(shell: Desk, capsys: p
         assert capsys.readouterr().err.startswith("error: ConfigurationError")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_host_that_is_away_is_no_success_and_a_backtest_says_that_it_did_not_answer(
     shell: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,7 +135,7 @@ def test_a_host_that_is_away_is_no_success_and_a_backtest_says_that_it_did_not_a
     assert "asked again" in words
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_days_without_bars_are_no_success_and_news_that_nobody_read_are_told(
     shell: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,7 +26,7 @@ from defiyield_assets_tests.orchestration.signals.desk import (
 )
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_models_reply_is_stored_with_prompt_answer_digest_and_stamp(hosted: tuple[Desk, OllamaHost]) -> None:
     desk, host = hosted
     host.answer = lambda _: chat(reply(**BUY))
@@ -53,7 +53,7 @@ def test_a_second_run_asks_nobody_not_even_for_the_digest(hosted: tuple[Desk, Ol
     assert told_of(again)["n_cached"] == 3
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_run_that_was_killed_before_it_wrote_asks_only_what_it_had_not_asked(
     hosted: tuple[Desk, OllamaHost],
 ) -> None:
@@ -91,7 +91,7 @@ def test_an_answer_to_a_changed_question_stands_beside_the_one_that_was_followed
     assert len(host.questions) == 2, "the same question again asks nobody"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_run_that_ends_while_another_one_works_loses_no_signal(
     hosted: tuple[Desk, OllamaHost], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,7 +108,7 @@ def test_a_run_that_ends_while_another_one_works_loses_no_signal(
     assert desk.trading()["signal_type"].value_counts().to_dict() == {"ai:stub": 3, "ai:llama3.1": 3}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_bar_that_the_host_cannot_answer_is_unavailable_alone(hosted: tuple[Desk, OllamaHost]) -> None:
     desk, host = hosted
 
@@ -124,7 +124,7 @@ def test_a_bar_that_the_host_cannot_answer_is_unavailable_alone(hosted: tuple[De
     assert "too long for the runner" in told_of(first)["degraded"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_weights_that_change_under_a_run_are_an_error_and_nothing_is_written(
     hosted: tuple[Desk, OllamaHost],
 ) -> None:
@@ -139,7 +139,7 @@ def test_weights_that_change_under_a_run_are_an_error_and_nothing_is_written(
     assert desk.signals().empty
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_reply_that_is_none_is_asked_for_twice_more_with_the_reason(hosted: tuple[Desk, OllamaHost]) -> None:
     desk, host = hosted
     said = iter(["BUY!", '{"signal":"BUY"}', reply(**BUY)])
@@ -151,7 +151,7 @@ def test_a_reply_that_is_none_is_asked_for_twice_more_with_the_reason(hosted: tu
     assert "'confidence' is missing" in host.questions[2]["messages"][-1]["content"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_model_that_never_replies_holds_with_parse_failed(hosted: tuple[Desk, OllamaHost]) -> None:
     desk, host = hosted
     host.answer = lambda _: chat("```json " + reply(**BUY))
@@ -162,7 +162,7 @@ def test_a_model_that_never_replies_holds_with_parse_failed(hosted: tuple[Desk, 
     assert set(desk.trading()["signal"]) == {"HOLD"}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_contradicting_prices_hold_as_invalid_and_are_not_asked_again(hosted: tuple[Desk, OllamaHost]) -> None:
     desk, host = hosted
     host.answer = lambda _: chat(reply("BUY", stop_loss_price=1e6, target_price=1.0))
@@ -184,7 +184,7 @@ def test_a_host_that_is_away_leaves_unavailable_rows_and_a_degraded_run(
     assert stored_signals(desk.engine, DAYS).empty, "no statement is no signal"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_host_that_goes_away_takes_nothing_back_and_is_not_waited_for_again(hosted: tuple[Desk, OllamaHost]) -> None:
     desk, host = hosted
     desk.make("llama3.1", DayRange.of(LAST), instruments=["BTC"])
@@ -202,7 +202,7 @@ def test_a_host_that_goes_away_takes_nothing_back_and_is_not_waited_for_again(ho
     assert set(desk.signals()["status"]) == {"ok"}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_host_without_the_model_is_an_error_that_says_what_to_do(hosted: tuple[Desk, OllamaHost]) -> None:
     desk, host = hosted
     host.models = {"mistral:latest": "sha256:m"}
@@ -213,7 +213,7 @@ def test_a_host_without_the_model_is_an_error_that_says_what_to_do(hosted: tuple
     assert desk.signals().empty
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_an_answer_of_another_model_is_never_taken_for_this_ones(hosted: tuple[Desk, OllamaHost]) -> None:
     desk, host = hosted
     host.answer = lambda _: chat(reply(**BUY), model="stub")
@@ -241,7 +241,7 @@ def test_an_injected_title_is_a_quotation_and_what_it_wants_is_no_signal_of_its_
     assert "\u202e" not in json.dumps(host.questions[0], ensure_ascii=False)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_stub_and_model_stand_side_by_side_and_a_run_touches_only_its_own(hosted: tuple[Desk, OllamaHost]) -> None:
     desk, _ = hosted
     desk.make("stub", DayRange.of(LAST))

@@ -100,7 +100,7 @@ def capped() -> Parameters:
     return replace(FREE, max_pool_share=0.4, max_pool_tvl_share=0.05, max_token_share=0.7, min_pools=2)
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 8))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.nightly) for seed in range(1, 8))])
 def test_no_strategy_passes_the_bound(seed: int) -> None:
     records = random_records(seed, n_pools=5, n_days=8, size=6_000_000.0, gas_gwei=0.5, parameters=capped())
     known = foresight(records.yields)
