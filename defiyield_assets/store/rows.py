@@ -85,7 +85,7 @@ def _python_cells(column: sa.Column[Any], cells: "pd.Series[Any]") -> list[Any]:
         cells_or_none = numbers.astype(object)
         cells_or_none[np.isnan(numbers)] = None
         return list(cells_or_none)
-    if kind in ("int", "bool") and cells.dtype.kind == kind[0]:
+    if kind in ("int", "bool") and isinstance(cells.dtype, np.dtype) and cells.dtype.kind == kind[0]:
         return list(cells.to_numpy().tolist())
     # astype(object) turns numpy scalars into Python ones, which psycopg insists on; object columns may still hold some.
     values = cells.astype(object).tolist()

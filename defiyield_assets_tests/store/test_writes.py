@@ -276,9 +276,10 @@ def test_numpy_and_pandas_scalars_are_written_as_python_ones(warehouse: sa.Engin
     assert back["is_hindsight"].tolist() == [True, False, True]
 
 
-def test_booleans_are_real_booleans_and_nulls_are_null(warehouse: sa.Engine) -> None:
+@pytest.mark.parametrize("dtype", [object, "boolean"])
+def test_booleans_are_real_booleans_and_nulls_are_null(warehouse: sa.Engine, dtype: Any) -> None:
     frame = pools_frame(DayRange.of(FIRST), pools=3)
-    frame["is_stablecoin"] = pd.Series([True, False, None], dtype=object)
+    frame["is_stablecoin"] = pd.Series([True, False, None], dtype=dtype)
     frame["is_stale"] = [True, False, True]
     writes.upsert(warehouse, schema.pools, frame)
     back = reads.read_all(warehouse, schema.pools)
@@ -289,8 +290,9 @@ def test_booleans_are_real_booleans_and_nulls_are_null(warehouse: sa.Engine) -> 
     assert flags[2] is None
 
 
-def test_whole_floats_become_integers(warehouse: sa.Engine) -> None:
-    frame = example_frame(schema.instruments, 2).assign(cmc_id=[3408.0, np.nan])
+@pytest.mark.parametrize("dtype", [float, "Int64"])
+def test_whole_floats_and_nullable_integers_become_integers(warehouse: sa.Engine, dtype: Any) -> None:
+    frame = example_frame(schema.instruments, 2).assign(cmc_id=pd.array([3408, None], dtype=dtype))
     writes.upsert(warehouse, schema.instruments, frame)
     assert reads.read_all(warehouse, schema.instruments)["cmc_id"].tolist() == [3408, None]
 
