@@ -34,7 +34,7 @@ SCHEDULE = {**LOCATION, "scheduleName": "plan_the_day_at_0045_utc"}
 REPAIR = {**LOCATION, "sensorName": "repair_recent_gaps"}
 CHARTS = "/chart/{pool}"
 BACKFILL_DAYS = 30
-PATIENCE_SECONDS = 240.0
+PATIENCE_SECONDS = 600.0
 """Far more than anything here takes, on a machine that has much else to do."""
 
 SCHEDULE_QUERY = """query Schedule($selector: ScheduleSelector!) { scheduleOrError(scheduleSelector: $selector) {

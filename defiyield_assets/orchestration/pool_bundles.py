@@ -25,9 +25,11 @@ from defiyield_assets.orchestration.followed_pools import tracked_on
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.store import reads, schema, writes
 
-BUNDLE_POINTS = 400_000
-"""Points of histories that are read together. What they become while they are computed, checked and written is some
-hundreds of bytes each."""
+BUNDLE_POINTS = 1_300_000
+"""Points of histories that are read together; what is made of them counts, too (`ROW_POINTS`). A day of 20,000 pools is
+one bundle: where few bundles are many pools, PostgreSQL reads the whole table for each of them."""
+ROW_POINTS = 2
+"""How many points a row that is made weighs: computed, checked and written it takes about twice the memory of one."""
 KEYS = ("pool_id", "date", "revision", "seen_at")
 QUALITY_VALUES = ("apy", "tvl_usd")
 METRIC_VALUES = ("apy", "apy_base", "apy_reward", "tvl_usd")
@@ -120,7 +122,8 @@ def in_bundles(tracked: pd.DataFrame, days: DayRange) -> tuple[Bundle, ...]:
     pieces.
     """
     codes, pool_ids = pd.factorize(tracked["pool_id"].to_numpy(dtype=object))
-    n_bundles = max(1, -(-len(pool_ids) * len(days.back(LOOKBACK_DAYS)) // BUNDLE_POINTS))
+    n_points = len(pool_ids) * (len(days.back(LOOKBACK_DAYS)) + ROW_POINTS * len(days))
+    n_bundles = max(1, -(-n_points // BUNDLE_POINTS))
     if n_bundles == 1:
         return (Bundle(0, tracked),)
     place = np.array([bundle_of(pool_id, n_bundles) for pool_id in pool_ids], dtype=np.int64)[codes]

@@ -95,7 +95,7 @@ def test_what_is_done_is_not_run_again() -> None:
     assert sorted(heard) == ["c", "e"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_days_of_the_closed_loop_leave_the_tables_that_dagster_leaves(
     first_day: Loop, closed_loop: Loop, tmp_path: Path
 ) -> None:

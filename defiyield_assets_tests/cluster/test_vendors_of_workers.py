@@ -65,7 +65,9 @@ class Watched:
         return {worker for run in told for worker in self.cluster.steps_by_worker(str(run["run_id"]))}
 
 
-@pytest.fixture(params=DATABASES)
+@pytest.fixture(
+    params=[pytest.param(name, marks=[pytest.mark.nightly] if name == "sqlite" else []) for name in DATABASES]
+)
 def warehouse_url(request: pytest.FixtureRequest, tmp_path: Path, postgres_server: sa.URL) -> Iterator[str]:
     """Where the counters are kept."""
     if request.param == "sqlite":
@@ -145,6 +147,7 @@ def test_two_workers_at_once_keep_to_one_budget(watched: Watched) -> None:
     assert watched.vendor.throttles == 0
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("warehouse_url", ["postgres"], indirect=True)
 def test_a_worker_that_dies_in_the_middle_of_a_step_is_replaced_by_the_other(watched: Watched) -> None:
     """It is killed while it asks; the other takes the step over, asks for what is missing, and the run ends well."""

@@ -113,7 +113,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int | None]
     sa.event.remove(sa.Engine, "connect", cramp)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_disk_that_is_full_is_named_and_leaves_nothing_half_written(
     first_day: Loop, tmp_path: Path, full_disk: dict[str, int | None]
 ) -> None:
@@ -180,7 +180,12 @@ def own_postgres() -> Iterator[OwnPostgres]:
     ("table", "survives"),
     [
         pytest.param("pools", True, id="while a source is stored, which is tried again"),
-        pytest.param("pool_metrics", False, id="while something is computed, which fails in words"),
+        pytest.param(
+            "pool_metrics",
+            False,
+            id="while something is computed, which fails in words",
+            marks=pytest.mark.nightly,
+        ),
     ],
 )
 def test_postgresql_restarted_in_the_middle_of_a_write(

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 N_POOLS, N_DAYS = 60, 75
 DAYS = DayRange(LAST - timedelta(days=2), LAST)
 MADE = ("pool_quality", "pool_metrics")
-SMALL_BUNDLE = 400
+SMALL_BUNDLE = 440
 """Points: dozens of bundles of a few pools each, some of them of none."""
 IDS = scale_histories.pool_ids(N_POOLS)
 IDS[: len(HOSTILE)] = HOSTILE
