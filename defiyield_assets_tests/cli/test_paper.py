@@ -61,7 +61,7 @@ def tell_bars(engine: sa.Engine, bars: pd.DataFrame, day: date) -> None:
     writes.replace_slice(engine, schema.daily_bars, frame, DayRange.of(day), {"instrument_type": "crypto"})
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_run_prints_balances_and_trades_and_goes_on_where_it_stopped(
     run: Run, state: Installation, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -104,7 +104,7 @@ def test_a_run_prints_balances_and_trades_and_goes_on_where_it_stopped(
     assert "equity apart by 1" in capsys.readouterr().out
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_follow_trades_each_new_bar_once_and_ends_with_ctrl_c(
     state: Installation, command_line: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -139,7 +139,7 @@ def test_follow_trades_each_new_bar_once_and_ends_with_ctrl_c(
     )
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_bars_that_begin_after_the_first_day_are_traded_from_where_they_begin_and_following_waits(
     state: Installation, command_line: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -227,7 +227,7 @@ def test_what_is_not_there_is_refused_in_words(run: Run, capsys: pytest.CaptureF
         assert told in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_three_workflows_run_one_after_the_other(
     tmp_path: Path, command_line: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

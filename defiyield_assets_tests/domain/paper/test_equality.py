@@ -57,7 +57,7 @@ FRIDAY = 4
 
 def quick_ones(names: Iterable[str], quick: Collection[str]) -> list[Any]:
     """Names as parameters of a test, those that are not quick marked as slow."""
-    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.nightly) for name in names]
 
 
 DEAR = CostModel(fee=0.002, half_spread=0.001, min_fee=1.0, impact=0.5, borrow=0.2, cash_earns=1.0)
@@ -150,7 +150,7 @@ def test_every_order_names_a_decision_on_a_bar_before_it_and_stops_lie_where_the
             assert waited, "orders of instruments without a bar wait, and keep the day of their decision"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_exchange_never_owes_and_its_balances_are_the_engines() -> None:
     """Asserted at every bar by `require_reconciled`; here that it is not all by default, and that cash is exact."""
     history = with_late_listing_and_holes(4)
@@ -231,7 +231,7 @@ def test_every_shipped_strategy_trades_on_paper_as_in_its_backtest_over_recorded
     assert comparison.is_equal, comparison
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.recorded
 @pytest.mark.parametrize("name", sorted(load_strategies()))
 def test_the_same_holds_over_years(name: str, recorded_data: Path) -> None:
