@@ -315,9 +315,12 @@ def _require_destroyable(
     if destroy is not None and destroy != place.name:
         raise ConfigurationError(f"--destroy {destroy!r:.80} is not the warehouse here, which is {place.name}")
     if destroy is None and (rows or runs or settings.chain_path.exists()):
+        kept = [f"{rows:,} rows of the warehouse {place.name}"] if rows else []
+        kept += [f"{runs:,} runs of Dagster"] if runs else []
+        kept += [f"the simulated chain {settings.chain_path.name}"] if settings.chain_path.exists() else []
         raise ConfigurationError(
-            f"the warehouse {place.name} holds {rows:,} rows{f' and Dagster {runs:,} runs' if runs else ''}; a restore "
-            f"gives up all that is here, with the chain and the reports: name it to say so, --destroy {place.name}"
+            f"here is {', '.join(kept)}; a restore gives up all of it, with the reports: say so with "
+            f"--destroy {place.name}"
         )
 
 

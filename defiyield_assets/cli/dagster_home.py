@@ -5,6 +5,7 @@ health_checks.py, metrics.py).
 """
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,3 +60,18 @@ def open_instance(settings: Settings) -> "dg.DagsterInstance":
     import dagster as dg
 
     return dg.DagsterInstance.get()
+
+
+def storage_failure(error: Exception) -> ConfigurationError | None:
+    """What to say when Dagster's PostgreSQL did not let us in; None for every other error.
+
+    Dagster tries a few times and then raises an error of its own, from within whatever first asks for its instance.
+    """
+    storage = sys.modules.get("dagster_postgres.utils")
+    if storage is None or not isinstance(error, storage.DagsterPostgresException):
+        return None
+    words = " ".join(str(getattr(error.__cause__, "orig", None) or error).split())
+    return ConfigurationError(
+        f"Dagster's storage does not answer: {words}; look at {home_folder() / 'dagster.yaml'} and at what it names "
+        f"(DEFIYIELD_DAGSTER_PG_HOST, _USER, _PASSWORD, _DB)"
+    )

@@ -227,6 +227,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2 if isinstance(error, ConfigurationError) else 1
     except BrokenPipeError:
         leave_closed_pipe()
+    except Exception as error:
+        from defiyield_assets.cli.dagster_home import storage_failure
+
+        told = storage_failure(error)
+        if told is None:
+            raise
+        write_error(told, is_json=is_json)
+        return 2
     except KeyboardInterrupt:
         if is_json:
             write_json({"error": {"type": "Interrupted", "message": "stopped by Ctrl-C"}})

@@ -59,7 +59,10 @@ def warehouse(settings: Settings, connect: Callable[[str], sa.Engine] = engines.
         revision, head = engines.current_revision(engine), engines.head_revision()
         if revision != head:
             what = f"{shown} is at revision {revision or 'none'}, the program needs {head}"
-            return [*found, Finding("database", BROKEN, what, "`defiyield migrate` brings it there")]
+            advice = f"`defiyield migrate`{'' if is_file else ' as the owner of its tables'} brings it there"
+            if revision is not None and not engines.is_known_revision(revision):
+                advice = "a newer version of the program made it: install that one, or restore an older backup"
+            return [*found, Finding("database", BROKEN, what, advice)]
         found.append(Finding("database", GOOD, f"{shown} answers, at the newest revision {head}"))
         with engines.read_transaction(engine, "the market") as connection:
             owners = connection.execute(sa.select(schema.warehouse_identity.c.market)).scalars().all()

@@ -62,12 +62,7 @@ def _open_warehouse(url: str, market: str) -> Engine:
     """The engine of a migrated warehouse that holds this market; checked once per process."""
     require_no_interrupted_restore(load_settings().state_path)
     engine = _connect(url)
-    current, head = engines.current_revision(engine), engines.head_revision()
-    if current != head:
-        raise ConfigurationError(
-            f"the warehouse is at schema revision {current or 'none'}, the code needs {head}: "
-            f"run `defiyield migrate` or materialise the asset `migrations`"
-        )
+    engines.require_newest(engine)
     engines.claim_market(engine, market)
     return engine
 

@@ -193,21 +193,59 @@ def current_revision(engine: sa.Engine) -> str | None:
         return MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
 
 
+def require_newest(engine: sa.Engine) -> None:
+    """ConfigurationError, which says what to do, unless the database is at the newest revision."""
+    current, head = current_revision(engine), head_revision()
+    if current is None or (current != head and is_known_revision(current)):
+        raise ConfigurationError(
+            f"the warehouse is at schema revision {current or 'none'}, the code needs {head}: "
+            f"run `defiyield migrate` or materialise the asset `migrations`"
+        )
+    if current != head:
+        raise _newer(current, head)
+
+
+def _newer(current: str, head: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the warehouse is at schema revision {current}, which this version of the program does not know (its newest "
+        f"is {head}): a newer version made it; install that one, or restore a backup of before the upgrade"
+    )
+
+
 def upgrade(engine: sa.Engine) -> str:
     """Bring the database to the newest revision and return it; safe when many processes call it at once.
 
     The first caller migrates in one transaction under a lock, the others wait and find nothing to do. Raises
     ConfigurationError when the database is newer than the program.
     """
-    head = head_revision()
-    if current_revision(engine) == head:
+    current, head = current_revision(engine), head_revision()
+    if current == head:
         return head
-    with write_transaction(engine, VERSION_TABLE) as connection:
+    if current is not None and not is_known_revision(current):
+        raise _newer(current, head)
+    with _as_owner(), write_transaction(engine, VERSION_TABLE) as connection:
         try:
             command.upgrade(alembic_config(connection), "head")
         except CommandError as error:
             raise ConfigurationError(f"the warehouse cannot be migrated to {head}: {error}") from error
     return head
+
+
+@contextmanager
+def _as_owner() -> Iterator[None]:
+    """Who may only write cannot migrate, and is told who can."""
+    try:
+        yield
+    except ConfigurationError as error:
+        if not isinstance(error.__cause__, DBAPIError) or not isinstance(
+            error.__cause__.orig, psycopg.errors.InsufficientPrivilege
+        ):
+            raise
+        what = str(error.__cause__.orig).splitlines()[0]
+        raise ConfigurationError(
+            f"the warehouse cannot be migrated by this user: {what}; run `defiyield migrate` with the owner of its "
+            f"tables in DEFIYIELD_DATABASE_URL (deploy/postgres/roles.sql makes defiyield_owner), days then as before"
+        ) from error
 
 
 BASE = "base"

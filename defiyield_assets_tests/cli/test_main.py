@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import sqlalchemy as sa
 from rich.console import Console
 
 from defiyield_assets.cli import main as entry
@@ -398,6 +399,24 @@ def test_the_summary_tells_what_rests_on_a_degraded_source_in_one_line() -> None
 
 def test_a_clean_day_is_one_line() -> None:
     assert printed(DayOutcome(FIRST, 1.0, {}, [], {})) == f"{FIRST}: complete in 1.0 s"
+
+
+def test_a_storage_of_dagster_that_does_not_answer_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import psycopg2
+    from dagster_postgres.utils import DagsterPostgresException
+
+    def refused(*_arguments: object) -> int:
+        cause = sa.exc.OperationalError("SELECT 1", {}, psycopg2.OperationalError("password authentication failed\n"))
+        raise DagsterPostgresException("too many retries for DB connection") from cause
+
+    monkeypatch.setattr("defiyield_assets.cli.main.dispatch", refused)
+    assert main(["doctor"]) == 2
+    told = capsys.readouterr().err
+    assert "Dagster's storage does not answer: password authentication failed; look at" in told
+    assert "DEFIYIELD_DAGSTER_PG_HOST" in told
+    assert "Traceback" not in told
 
 
 def test_a_stop_by_hand_exits_with_130(

@@ -16,6 +16,7 @@ from alembic.runtime.migration import MigrationContext
 from defiyield_assets.errors import ConfigurationError, TransientError
 from defiyield_assets.store import engine as engines
 from defiyield_assets.store import reads, schema
+from defiyield_assets_tests.databases import postgres_database, url_text
 from defiyield_assets_tests.store.frames import FIRST
 from defiyield_assets_tests.store.migrating import upgrade_and_close
 
@@ -214,8 +215,27 @@ def test_several_processes_may_upgrade_an_empty_database_at_once(empty_database:
 def test_a_database_newer_than_the_program_is_refused(warehouse: sa.Engine) -> None:
     with warehouse.begin() as connection:
         connection.exec_driver_sql(f"UPDATE {engines.VERSION_TABLE} SET version_num = '9999'")
-    with pytest.raises(ConfigurationError, match="9999"):
-        engines.upgrade(warehouse)
+    for ask in (engines.upgrade, engines.require_newest):
+        with pytest.raises(ConfigurationError, match=r"revision 9999, .* a newer version made it; install that one"):
+            ask(warehouse)
+
+
+@pytest.mark.postgres
+def test_who_may_only_write_is_told_who_migrates(postgres_server: sa.URL) -> None:
+    with postgres_database(postgres_server) as url:
+        owner = engines.make_engine(url_text(url))
+        role = f"only_writes_{url.database}"
+        with owner.begin() as connection:
+            connection.exec_driver_sql(f'CREATE ROLE "{role}" LOGIN')
+        writer = engines.make_engine(url_text(url.set(username=role)))
+        try:
+            with pytest.raises(ConfigurationError, match="with the owner of its tables in DEFIYIELD_DATABASE_URL"):
+                engines.upgrade(writer)
+        finally:
+            writer.dispose()
+            with owner.begin() as connection:
+                connection.exec_driver_sql(f'DROP ROLE "{role}"')
+            owner.dispose()
 
 
 def test_a_missing_migrations_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
