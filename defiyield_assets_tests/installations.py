@@ -161,11 +161,11 @@ def _fingerprint(engine: sa.Engine, table: sa.Table, day: date | None, without: 
         rows[MEASURED[table.name]] = 0.0
     digest = hashlib.sha256(str(len(rows)).encode())
     for column in table.columns:
-        digest.update(f";{column.name}:".encode() + _column_bytes(column, rows[column.name]))
+        digest.update(f";{column.name}:".encode() + column_bytes(column, rows[column.name]))
     return digest.hexdigest()
 
 
-def _column_bytes(column: sa.Column[Any], cells: "pd.Series[Any]") -> bytes:
+def column_bytes(column: sa.Column[Any], cells: "pd.Series[Any]") -> bytes:
     """The cells in one spelling on every database. Not `rows_hash`, which this would trust instead of test, and which
     spells each number as text: the tables of a day are compared a hundred times in a session."""
     if isinstance(cells.dtype, pd.DatetimeTZDtype):
