@@ -94,35 +94,23 @@ def test_a_dead_vendor_stops_its_own_branch_only(
     assert [name for name in healed if healed[name] != healthy[name]] == [], "as if nothing had happened"
 
 
+USELESS: dict[str, tuple[Meddler, str]] = {
+    "empty": (failing("yields.llama.fi", 200, b'{"status":"success","data":[]}', "/pools"), "VendorEmpty"),
+    "truncated": (failing("yields.llama.fi", 200, None, "/pools"), "VendorMalformed"),
+    "html": (failing("yields.llama.fi", 200, b"<html>maintenance</html>", "/pools"), "VendorMalformed"),
+    "no body": (failing("yields.llama.fi", 200, b"", "/pools"), "VendorMalformed"),
+    "throttled": (failing("yields.llama.fi", 429, b"slow down", "/pools"), "VendorThrottled"),
+    "forbidden": (failing("yields.llama.fi", 403, b"who are you", "/pools"), "VendorAuthError"),
+    "two thirds are missing": (halved_pools, "SuspiciousDataError"),
+}
+IN_CI = ("empty", "truncated", "two thirds are missing")
+
+
 @pytest.mark.parametrize(
     ("meddler", "error_class"),
     [
-        pytest.param(
-            failing("yields.llama.fi", 200, b'{"status":"success","data":[]}', "/pools"), "VendorEmpty", id="empty"
-        ),
-        pytest.param(failing("yields.llama.fi", 200, None, "/pools"), "VendorMalformed", id="truncated"),
-        pytest.param(
-            failing("yields.llama.fi", 200, b"<html>maintenance</html>", "/pools"),
-            "VendorMalformed",
-            id="html",
-            marks=pytest.mark.nightly,
-        ),
-        pytest.param(
-            failing("yields.llama.fi", 200, b"", "/pools"), "VendorMalformed", id="no body", marks=pytest.mark.nightly
-        ),
-        pytest.param(
-            failing("yields.llama.fi", 429, b"slow down", "/pools"),
-            "VendorThrottled",
-            id="throttled",
-            marks=pytest.mark.nightly,
-        ),
-        pytest.param(
-            failing("yields.llama.fi", 403, b"who are you", "/pools"),
-            "VendorAuthError",
-            id="forbidden",
-            marks=pytest.mark.nightly,
-        ),
-        pytest.param(halved_pools, "SuspiciousDataError", id="two thirds are missing"),
+        pytest.param(*told, id=name, marks=[] if name in IN_CI else [pytest.mark.nightly])
+        for name, told in USELESS.items()
     ],
 )
 def test_a_useless_pool_list_never_replaces_a_good_one(
