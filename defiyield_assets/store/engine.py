@@ -196,13 +196,14 @@ def current_revision(engine: sa.Engine) -> str | None:
 def require_newest(engine: sa.Engine) -> None:
     """ConfigurationError, which says what to do, unless the database is at the newest revision."""
     current, head = current_revision(engine), head_revision()
-    if current is None or (current != head and is_known_revision(current)):
-        raise ConfigurationError(
-            f"the warehouse is at schema revision {current or 'none'}, the code needs {head}: "
-            f"run `defiyield migrate` or materialise the asset `migrations`"
-        )
-    if current != head:
+    if current == head:
+        return
+    if current is not None and not is_known_revision(current):
         raise _newer(current, head)
+    raise ConfigurationError(
+        f"the warehouse is at schema revision {current or 'none'}, the code needs {head}: "
+        f"run `defiyield migrate` or materialise the asset `migrations`"
+    )
 
 
 def _newer(current: str, head: str) -> ConfigurationError:
@@ -223,7 +224,7 @@ def upgrade(engine: sa.Engine) -> str:
         return head
     if current is not None and not is_known_revision(current):
         raise _newer(current, head)
-    with _as_owner(), write_transaction(engine, VERSION_TABLE) as connection:
+    with _naming_the_owner(), write_transaction(engine, VERSION_TABLE) as connection:
         try:
             command.upgrade(alembic_config(connection), "head")
         except CommandError as error:
@@ -232,7 +233,7 @@ def upgrade(engine: sa.Engine) -> str:
 
 
 @contextmanager
-def _as_owner() -> Iterator[None]:
+def _naming_the_owner() -> Iterator[None]:
     """Who may only write cannot migrate, and is told who can."""
     try:
         yield
@@ -272,11 +273,8 @@ def migrate_to(engine: sa.Engine, revision: str, *, may_lose: bool = False) -> s
     if revision not in known:
         raise ConfigurationError(f"there is no revision {revision}; right would be one of {', '.join(known)}")
     if current not in known:
-        raise ConfigurationError(
-            f"the warehouse is at revision {current}, which this version of the program does not know: migrate it with "
-            f"the version that made it"
-        )
-    with write_transaction(engine, VERSION_TABLE) as connection:
+        raise _newer(current, known[-1])
+    with _naming_the_owner(), write_transaction(engine, VERSION_TABLE) as connection:
         if known.index(revision) > known.index(current):
             command.upgrade(alembic_config(connection), revision)
             return revision
