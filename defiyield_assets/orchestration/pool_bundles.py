@@ -29,7 +29,7 @@ BUNDLE_POINTS = 1_300_000
 """Points of histories that are read together; what is made of them counts, too (`ROW_POINTS`). A day of 20,000 pools is
 one bundle: where few bundles are many pools, PostgreSQL reads the whole table for each of them."""
 ROW_POINTS = 2
-"""How many points a row that is made weighs: computed, checked and written it takes about twice the memory of one."""
+"""How many points a row that is made counts for: it is computed, checked and written beside what was read."""
 KEYS = ("pool_id", "date", "revision", "seen_at")
 QUALITY_VALUES = ("apy", "tvl_usd")
 METRIC_VALUES = ("apy", "apy_base", "apy_reward", "tvl_usd")
