@@ -19,6 +19,7 @@ from defiyield_assets.settings import load_settings
 from defiyield_assets.sources import transport
 
 DAY_FILE, POOLS, FAULTS_SEED = "soak-day", "SOAK_POOLS", "SOAK_FAULTS_SEED"
+OUTAGES_FILE = "soak-outages"
 LOOK_SECONDS = 5
 
 
@@ -56,6 +57,7 @@ def _definitions() -> dg.Definitions:
         seed=settings.market_seed,
         pools=int(os.environ[POOLS]),
         faults_seed=int(seed) if seed else None,
+        outages=str(settings.state_path.resolve() / OUTAGES_FILE),
         config_dir=str(settings.config_dir),
     )
     product = build_defs(settings, market=market)

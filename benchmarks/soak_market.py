@@ -78,9 +78,20 @@ def _seconds(kind: FaultKind) -> float | None:
 
 
 @lru_cache(maxsize=2)
-def schedule_of(seed: int, day: date) -> FaultSchedule:
-    """The faults of the day in this process, which pass as requests are counted."""
-    return FaultSchedule(faults_of(seed, day))
+def schedule_of(seed: int, day: date, outages: Path | None = None) -> FaultSchedule:
+    """The faults of the day in this process, which pass as requests are counted.
+
+    A process cannot know how often another one was refused: `outages`, a file, names the days whose outage has struck
+    one, and the next one finds the source up again.
+    """
+    rules = faults_of(seed, day)
+    if outages is not None and any(rule.kind is FaultKind.UNAVAILABLE for rule in rules):
+        struck = outages.read_text(encoding="utf-8").split() if outages.exists() else []
+        if str(day) in struck:
+            rules = tuple(rule for rule in rules if rule.kind is not FaultKind.UNAVAILABLE)
+        else:
+            outages.write_text("\n".join([*struck, str(day)]), encoding="utf-8")
+    return FaultSchedule(rules)
 
 
 class Revising(httpx.AsyncBaseTransport):
@@ -114,7 +125,11 @@ class SoakMarketResource(SmallMarketResource):
     """The small market that revises its past; with `faults_seed` its vendors fail too."""
 
     faults_seed: int | None = None
+    outages: str | None = None
 
     def _transport(self, day: date) -> httpx.AsyncBaseTransport:
         revising = Revising(super()._transport(day), self.seed, day)
-        return revising if self.faults_seed is None else FaultyTransport(revising, schedule_of(self.faults_seed, day))
+        if self.faults_seed is None:
+            return revising
+        outages = None if self.outages is None else Path(self.outages)
+        return FaultyTransport(revising, schedule_of(self.faults_seed, day, outages))
