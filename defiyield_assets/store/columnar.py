@@ -192,19 +192,20 @@ def microseconds(stamp: datetime) -> int:
 # --- to frames -----------------------------------------------------------------------------------------------------
 def cells_to_frame(columns: Sequence[sa.Column[Any]], found: Sequence[Cells]) -> pd.DataFrame:
     """The frame of `rows.to_frame` made of whole columns."""
-    series = {column.name: _series(column, cells) for column, cells in zip(columns, found, strict=True)}
-    return pd.DataFrame(series, columns=[column.name for column in columns])
+    index = pd.RangeIndex(len(found[0].values) if found else 0)  # one for all: pandas aligns what has its own
+    series = {column.name: _series(column, cells, index) for column, cells in zip(columns, found, strict=True)}
+    return pd.DataFrame(series, index=index)
 
 
-def _series(column: sa.Column[Any], cells: Cells) -> "pd.Series[Any]":
+def _series(column: sa.Column[Any], cells: Cells, index: pd.RangeIndex) -> "pd.Series[Any]":
     if cells.kind == "timestamp":
         instants = cells.values.view("datetime64[us]")
         if cells.is_null is not None:
             instants = np.where(cells.is_null, np.datetime64("NaT", "us"), instants)
-        return pd.Series(pd.DatetimeIndex(instants).as_unit("ns").tz_localize("UTC"))
+        return pd.Series(pd.DatetimeIndex(instants).as_unit("ns").tz_localize("UTC"), index=index)
     if cells.kind == "float" or (cells.kind in ("int", "bool") and not column.nullable):
-        return pd.Series(cells.values)
-    return pd.Series(cells.objects(), dtype=object)
+        return pd.Series(cells.values, index=index)
+    return pd.Series(cells.objects(), index=index, dtype=object)
 
 
 def cells_to_array(column: sa.Column[Any], cells: Cells) -> Array:
