@@ -7,6 +7,7 @@ STATE ?= $(CURDIR)/.state/$(MARKET)
 DEMO_DATE ?= 2025-06-03
 DOCS := build/docs
 DOCS_PORT ?= 3001
+CONSOLE_PORT ?= 3002
 export DAGSTER_HOME ?= $(CURDIR)
 export DAGSTER_DISABLE_TELEMETRY := 1
 ifneq ($(wildcard ../shared/data),)
@@ -26,7 +27,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install
 	@DEFIYIELD_STATE_DIR=$(STATE) $(BIN)/defiyield demo --date $(DEMO_DATE) --market $(MARKET)
 
-# Dagster, and the docs beside it where they are built; the docs' server ends when Dagster does, however that ends.
+# Dagster and the console, and the docs where they are built; what runs beside Dagster ends when it does, however it ends.
 ui: install
 	@mkdir -p $(STATE)
 	@if [ ! -f $(DOCS)/index.html ]; then echo "docs: make docs builds them; then they are served here, too"; \
@@ -37,8 +38,14 @@ ui: install
 	  ($(BIN)/python -m http.server $(DOCS_PORT) --bind 127.0.0.1 --directory $(DOCS) >/dev/null 2>&1 & server=$$!; \
 	    tail --pid=$$$$ -f /dev/null; kill $$server 2>/dev/null) </dev/null & \
 	fi; \
-	DEFIYIELD_STATE_DIR=$(STATE) DEFIYIELD_MARKET=$(MARKET) \
-	  exec $(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port 3000
+	export DEFIYIELD_STATE_DIR=$(STATE) DEFIYIELD_MARKET=$(MARKET); \
+	if (exec 3<>/dev/tcp/127.0.0.1/$(CONSOLE_PORT)) 2>/dev/null; then \
+	  echo "console: port $(CONSOLE_PORT) is taken, so that it is not served (CONSOLE_PORT=...)"; \
+	elif $(BIN)/defiyield migrate >/dev/null; then \
+	  ($(BIN)/defiyield console --port $(CONSOLE_PORT) & server=$$!; \
+	    tail --pid=$$$$ -f /dev/null; kill $$server 2>/dev/null) </dev/null & \
+	fi; \
+	exec $(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port 3000
 
 # The site of docs/; a remark of the builder is an error, links between pages are checked.
 docs: install

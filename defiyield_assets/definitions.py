@@ -20,7 +20,7 @@ from defiyield_assets.orchestration.jobs import JOBS
 from defiyield_assets.orchestration.lab.sensor import assess_new_scenarios
 from defiyield_assets.orchestration.notifier import NotifierResource
 from defiyield_assets.orchestration.paper.sensor import PAPER_SENSORS
-from defiyield_assets.orchestration.resources import MarketResource, PolicyResource, WarehouseResource
+from defiyield_assets.orchestration.resources import WarehouseResource, market_of, policy_of
 from defiyield_assets.orchestration.retention import apply_retention, daily_retention_schedule
 from defiyield_assets.orchestration.schedules import SCHEDULES
 from defiyield_assets.orchestration.sensors import repair_recent_gaps
@@ -35,17 +35,10 @@ def _shown_url(settings: Settings) -> str | None:
 
 def build_resources(settings: Settings) -> dict[str, Any]:
     """The resources of one installation; secrets stay in the environment."""
-    config_dir = str(settings.config_dir) if settings.config_dir else None
     return {
         "warehouse": WarehouseResource(market=settings.warehouse_market, url=_shown_url(settings)),
-        "market": MarketResource(
-            market=settings.market,
-            chain_path=str(settings.chain_path.resolve()),
-            seed=settings.market_seed,
-            recorded_data=str(settings.recorded_data) if settings.recorded_data else None,
-            config_dir=config_dir,
-        ),
-        "policy": PolicyResource(config_dir=config_dir),
+        "market": market_of(settings),
+        "policy": policy_of(settings),
         "notifier": NotifierResource(market=settings.market, local_folder=str(settings.reports_path.resolve())),
     }
 

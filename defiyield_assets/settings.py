@@ -145,6 +145,19 @@ class Settings(BaseSettings):
     celery_redelivery_seconds: int = Field(
         3600, ge=5, description="When a step is given to another worker because its own is silent: longer than any step"
     )
+    console_tokens: SecretStr | None = Field(
+        None, description="Who may use the console: name:token, comma separated; needed beyond loopback"
+    )
+    console_hosts: str = Field(
+        "", description="Names under which the console is asked for besides this machine's own, comma separated"
+    )
+    console_is_https: bool = Field(False, description="The console is only reached by HTTPS, through a proxy")
+    console_database_url: SecretStr | None = Field(
+        None, description="Warehouse as the console reads it, by a role that can do nothing else; default: database_url"
+    )
+    console_dagster_url: str = Field(
+        "http://127.0.0.1:3000/", description="Where Dagster's UI is served, for links to assets"
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -198,6 +211,18 @@ class Settings(BaseSettings):
     def chain_path(self) -> Path:
         """State of the simulated chain."""
         return self.state_path / "chain.sqlite"
+
+    @property
+    def own_config_path(self) -> Path:
+        """Folder of configuration files that the program writes, where `config_dir` names none; may be absent."""
+        return self.state_path / "config"
+
+    @property
+    def config_path(self) -> Path | None:
+        """The folder whose files are in force: `config_dir`, else that in the state folder where it is there; None:
+        the shipped files.
+        """
+        return self.config_dir or (self.own_config_path if self.own_config_path.is_dir() else None)
 
     @property
     def reports_path(self) -> Path:

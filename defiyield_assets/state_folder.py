@@ -11,7 +11,7 @@ from pathlib import Path
 
 FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 OURS = re.compile(
-    r"(warehouse|chain)\.sqlite(-wal|-shm|-journal)?|dagster\.yaml|history|schedules|storage|reports|logs"
+    r"(warehouse|chain)\.sqlite(-wal|-shm|-journal)?|dagster\.yaml|history|schedules|storage|reports|logs|config"
     r"|\.(telemetry|logs_queue|nux|lock)|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 )
 """Names of what we and Dagster keep in a state folder."""

@@ -8,11 +8,11 @@ umask 077
 folder="${1:-"$(dirname "$0")/secrets"}"
 mkdir -p "$folder"
 chmod 0700 "$folder"
-for role in postgres owner writer reader dagster; do
+for role in postgres owner writer reader console dagster; do
   file="$folder/${role}_password"
   [ -s "$file" ] || od -An -N24 -tx1 /dev/urandom | tr -d ' \n' > "$file"
 done
-for role in owner writer reader; do
+for role in owner writer reader console; do
   printf 'postgresql+psycopg://defiyield_%s:%s@postgres:5432/warehouse' "$role" "$(cat "$folder/${role}_password")" \
     > "$folder/.url" && mv -f "$folder/.url" "$folder/${role}_url"
 done

@@ -27,6 +27,7 @@ from defiyield_assets.config import (  # the last three add their files to those
     paper,  # noqa: F401
     scenarios,  # noqa: F401
 )
+from defiyield_assets.config.parameters import shipped_words
 from defiyield_assets.domain.market.features.catalogue import catalogue
 from defiyield_assets.observability.families import by_subject
 from defiyield_assets.settings import KEY_VARIABLES, Settings
@@ -170,7 +171,7 @@ def parameters_page() -> str:
         "Shares and rates are fractions, never percent. A value outside its limits stops the load and is named with "
         "file, line and key. `defiyield config show` tells what is in force.\n",
     ]
-    told = _policy_words()
+    told = shipped_words()
     for section, names in _sections(told).items():
         rows = [(code(name), code(_shown(default)), limits, plain(words)) for name, default, limits, words in names]
         parts += [
@@ -178,20 +179,6 @@ def parameters_page() -> str:
             rows_of(("parameter", "default", "limits", "what it means"), rows),
         ]
     return "\n".join(parts)
-
-
-def _policy_words() -> dict[str, tuple[str, str]]:
-    """Name -> (section, remark) in the shipped policy.yaml."""
-    found: dict[str, tuple[str, str]] = {}
-    section, parent = "", ""
-    for line in (Path(files.__file__).parent / "policy.yaml").read_text(encoding="utf-8").splitlines():
-        if head := re.match(r"  # --- (.*?) ---", line):
-            section = re.sub(r"\s*\(.*\)$", "", head[1])
-        elif entry := re.match(r"(  |    )([a-z_]+):\s*([^#]*?)\s*(?:#\s*(.*))?$", line):
-            name = entry[2] if entry[1] == "  " else f"{parent}.{entry[2]}"
-            parent = entry[2] if entry[1] == "  " else parent
-            found[name] = (section, entry[4] or "")
-    return found
 
 
 def _sections(told: dict[str, tuple[str, str]]) -> dict[str, list[tuple[str, Any, str, str]]]:
@@ -296,7 +283,8 @@ def configuration_page() -> str:
         "Dagster reads `DAGSTER_HOME` (the folder of `dagster.yaml`; the commands set it to the checkout when it is "
         "unset).\n",
         "## Files of the configuration folder\n",
-        "A file in `DEFIYIELD_CONFIG_DIR` replaces the shipped file of that name; the others stay as shipped.\n",
+        "A file in `DEFIYIELD_CONFIG_DIR` (without one, in the folder `config` of the state folder) replaces the "
+        "shipped file of that name; the others stay as shipped.\n",
     ]
     for file, model in sorted(files.MODELS.items()):
         models = list(_models(model))

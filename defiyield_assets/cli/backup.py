@@ -140,6 +140,8 @@ def _collect(settings: Settings, parts: Path, *, is_with_dagster: bool) -> Manif
         copy_sqlite(settings.chain_path, parts / archives.CHAIN)
     if settings.reports_path.is_dir():
         archives.copy_tree(settings.reports_path, parts / archives.REPORTS)
+    if settings.own_config_path.is_dir():
+        archives.copy_tree(settings.own_config_path, parts / archives.CONFIG)
     kind, dagster_tables = _collect_dagster(parts, place, settings.pg_bin) if is_with_dagster else (None, {})
     return Manifest(
         format=archives.FORMAT,
@@ -319,8 +321,8 @@ def _require_destroyable(
         kept += [f"{runs:,} runs of Dagster"] if runs else []
         kept += [f"the simulated chain {settings.chain_path.name}"] if settings.chain_path.exists() else []
         raise ConfigurationError(
-            f"here is {', '.join(kept)}; a restore gives up all of it, with the reports: say so with "
-            f"--destroy {place.name}"
+            f"here is {', '.join(kept)}; a restore gives up all of it, with the reports and the files of the "
+            f"configuration beside them: say so with --destroy {place.name}"
         )
 
 
@@ -355,7 +357,7 @@ def _pairs(settings: Settings, manifest: Manifest, parts: Path) -> list[tuple[Pa
     def part(name: str) -> Path | None:
         return parts / name if (parts / name).exists() else None
 
-    pairs = [(part(archives.REPORTS), settings.reports_path)]
+    pairs = [(part(archives.REPORTS), settings.reports_path), (part(archives.CONFIG), settings.own_config_path)]
     files = [(part(archives.CHAIN), settings.chain_path)]
     place = warehouse_place(settings)
     if place.path is not None:
@@ -382,7 +384,8 @@ def _facts(manifest: Manifest) -> dict[str, object]:
 
 def _tell(manifest: Manifest, console: Console) -> None:
     beside = {part.name.split("/")[0] for part in manifest.parts}
-    names = {"chain.sqlite": "the simulated chain", "reports": "reports", "dagster": "Dagster's storage"}
+    names = {"chain.sqlite": "the simulated chain", "reports": "reports", "config": "configuration files"}
+    names["dagster"] = "Dagster's storage"
     others = ", ".join(words for name, words in names.items() if name in beside)
     held = f"{manifest.rows:,} rows in {len(manifest.tables)} tables{f', with {others}' if others else ''}"
     console.print(f"market {manifest.market}, revision {manifest.revision}: {held}")

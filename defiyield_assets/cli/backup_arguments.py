@@ -13,10 +13,11 @@ from defiyield_assets.cli.parsers import Commands, Day, Parents, command
 if TYPE_CHECKING:
     from rich.console import Console
 
-BACKUP = """Write one file with the warehouse, the simulated chain, reports and, where
-asked for, Dagster's storage, as they are at one moment; runs may go on. The
-file is for its owner only (0600) and has its name when it is whole. PostgreSQL
-is read with pg_dump, which has to be as new as the server."""
+BACKUP = """Write one file with the warehouse, the simulated chain, reports, configuration
+files of the state folder and, where asked for, Dagster's storage, as they are
+at one moment; runs may go on. A folder that DEFIYIELD_CONFIG_DIR names is yours
+to keep. The file is for its owner only (0600) and has its name when it is
+whole. PostgreSQL is read with pg_dump, which has to be as new as the server."""
 RESTORE = """Put a backup in the place of this installation's state. The file is checked
 first; then everything is put back and compared with what the file says of
 every table, or nothing is changed. What holds rows already is refused unless

@@ -158,8 +158,9 @@ def show_settings(arguments: argparse.Namespace, console: Console) -> int:
             "state": settings.state_path.resolve(),
             "warehouse": without_secrets(settings.warehouse_url),
             "reports": settings.reports_path.resolve(),
+            "configuration": _folder_words(settings),
         }
-    files = files_in_force(settings.config_dir if settings is not None else None)
+    files = files_in_force(settings.config_path if settings is not None else None)
     if arguments.json:
         write_json({"settings": told, "places": places, "files": files})
         return 0 if is_right else 2
@@ -179,6 +180,14 @@ def show_settings(arguments: argparse.Namespace, console: Console) -> int:
             drawn.add_row(Text(name, style="dim"), Text(str(fact), overflow="fold"))
         console.print(drawn)
     return 0 if is_right else 2
+
+
+def _folder_words(settings: Settings) -> str:
+    """The folder whose files are in force, and why it is that one."""
+    if settings.config_path is None:
+        return "the shipped files"
+    why = "the state folder's own" if settings.config_dir is None else "DEFIYIELD_CONFIG_DIR"
+    return f"{settings.config_path.resolve()} ({why})"
 
 
 def _dim(item: Told) -> str:
@@ -229,7 +238,7 @@ def check_all(day: date) -> list[Checked]:
     unknown = tuple(
         f"{item.variable} is set, but no setting has that name" for item in effective() if item.error == "unknown name"
     )
-    return [Checked("settings", "environment", None, unknown), *checks_of_files(settings.config_dir, day)]
+    return [Checked("settings", "environment", None, unknown), *checks_of_files(settings.config_path, day)]
 
 
 def validate(day: date | None, console: Console, *, is_json: bool) -> int:

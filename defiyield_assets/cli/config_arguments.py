@@ -1,7 +1,7 @@
 """Arguments of `defiyield config`.
 
 Lives here: the parsers and the dispatch, light to import and before settings are read. Not here: what the commands do
-(config.py, config_edit.py).
+(config.py, config_edit.py, config_preview.py, config_versions.py).
 """
 
 import argparse
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 CONFIG = """The settings of this installation and the files of its policy. The program's own
 files are never changed: `config init` copies them into the folder that
-DEFIYIELD_CONFIG_DIR names."""
+DEFIYIELD_CONFIG_DIR names; without one, changes are kept in the folder config
+of the state folder. `config set` and the console write versions of the policy,
+with author and reason."""
 SHOW = """Every setting as it is in force, where it comes from, and which file of the
 configuration is read. Secrets are only said to be set."""
 VALIDATE = """Read the settings and every configuration file, and tell all that is wrong with
@@ -26,18 +28,31 @@ a difference, checked as a whole, and written in one stroke; who did it and why
 stands beside the row, and what is removed stays with the day of its end.
 Without them $EDITOR opens a copy of --file, which takes the file's place once
 it is right."""
+SET = """Change one parameter of the policy. The whole configuration is checked with it;
+then the change is recorded as a new version, with author and reason, and the
+file is replaced in one stroke. Files that somebody changed by hand since the
+last version are recorded first. The change counts from the next day that is
+made; `config preview` tells what it would have done to the last one.
+Exit code 2: it was refused, and nothing was written."""
+PREVIEW = """Judge and plan a planned day again in memory, under other parameters or the
+files of another folder, and tell what would have been different: pools, plan,
+costs, projected APY. Nothing is written, nobody is asked."""
+VERSIONS = """Versions of the policy's files (policy.yaml, tokens.yaml, protocols.yaml): list
+them, show one with its texts, compare two, or put an older one in force as a
+new version. accounts.yaml has no versions."""
+VERBS = ("list", "show", "compare", "restore")
 KINDS = ("token", "protocol", "blacklist", "override", "icebox", "alias", "protocol-alias")
 FILES = ("tokens.yaml", "protocols.yaml", "policy.yaml", "accounts.yaml")
 
 
 def add_arguments(commands: Commands, parents: Parents, day: Day) -> None:
-    """`config show`, `validate`, `init` and `edit lists`."""
+    """`config show`, `validate`, `init`, `edit lists`, `set`, `preview` and `versions`."""
     group = command(
         commands,
         "config",
         "show, check and change the configuration",
         description=CONFIG,
-        examples=["defiyield config show", "defiyield config validate"],
+        examples=["defiyield config show", "defiyield config validate", "defiyield config versions"],
     )
     actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
     command(
@@ -76,6 +91,79 @@ def add_arguments(commands: Commands, parents: Parents, day: Day) -> None:
         examples=["defiyield config edit lists --file tokens.yaml"],
     )
     _add_edit(edited.add_subparsers(dest="subject", required=True, metavar="WHAT"), parents, day)
+    _add_set(actions, parents)
+    _add_preview(actions, parents, day)
+    _add_versions(actions, parents)
+
+
+def _add_set(actions: Commands, parents: Parents) -> None:
+    parser = command(
+        actions,
+        "set",
+        "change a parameter, as a new version of the policy",
+        parents=parents,
+        description=SET,
+        examples=[
+            'defiyield config set pool_tvl_min_usd 1000000 --reason "small pools are thin"',
+            'defiyield config set max_group_share 0.4,0.3,0.2,0 --reason "board of June" --dry-run',
+            'defiyield config set gas_units.swap 200000 --author Ada --reason "measured"',
+        ],
+    )
+    parser.add_argument("name", metavar="NAME", help="parameter; a part of gas_units as gas_units.swap")
+    parser.add_argument("value", metavar="VALUE", help="its value; of a list, values between commas")
+    _add_said(parser)
+    parser.add_argument("--dry-run", action="store_true", help="only show the difference; default: write it")
+
+
+def _add_said(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--author", metavar="NAME", help="who; default: the user of this machine")
+    parser.add_argument("--reason", metavar="TEXT", help="why, in one line; required to write; default: none")
+
+
+def _add_preview(actions: Commands, parents: Parents, day: Day) -> None:
+    parser = command(
+        actions,
+        "preview",
+        "what a change of the policy would have done to a day",
+        parents=parents,
+        description=PREVIEW,
+        examples=[
+            "defiyield config preview --set pool_tvl_min_usd=5000000",
+            "defiyield config preview --set max_pool_share=0.1 --set min_pools=10 --date 2025-06-03",
+            "defiyield config preview --folder my-config --json",
+        ],
+    )
+    parser.add_argument(
+        "--set",
+        dest="values",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter; may be given often; default: none",
+    )
+    parser.add_argument(
+        "--folder", type=Path, metavar="DIR", help="folder with files of the policy; default: the files in force"
+    )
+    parser.add_argument("--date", type=day, metavar="D", help="planned day; default: the newest")
+
+
+def _add_versions(actions: Commands, parents: Parents) -> None:
+    parser = command(
+        actions,
+        "versions",
+        "versions of the policy: list, show, compare, restore",
+        parents=parents,
+        description=VERSIONS,
+        examples=[
+            "defiyield config versions",
+            "defiyield config versions show 2",
+            "defiyield config versions compare 1 2",
+            'defiyield config versions restore 1 --author Ada --reason "too strict"',
+        ],
+    )
+    parser.add_argument("verb", nargs="?", choices=VERBS, metavar="VERB", help=f"{', '.join(VERBS)}; default: list")
+    parser.add_argument("number", nargs="*", type=int, metavar="N", help="number of a version; default: none")
+    _add_said(parser)
 
 
 def _add_edit(subjects: Commands, parents: Parents, day: Day) -> None:
@@ -132,6 +220,15 @@ def run_command(arguments: argparse.Namespace, console: "Console") -> int:
         from defiyield_assets.cli import config_edit
 
         return config_edit.edit_lists(arguments, console)
+    if arguments.action in ("set", "versions"):
+        from defiyield_assets.cli import config_versions
+
+        run = config_versions.set_value if arguments.action == "set" else config_versions.look_at_versions
+        return run(arguments, console)
+    if arguments.action == "preview":
+        from defiyield_assets.cli import config_preview
+
+        return config_preview.preview(arguments, console)
     from defiyield_assets.cli import config
 
     if arguments.action == "show":

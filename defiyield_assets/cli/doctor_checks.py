@@ -105,7 +105,8 @@ def configuration(looked: Looked) -> list[Finding]:
     if not any(item.state == BROKEN for item in found):
         found.insert(0, Finding("configuration", GOOD, "settings and all files can be read"))
     settings = looked.settings
-    if settings is not None and settings.config_dir is None and settings.market == "live":
+    files = config.files_in_force(settings.config_path if settings is not None else None)
+    if settings is not None and files["accounts.yaml"] == "shipped" and settings.market == "live":
         advice = "`defiyield config init FOLDER`, set DEFIYIELD_CONFIG_DIR, and write your wallets into accounts.yaml"
         found.append(Finding("configuration", BROKEN, "a live market with the demo's made-up wallets", advice))
     if settings is not None and settings.market == "recorded":

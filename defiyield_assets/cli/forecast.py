@@ -15,13 +15,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from defiyield_assets.cli.explain import engine_of_market, find_pool
+from defiyield_assets.cli.explain import engine_of_market
 from defiyield_assets.cli.output import write_json
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.reporting.formats import about_usd, clean, is_missing, number, percent, short_id
 from defiyield_assets.domain.selection.explanation import Known, known_pools
 from defiyield_assets.errors import NotFound
 from defiyield_assets.store import reads, schema
+from defiyield_assets.store.evidence import find_pool
 
 CHAMPION = "champion"
 NONE_DUE = "no forecast has fallen due yet, so none is scored"

@@ -89,7 +89,7 @@ def explain(chain_id: int, tx_hash: str, wallet: str | None, console: Console, *
     """Rows, classification and legs of one transaction: as booked when the warehouse has it, else asked for."""
     warehouse, market = _resources()
     settings = load_settings()
-    policy = load_policy(datetime.now(UTC).date(), settings.config_dir).policy
+    policy = load_policy(datetime.now(UTC).date(), settings.config_path).policy
     if wallet is not None:
         policy = replace(policy, wallets=(Wallet("asked", chain_id, wallet),))
     at = {"chain_id": chain_id, "tx_hash": tx_hash}

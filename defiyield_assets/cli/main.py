@@ -17,6 +17,7 @@ from defiyield_assets.cli import (
     backup_arguments,
     completion_arguments,
     config_arguments,
+    console_arguments,
     day_arguments,
     demo_arguments,
     doctor_arguments,
@@ -62,6 +63,7 @@ COMMANDS: Mapping[str, Mapping[str, CommandModule]] = {
         "forecast": forecast_arguments,
         "report": report_arguments,
         "ledger": ledger_arguments,
+        "console": console_arguments,
     },
     "looking back": {
         "backfill": backfill_arguments,
@@ -101,7 +103,7 @@ READS_BROKEN_SETTINGS = ("doctor", "config")
 """Commands that tell what is wrong with settings: they read them themselves, and make no state folder."""
 WATCHERS = (("metrics", "serve"), ("metrics", "show"), ("health", None))
 """Commands and actions that only look, so that they may do so in a state folder that they may not write."""
-READERS = ("plan", "explain", "forecast", "report", "ledger", "signals")
+READERS = ("console", "plan", "explain", "forecast", "report", "ledger", "signals")
 """Commands without anything to do where there is no warehouse: a mistyped place is told, and nothing is made there."""
 MODULES: Mapping[str, CommandModule] = {name: module for group in COMMANDS.values() for name, module in group.items()}
 DESCRIPTION = """Put a stablecoin treasury to work, day by day: read the market, forecast, decide

@@ -25,6 +25,7 @@ from defiyield_assets.cli.lab_runs import Stage, tell_failed
 from defiyield_assets.cli.output import write_json
 from defiyield_assets.cli.strategy_backtest import IN_SAMPLE, NO_MODEL
 from defiyield_assets.cli.tables import print_table
+from defiyield_assets.config.instruments import load_instruments
 from defiyield_assets.config.strategy_files import load_strategies
 from defiyield_assets.domain.paper.equality import Comparison
 from defiyield_assets.domain.paper.exchange import decimal_of
@@ -44,7 +45,7 @@ from defiyield_assets.orchestration.paper.statements import (
 )
 from defiyield_assets.orchestration.paper.wishes import Terms, Wish, wish_of
 from defiyield_assets.orchestration.partitions import FIRST_DAY
-from defiyield_assets.orchestration.resources import PolicyResource, WarehouseResource
+from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.settings import load_settings
 from defiyield_assets.store import reads, schema
 
@@ -134,7 +135,7 @@ def checked(wanted: Wanted) -> Wish:
 def require_universe(engine: Engine, name: str) -> None:
     """ConfigurationError for a universe that nobody belongs to or will: no bar of it could ever be waited for."""
     stored = reads.distinct_values(engine, schema.instruments, ["universe"])
-    configured = PolicyResource(config_dir=str(load_settings().config_dir or "")).universe().instruments
+    configured = load_instruments(load_settings().config_path).instruments
     known = {str(one) for (one,) in stored} | {one.universe for one in configured}
     if name not in known:
         raise ConfigurationError(f"no instrument belongs to the universe {name!r}; {nearest(name, known)}")
@@ -142,7 +143,7 @@ def require_universe(engine: Engine, name: str) -> None:
 
 def strategies() -> dict[str, Strategy]:
     """Every strategy by id."""
-    return load_strategies(load_settings().config_dir)
+    return load_strategies(load_settings().config_path)
 
 
 def run_paper(wanted: Wanted, console: Console, *, is_json: bool, wait: Wait | None = None) -> int:

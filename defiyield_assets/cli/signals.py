@@ -65,7 +65,7 @@ def make(wanted: Wanted, console: Console, *, is_json: bool) -> int:
     Exit code 1 where a step failed, where there was nothing to ask about, or where a bar is left without an answer.
     """
     settings = load_settings()
-    models = load_models(settings.config_dir)
+    models = load_models(settings.config_path)
     kind = models.chosen(wanted.model or settings.signal_model)
     engine = WarehouseResource(market=settings.warehouse_market).engine
     days = _days(wanted, engine)
@@ -126,7 +126,7 @@ def _days(wanted: Wanted, engine: Engine) -> DayRange:
 def _rows(engine: Engine, settings: Settings, wanted: Wanted) -> pd.DataFrame:
     """The stored signals, newest first; ConfigurationError for a type or instrument that there is not."""
     where: dict[str, Any] = {}
-    models = load_models(settings.config_dir)
+    models = load_models(settings.config_path)
     if wanted.signal_type is not None:
         stored = set(reads.read_all(engine, schema.signal_types)["signal_type"])
         where["signal_type"] = require_known(wanted.signal_type, models.names() | stored)

@@ -29,7 +29,7 @@ from defiyield_assets.settings import load_settings
 
 def list_strategies(console: Console, *, is_json: bool) -> int:
     """Every strategy that an assessment would try: the shipped ones and those of the configuration folder."""
-    strategies = load_strategies(load_settings().config_dir)
+    strategies = load_strategies(load_settings().config_path)
     facts = [_facts(strategy) for strategy in strategies.values()]
     if is_json:
         write_json(facts)
@@ -81,10 +81,10 @@ def strategy_of_file(path: Path) -> Strategy:
     """The strategy of a file; its members, if it has any, are the strategies that there are."""
     if not path.is_file():
         raise ConfigurationError(f"{path}: there is no such file")
-    others = load_strategies(load_settings().config_dir)
+    others = load_strategies(load_settings().config_path)
     source = read_file(path.name, path.parent)
     spec = parsed(source)
-    folder = load_settings().config_dir
+    folder = load_settings().config_path
     known = Known(known_columns(), frozenset(others) - {spec.id}, load_models(folder).names())
     found = told_problems(source, spec, known, known_universes(folder))
     if found:
@@ -97,7 +97,7 @@ def chosen_strategy(name: str) -> Strategy:
     """A strategy by its id, or by its file."""
     if name.endswith((".yaml", ".yml")) or "/" in name:
         return strategy_of_file(Path(name))
-    strategies = load_strategies(load_settings().config_dir)
+    strategies = load_strategies(load_settings().config_path)
     if name not in strategies:
         raise ConfigurationError(f"no strategy is called {name!r}; {nearest(name, strategies)}")
     return strategies[name]

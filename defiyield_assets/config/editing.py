@@ -1,8 +1,8 @@
-"""Changing one row of a YAML file's list, with everything else of the file left as it is, comments included.
+"""Changing one row of a YAML file's list or one value, with everything else of the file left as it is, comments too.
 
-Lives here: adding a row to a list, ending a row on a day, and the proof that nothing else changed. Not here: which
-lists there are and what a row means (cli/config_edit.py, files.py), whether the result is a right configuration
-(loader.py), writing files.
+Lives here: adding a row to a list, ending a row on a day, another value of a key, and the proof that nothing else
+changed. Not here: which lists there are and what a row means (changes.py, files.py), whether the result is a right
+configuration (loader.py), writing files.
 
 A file is edited as text, where the parser says that its rows stand. The changed text is parsed again and has to hold
 exactly what was wanted; a file that is written so that this fails is refused, never guessed at.
@@ -18,6 +18,8 @@ import yaml
 from defiyield_assets.errors import ConfigurationError
 
 LONGEST_COMMENT = 300
+SET_MARK = "set "
+"""How the comment above a value begins that `set_value` wrote: the next one takes its place."""
 _HINT = "change it in an editor: `defiyield config edit lists --file {file}`"
 Row = Mapping[str, Any]
 
@@ -128,6 +130,30 @@ def comment_out_row(text: str, key: str, index: int, comment: str, file: str) ->
     )
 
 
+def set_value(text: str, path: Sequence[str], value: Any, comment: str, file: str) -> str:
+    """The text in which the key that `path` leads to (mappings only) has the value, a comment above it.
+
+    A key that is not there yet is added at the end of its mapping. A value that stands there already changes nothing; a
+    list that holds comments is refused, since they would be lost. `comment` begins with `SET_MARK`, and takes the place
+    of an earlier one of that kind in the line above.
+    """
+    data, root = _parsed(text, file)
+    wanted, is_other = _with_value(data, path, value, file)
+    if not is_other:
+        return text
+    node, depth = _deepest(root, path)
+    line = f"# {one_line(comment)}"
+    if depth == len(path):
+        changed = _with_other_value(text, root, path, node, told=_scalar(value), line=line, file=file)
+    elif (null := _value(node, path[depth])) is not None:
+        told, path = _nested(path[depth + 1 :], value), path[: depth + 1]
+        changed = _with_other_value(text, root, path, null, told=told, line=line, file=file)
+    else:
+        told = f"{_scalar(path[depth])}: {_nested(path[depth + 1 :], value)}"
+        changed = _with_entry(text, root, path[:depth], node, lines=[line, told], file=file)
+    return _proven(changed, wanted, file)
+
+
 def one_line(text: str) -> str:
     """Words as they may stand in a comment: one line, no control characters, not endless."""
     printable = "".join(char if char.isprintable() else " " for char in text)
@@ -146,6 +172,94 @@ def _parsed(text: str, file: str) -> tuple[dict[str, Any], yaml.Node | None]:
     if not isinstance(data, dict) or not isinstance(root, yaml.MappingNode):
         raise ConfigurationError(f"{file}: holds no keys; {_HINT.format(file=file)}")
     return data, root
+
+
+def _with_value(data: dict[str, Any], path: Sequence[str], value: Any, file: str) -> tuple[dict[str, Any], bool]:
+    """A copy of the data in which the key at `path` holds the value, and whether it held another one."""
+    wanted = deepcopy(data)
+    place: Any = wanted
+    for key in path[:-1]:
+        if place.get(key) is None:
+            place[key] = {}
+        place = place[key]
+        if not isinstance(place, dict):
+            raise ConfigurationError(f"{file}: {key} is no mapping; {_HINT.format(file=file)}")
+    is_same = path[-1] in place and place[path[-1]] == value and type(place[path[-1]]) is type(value)
+    place[path[-1]] = value
+    return wanted, not is_same
+
+
+def _deepest(root: yaml.Node | None, path: Sequence[str]) -> tuple[Any, int]:
+    """The node that the longest known part of `path` leads to, and how many keys that are; null counts as unknown."""
+    node: Any = root
+    for depth, key in enumerate(path):
+        inner = _value(node, key)
+        if inner is None or (_is_null(inner) and depth < len(path) - 1):
+            return node, depth
+        node = inner
+    return node, len(path)
+
+
+def _nested(path: Sequence[str], value: Any) -> str:
+    """`{a: {b: 1}}` for (a, b) and 1."""
+    told = _scalar(value)
+    for key in reversed(path):
+        told = f"{{{_scalar(key)}: {told}}}"
+    return told
+
+
+def _with_other_value(
+    text: str, root: yaml.Node | None, path: Sequence[str], node: Any, *, told: str, line: str, file: str
+) -> str:
+    """The value of a key that is there, replaced in its place."""
+    parent, _ = _deepest(root, path[:-1])
+    start, end = int(node.start_mark.index), _last(node)
+    if isinstance(node, yaml.ScalarNode) or node.flow_style:
+        piece, changed = text[start:end], text[:start] + told + text[end:]
+    else:  # a block list becomes one line behind its key
+        first = text.rfind("\n", 0, start) + 1
+        piece, colon = text[first:end], text.index(":", _key_end(parent, path[-1]))
+        rest = text[_end_of_line(text, end) :]
+        changed = f"{text[: colon + 1]} {told}{text[colon + 1 : first]}{rest}"
+    if "#" in piece and not isinstance(node, yaml.ScalarNode):
+        raise ConfigurationError(f"{file}: comments inside {path[-1]} would be lost; {_HINT.format(file=file)}")
+    if _is_null(node) and start == end:  # `key:` without anything
+        changed = f"{text[:start]} {told}{text[end:]}"
+    return _with_line_above(changed, _key_start(parent, path[-1]), line, is_flow=bool(parent.flow_style))
+
+
+def _with_line_above(text: str, place: int, line: str, *, is_flow: bool) -> str:
+    """A comment above the line of `place`, instead of an earlier one that `set_value` wrote."""
+    start = text.rfind("\n", 0, place) + 1
+    indent = "" if is_flow else " " * (place - start)
+    before = text[:start]
+    above = before.rfind("\n", 0, max(len(before) - 1, 0)) + 1
+    if before[above:].lstrip().startswith(f"# {SET_MARK}"):
+        before = before[:above]
+    return f"{before}{indent}{line}\n{text[start:]}"
+
+
+def _with_entry(
+    text: str, root: yaml.Node | None, path: Sequence[str], node: Any, *, lines: Sequence[str], file: str
+) -> str:
+    """One more `name: value` at the end of the mapping that `path` leads to."""
+    if not path:
+        return _insert(text, len(text), lines)
+    parent, _ = _deepest(root, path[:-1])
+    if not isinstance(node, yaml.MappingNode):
+        raise ConfigurationError(f"{file}: {path[-1]} is no mapping; {_HINT.format(file=file)}")
+    if node.flow_style and node.value:
+        return _into_flow(text, node, lines[1], lines[0])
+    if node.flow_style:
+        return _instead_of_empty(text, parent, path[-1], node, lines)
+    place, indent = _end_of_line(text, _last(node)), " " * node.start_mark.column
+    return _insert(text, place, [f"{indent}{line}" for line in lines])
+
+
+def _key_start(root: yaml.Node | None, key: str) -> int:
+    """Where the name of a key begins."""
+    pairs = root.value if isinstance(root, yaml.MappingNode) else []
+    return next((int(name.start_mark.index) for name, _ in pairs if name.value == key), 0)
 
 
 def _value(root: yaml.Node | None, key: str) -> Any:

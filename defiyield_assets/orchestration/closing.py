@@ -24,6 +24,7 @@ from defiyield_assets.domain.policy import Policy
 from defiyield_assets.errors import SuspiciousDataError
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.store import reads, schema, writes
+from defiyield_assets.store.engine import Readable
 
 BEGINNING = date(2015, 7, 30)
 """Ethereum's first day: nothing is older."""
@@ -61,7 +62,7 @@ def basis_of(warehouse: WarehouseResource, day: date) -> Basis:
     return Basis(open_days, DayRange(BEGINNING, closed), _doubt(warehouse, closed, day))
 
 
-def booked_with(engine: Engine, day: date) -> DayRange:
+def booked_with(engine: Readable, day: date) -> DayRange:
     """The days whose postings were written with those of the day: it, and those before it that were never booked."""
     closed = reads.newest_day(engine, schema.ledger_closings, day - timedelta(days=1))
     return DayRange(BEGINNING if closed is None else closed + timedelta(days=1), day)

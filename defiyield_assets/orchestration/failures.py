@@ -21,6 +21,7 @@ from defiyield_assets.errors import DefiYieldError, NotRecoverable, TransientErr
 from defiyield_assets.orchestration.degradation import parents_of_steps
 from defiyield_assets.orchestration.instrument_types import OF_EXCHANGES, outcomes_of_part
 from defiyield_assets.store import reads, schema, writes
+from defiyield_assets.store.engine import Readable
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def _mark_dependants(engine: Engine, asset: str, day: date) -> None:
         record_outcomes(engine, step, DayRange.of(day), {day: outcome})
 
 
-def why_ledger_is_unknown(engine: Engine, day: date) -> str | None:
+def why_ledger_is_unknown(engine: Readable, day: date) -> str | None:
     """Why nobody was asked what our wallets did on the day; None when somebody was. Empty tables then mean nothing."""
     told = reads.read_days(engine, schema.asset_outcomes, DayRange.of(day), where={"error_class": LEDGER_NOT_READ})
     return str(told.iloc[0]["reason"]) if len(told) else None

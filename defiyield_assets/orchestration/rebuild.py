@@ -29,7 +29,7 @@ KEPT = frozenset(
     {
         *("raw_fetches", "raw_bodies", "vendor_usage", "vendor_paces", "warehouse_identity"),
         *("forecast_cache", "feature_state"),
-        *("slack_messages", "slack_alerts"),
+        *("slack_messages", "slack_alerts", "policy_versions", "console_audit"),
         *NOT_REBUILT,
     }
 )

@@ -22,7 +22,6 @@ from defiyield_assets.domain.selection.icebox import CHECKED
 from defiyield_assets.orchestration.degradation import AFTER_THE_REPORT
 from defiyield_assets.orchestration.failures import why_ledger_is_unknown
 from defiyield_assets.orchestration.partitions import day_before
-from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.orchestration.verification import (
     attribution_violations,
     balance_violations,
@@ -31,6 +30,7 @@ from defiyield_assets.orchestration.verification import (
     posting_violations,
 )
 from defiyield_assets.store import reads, schema
+from defiyield_assets.store.warehouse import ReadableWarehouse
 
 IDLE = "IDLE"
 """Pool id under which allocations list cash."""
@@ -47,7 +47,7 @@ SOURCES: Mapping[str, Table] = {
 OLDEST_HISTORY = "APY of the plan's pools (the oldest of them)"
 
 
-def read_report_inputs(warehouse: WarehouseResource, day: date) -> ReportInputs:
+def read_report_inputs(warehouse: ReadableWarehouse, day: date) -> ReportInputs:
     """Everything that is told of the day; tables that the day does not have are empty frames."""
     only = DayRange.of(day)
 
@@ -103,7 +103,7 @@ def _planned(allocations: pd.DataFrame) -> list[str]:
     return sorted(set(allocations.loc[touched, "pool_id"]) - {IDLE})
 
 
-def _histories(warehouse: WarehouseResource, day: date, allocations: pd.DataFrame) -> pd.DataFrame:
+def _histories(warehouse: ReadableWarehouse, day: date, allocations: pd.DataFrame) -> pd.DataFrame:
     """APY of the plan's pools over the last days, as it was known at the day's cutoff."""
     days = DayRange.of(day).back(HISTORY_DAYS - 1)
     pools, aliases = _planned(allocations), warehouse.aliases(day)
@@ -111,7 +111,7 @@ def _histories(warehouse: WarehouseResource, day: date, allocations: pd.DataFram
     return told[["pool_id", "date", "apy"]].reset_index(drop=True)
 
 
-def _prices(warehouse: WarehouseResource, day: date) -> dict[str, Decimal]:
+def _prices(warehouse: ReadableWarehouse, day: date) -> dict[str, Decimal]:
     """Closes of the day by token, as the ledger valued what is held."""
     found: dict[str, Decimal] = {}
     for table in (schema.pool_positions, schema.daily_balances):
@@ -122,7 +122,7 @@ def _prices(warehouse: WarehouseResource, day: date) -> dict[str, Decimal]:
 
 
 def _newest_days(
-    warehouse: WarehouseResource, day: date, histories: pd.DataFrame, allocations: pd.DataFrame
+    warehouse: ReadableWarehouse, day: date, histories: pd.DataFrame, allocations: pd.DataFrame
 ) -> dict[str, date | None]:
     """Up to which day each source is known, not after the day."""
     ages: dict[str, date | None] = {
@@ -135,7 +135,7 @@ def _newest_days(
     return ages
 
 
-def _judged(warehouse: WarehouseResource, day: date) -> tuple[JudgedCheck, ...]:
+def _judged(warehouse: ReadableWarehouse, day: date) -> tuple[JudgedCheck, ...]:
     """The rules of the ledger that can be judged from the day's tables; none where nobody told what wallets did."""
     engine = warehouse.engine
     if reads.newest_day(engine, schema.nav_daily, day) != day or why_ledger_is_unknown(engine, day) is not None:

@@ -8,7 +8,7 @@ Secrets are read from the environment when a call is made, so that no resource c
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -25,11 +25,9 @@ from defiyield_assets.config.loader import LoadedPolicy, load_policy
 from defiyield_assets.domain.budgets import Account, Need, Standing, Statement, VendorPlan, standing
 from defiyield_assets.domain.days import DayRange, cutoff, end_of, market_stamp, start_of
 from defiyield_assets.domain.policy import Policy
-from defiyield_assets.domain.policy_codec import policy_from_json
-from defiyield_assets.domain.pools.snapshot import aliases_in_force
 from defiyield_assets.domain.prices.csv_sources import CsvSource
 from defiyield_assets.domain.prices.instruments import MarketUniverse
-from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
+from defiyield_assets.errors import ConfigurationError
 from defiyield_assets.orchestration.served_clock import served_present
 from defiyield_assets.settings import KEY_VARIABLES, Settings, load_settings
 from defiyield_assets.simulator.generated import GeneratedMarket
@@ -44,6 +42,7 @@ from defiyield_assets.store import reads, schema, writes
 from defiyield_assets.store.archive import WarehouseArchive
 from defiyield_assets.store.backups.journal import require_no_interrupted_restore
 from defiyield_assets.store.budgets import WarehouseBudgets
+from defiyield_assets.store.warehouse import Warehouse
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -89,46 +88,25 @@ class WarehouseResource(dg.ConfigurableResource[Any]):
         engines.claim_market(engine, self.market)
         return revision
 
+    @property
+    def _stored(self) -> Warehouse:
+        return Warehouse(self.engine, self.market)
+
     def policy(self, day: date) -> Policy:
         """The policy as `policy_snapshot` of the day stored it; SuspiciousDataError when the day has none."""
-        rows = reads.read_days(self.engine, schema.policy_snapshot, DayRange.of(day))
-        if rows.empty:
-            raise SuspiciousDataError(f"policy_snapshot of {day} is missing: materialise it first")
-        return policy_from_json(rows.iloc[0]["policy_json"])
+        return self._stored.policy(day)
 
     def aliases(self, day: date) -> dict[str, str]:
         """Old pool id -> today's, as the policy of the day says."""
-        return _aliases(self.policy(day), day)
+        return self._stored.aliases(day)
 
     def alias_spans(self, days: DayRange) -> list[tuple[DayRange, dict[str, str]]]:
-        """The range cut where aliases change, with those in force in each part: no day knows a later one.
-
-        A day without a policy of its own (a backfill of days before the first run) goes by that of the last day.
-        """
-        rows = reads.read_days(self.engine, schema.policy_snapshot, days)
-        texts = dict(zip(rows["date"], rows["policy_json"], strict=True))
-        policies = {text: policy_from_json(text) for text in set(texts.values())}
-        last = self.policy(days.end)
-        spans: list[tuple[DayRange, dict[str, str]]] = []
-        for day in days:
-            aliases = _aliases(policies[texts[day]] if day in texts else last, day)
-            if spans and spans[-1][1] == aliases:
-                spans[-1] = (DayRange(spans[-1][0].start, day), aliases)
-            else:
-                spans.append((DayRange.of(day), aliases))
-        return spans
+        """The range cut where aliases change, with those in force in each part (store/warehouse.py)."""
+        return self._stored.alias_spans(days)
 
     def contracts(self, day: date) -> pd.DataFrame:
         """`pool_contracts` as the policy of the day says, so that what is learnt later changes no earlier day."""
-        columns = [column.name for column in schema.pool_contracts.columns]
-        rows = [asdict(contract) for contract in self.policy(day).pool_contracts]
-        return pd.DataFrame(rows, columns=columns).sort_values(["pool_id", "share_token"], ignore_index=True)
-
-
-def _aliases(policy: Policy, day: date) -> dict[str, str]:
-    columns = [column.name for column in schema.pool_aliases.columns]
-    listed = [(alias.old_id, alias.new_id, alias.since, alias.source) for alias in policy.pool_aliases]
-    return aliases_in_force(pd.DataFrame(listed, columns=columns), day)
+        return self._stored.contracts(day)
 
 
 @lru_cache(maxsize=4)
@@ -205,7 +183,11 @@ def _network(vendors: Mapping[str, VendorSettings]) -> httpx.AsyncHTTPTransport:
 
 
 class MarketResource(dg.ConfigurableResource[Any]):
-    """The market behind the vendors: live, recorded or simulated; nothing after the transport knows which."""
+    """The market behind the vendors: live, recorded or simulated; nothing after the transport knows which.
+
+    A simulated or recorded world is made from the lists of `config_dir` or the shipped ones, never from those of the
+    state folder: what is decided there about tokens and protocols does not change the world that it is decided about.
+    """
 
     market: str
     chain_path: str
@@ -374,13 +356,21 @@ class ArchivedMarket(MarketResource):
 
 
 class PolicyResource(dg.ConfigurableResource[Any]):
-    """The policy files of the installation."""
+    """The policy files of the installation: those of `config_dir`; without one those of `own_dir`, once it is there."""
 
     config_dir: str | None = None
+    own_dir: str | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder whose files replace the shipped ones, as it is now: a long-running process sees a new one."""
+        if self.config_dir:
+            return Path(self.config_dir)
+        return Path(self.own_dir) if self.own_dir and Path(self.own_dir).is_dir() else None
 
     def load(self, day: date, simulation: Simulation | None) -> LoadedPolicy:
         """The lists and parameters in force on the day, with what the market itself knows about its pools."""
-        folder = Path(self.config_dir) if self.config_dir else None
+        folder = self.folder
         overrides = simulation.pool_overrides() if simulation is not None else ()
         loaded = load_policy(day, folder, overrides)
         if simulation is None:
@@ -392,11 +382,30 @@ class PolicyResource(dg.ConfigurableResource[Any]):
 
     def universe(self) -> MarketUniverse:
         """The instruments of the market part and the priority of their sources, as the files say now."""
-        return load_instruments(Path(self.config_dir) if self.config_dir else None)
+        return load_instruments(self.folder)
 
     def csv_sources(self) -> tuple[CsvSource, ...]:
         """What is known of files of bars, as the file says now."""
-        return load_csv_sources(Path(self.config_dir) if self.config_dir else None)
+        return load_csv_sources(self.folder)
+
+
+def market_of(settings: Settings) -> MarketResource:
+    """The market of an installation."""
+    return MarketResource(
+        market=settings.market,
+        chain_path=str(settings.chain_path.resolve()),
+        seed=settings.market_seed,
+        recorded_data=str(settings.recorded_data) if settings.recorded_data else None,
+        config_dir=str(settings.config_dir) if settings.config_dir else None,
+    )
+
+
+def policy_of(settings: Settings) -> PolicyResource:
+    """The policy of an installation."""
+    return PolicyResource(
+        config_dir=str(settings.config_dir) if settings.config_dir else None,
+        own_dir=str(settings.own_config_path.resolve()),
+    )
 
 
 UNDONE_TABLES = (

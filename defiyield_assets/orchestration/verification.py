@@ -29,9 +29,10 @@ from defiyield_assets.orchestration.partitions import day_before
 from defiyield_assets.orchestration.plan_inputs import plan_inputs
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.store import reads, schema
+from defiyield_assets.store.warehouse import ReadableWarehouse
 
 
-def posting_violations(warehouse: WarehouseResource, day: date) -> list[Violation]:
+def posting_violations(warehouse: ReadableWarehouse, day: date) -> list[Violation]:
     """Postings that do not sum to zero, accounts that do not, and asset accounts below zero at any block.
 
     Looks at the postings that were booked with the day, which go on from the trial balance before them.
@@ -42,7 +43,7 @@ def posting_violations(warehouse: WarehouseResource, day: date) -> list[Violatio
     return [*find_broken_blocks(rows, before), *find_unbalanced_accounts(reads.trial_balance(engine, day))]
 
 
-def balance_violations(warehouse: WarehouseResource, day: date) -> tuple[list[Violation], list[Violation]]:
+def balance_violations(warehouse: ReadableWarehouse, day: date) -> tuple[list[Violation], list[Violation]]:
     """Differences between ledger and chain: of trusted tokens and shares, and of untrusted ones (doubts only)."""
     only = DayRange.of(day)
     found = find_differences_with_chain(
@@ -56,7 +57,7 @@ def balance_violations(warehouse: WarehouseResource, day: date) -> tuple[list[Vi
     return hard, [item for item in found if item not in hard]
 
 
-def position_violations(warehouse: WarehouseResource, day: date) -> tuple[list[Violation], list[Violation]]:
+def position_violations(warehouse: ReadableWarehouse, day: date) -> tuple[list[Violation], list[Violation]]:
     """Shares of listed pools on the chain that are in no position and the reverse, and those that are doubts only."""
     engine, only = warehouse.engine, DayRange.of(day)
     found = find_positions_beside_the_chain(
@@ -69,7 +70,7 @@ def position_violations(warehouse: WarehouseResource, day: date) -> tuple[list[V
     return hard, [item for item in found if item not in hard]
 
 
-def rate_jumps(warehouse: WarehouseResource, day: date) -> list[Violation]:
+def rate_jumps(warehouse: ReadableWarehouse, day: date) -> list[Violation]:
     """Positions whose rate is not yesterday's grown by a day."""
     positions = reads.read_days(warehouse.engine, schema.pool_positions, DayRange.of(day))
     before = reads.read_days(warehouse.engine, schema.pool_positions, DayRange.of(day_before(day)))
@@ -77,14 +78,14 @@ def rate_jumps(warehouse: WarehouseResource, day: date) -> list[Violation]:
     return find_rate_jumps(positions, before, last_apys(warehouse, pool_ids, DayRange.of(day)), day)
 
 
-def nav_violations(warehouse: WarehouseResource, day: date) -> list[Violation]:
+def nav_violations(warehouse: ReadableWarehouse, day: date) -> list[Violation]:
     """Parts of the day's NAV change that do not add up."""
     nav = reads.read_days(warehouse.engine, schema.nav_daily, DayRange.of(day))
     before = reads.read_days(warehouse.engine, schema.nav_daily, DayRange.of(day_before(day)))
     return find_nav_gap(nav, before)
 
 
-def attribution_violations(warehouse: WarehouseResource, day: date) -> list[Violation]:
+def attribution_violations(warehouse: ReadableWarehouse, day: date) -> list[Violation]:
     """Positions, incomes and gaps in the day's attribution that do not add up."""
     only, before = DayRange.of(day), DayRange.of(day_before(day))
     return find_attribution_gaps(

@@ -29,6 +29,8 @@ from defiyield_assets.store import schema
 VERSION_TABLE = "defiyield_schema_version"
 """Alembic's table; a name of our own, because Dagster's storage may live in the same database."""
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
+Readable = sa.Engine | sa.Connection
+"""What tables are read from: an engine, a transaction for each question, or a connection of `one_view`, one for all."""
 BUSY_SECONDS = 60
 """How long a writer waits for SQLite's single write lock before it gives up with a TransientError."""
 URL_EXAMPLES = DATABASE_EXAMPLES
@@ -97,9 +99,26 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 
 
 @contextmanager
-def read_transaction(engine: sa.Engine, what: str) -> Iterator[sa.Connection]:
+def read_transaction(engine: Readable, what: str) -> Iterator[sa.Connection]:
     """One consistent view for reading `what`; failures become errors of our tree, never an empty answer."""
+    if isinstance(engine, sa.Connection):
+        with _typed_errors(f"cannot read {what}"):
+            yield engine
+        return
     with _typed_errors(f"cannot read {what}"), engine.connect() as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def one_view(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A connection to read several tables from as they were at one moment, whatever is written meanwhile."""
+    is_postgres = engine.dialect.name == "postgresql"
+    options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if is_postgres else {}
+    with (
+        _typed_errors("cannot read the warehouse"),
+        engine.connect().execution_options(**options) as connection,
+        connection.begin(),
+    ):
         yield connection
 
 

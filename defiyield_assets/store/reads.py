@@ -26,7 +26,7 @@ from defiyield_assets.store.columnar import (
     order_of,
 )
 from defiyield_assets.store.columnar_copy import copied_out
-from defiyield_assets.store.engine import read_transaction
+from defiyield_assets.store.engine import Readable, read_transaction
 from defiyield_assets.store.rows import from_stored, to_frame, without_collector
 from defiyield_assets.store.types import UtcDateTime
 from defiyield_assets.store.validation import day_column
@@ -57,7 +57,7 @@ def conditions(table: sa.Table, where: Where) -> list[sa.ColumnElement[bool]]:
 
 
 def read_days(
-    engine: sa.Engine,
+    engine: Readable,
     table: sa.Table,
     days: DayRange,
     where: Where = None,
@@ -69,7 +69,7 @@ def read_days(
 
 
 def read_due(
-    engine: sa.Engine, table: sa.Table, due: DayRange, horizons: Collection[int], columns: Sequence[str] | None = None
+    engine: Readable, table: sa.Table, due: DayRange, horizons: Collection[int], columns: Sequence[str] | None = None
 ) -> pd.DataFrame:
     """Forecasts over one of `horizons` whose horizon ends on a day of `due`: as_of + horizon_days = that day.
 
@@ -86,7 +86,7 @@ def read_due(
 
 
 def read_columns(
-    engine: sa.Engine, table: sa.Table, days: DayRange, where: Where = None, columns: Sequence[str] | None = None
+    engine: Readable, table: sa.Table, days: DayRange, where: Where = None, columns: Sequence[str] | None = None
 ) -> dict[str, npt.NDArray[Any]]:
     """The rows of `read_days` as arrays by column, in no order: for millions of rows, where a frame is too much.
 
@@ -98,32 +98,32 @@ def read_columns(
     return {column.name: cells_to_array(column, cells) for column, cells in zip(wanted, found, strict=True)}
 
 
-def read_latest(engine: sa.Engine, table: sa.Table, on_or_before: date, where: Where = None) -> pd.DataFrame:
+def read_latest(engine: Readable, table: sa.Table, on_or_before: date, where: Where = None) -> pd.DataFrame:
     """The slice of the newest day, not after `on_or_before`, that has rows matching `where`; empty without one."""
     day = day_column(table)
     newest = sa.select(sa.func.max(day)).where(day <= on_or_before, *conditions(table, where)).scalar_subquery()
     return _read(engine, table, day == newest, *conditions(table, where))
 
 
-def read_all(engine: sa.Engine, table: sa.Table, where: Where = None) -> pd.DataFrame:
+def read_all(engine: Readable, table: sa.Table, where: Where = None) -> pd.DataFrame:
     """All rows that match `where`."""
     return _read(engine, table, *conditions(table, where))
 
 
-def account_transactions_from(engine: sa.Engine, blocks: Mapping[int, int], through: date) -> pd.DataFrame:
+def account_transactions_from(engine: Readable, blocks: Mapping[int, int], through: date) -> pd.DataFrame:
     """Rows of `account_transactions` from a block of each chain on, up to a day; of later days the pending ones."""
     table = schema.account_transactions
     reached = [sa.and_(table.c.chain_id == chain, table.c.block_number >= first) for chain, first in blocks.items()]
     return _read(engine, table, sa.or_(sa.false(), *reached), sa.or_(table.c.date <= through, table.c.is_pending))
 
 
-def pool_postings(engine: sa.Engine, through: date) -> pd.DataFrame:
+def pool_postings(engine: Readable, through: date) -> pd.DataFrame:
     """Postings of transactions with pools up to and including the day."""
     table = schema.ledger_postings
     return _read(engine, table, table.c.date <= through, table.c.pool_id.is_not(None))
 
 
-def trial_balance(engine: sa.Engine, day: date, prefix: str = "") -> pd.DataFrame:
+def trial_balance(engine: Readable, day: date, prefix: str = "") -> pd.DataFrame:
     """The newest row of each account of `trial_balance` up to the day; of accounts whose name begins with `prefix`."""
     table = schema.trial_balance
     keys = [column for column in table.primary_key.columns if column.name != "date"]
@@ -136,7 +136,7 @@ def trial_balance(engine: sa.Engine, day: date, prefix: str = "") -> pd.DataFram
 
 
 def stream_days(
-    engine: sa.Engine,
+    engine: Readable,
     table: sa.Table,
     days: DayRange,
     *,
@@ -163,7 +163,7 @@ def stream_days(
             yield from zip(*from_stored(wanted, part), strict=True)
 
 
-def distinct(engine: sa.Engine, table: sa.Table, columns: Sequence[str], through: date) -> list[tuple[Any, ...]]:
+def distinct(engine: Readable, table: sa.Table, columns: Sequence[str], through: date) -> list[tuple[Any, ...]]:
     """The different values that some columns have together up to and including the day, in order."""
     wanted = [table.c[name] for name in columns]
     query = sa.select(*wanted).distinct().where(day_column(table) <= through).order_by(*wanted)
@@ -171,20 +171,20 @@ def distinct(engine: sa.Engine, table: sa.Table, columns: Sequence[str], through
         return [tuple(row) for row in connection.execute(query)]
 
 
-def distinct_values(engine: sa.Engine, table: sa.Table, columns: Sequence[str]) -> set[tuple[Any, ...]]:
+def distinct_values(engine: Readable, table: sa.Table, columns: Sequence[str]) -> set[tuple[Any, ...]]:
     """Every combination of values of the columns that a row has."""
-    with engine.connect() as connection:
+    with read_transaction(engine, table.name) as connection:
         return {tuple(row) for row in connection.execute(sa.select(*(table.c[name] for name in columns)).distinct())}
 
 
-def count_through(engine: sa.Engine, table: sa.Table, day: date) -> int:
+def count_through(engine: Readable, table: sa.Table, day: date) -> int:
     """How many rows the table has up to and including the day."""
     query = sa.select(sa.func.count()).select_from(table).where(day_column(table) <= day)
     with read_transaction(engine, table.name) as connection:
         return int(connection.execute(query).scalar_one())
 
 
-def moved_with(engine: sa.Engine, day: date, addresses: Collection[str]) -> bool:
+def moved_with(engine: Readable, day: date, addresses: Collection[str]) -> bool:
     """Whether any row of `account_transactions` up to the day has one of the addresses as token, sender or receiver."""
     table, wanted = schema.account_transactions, sorted(addresses)
     sides = (table.c.token_address, table.c.from_address, table.c.to_address)
@@ -197,9 +197,7 @@ def moved_with(engine: sa.Engine, day: date, addresses: Collection[str]) -> bool
     return False
 
 
-def newest_day(
-    engine: sa.Engine, table: sa.Table, on_or_before: date | None = None, where: Where = None
-) -> date | None:
+def newest_day(engine: Readable, table: sa.Table, on_or_before: date | None = None, where: Where = None) -> date | None:
     """The newest partition date that has rows (not after `on_or_before`, matching `where`); None when there is none."""
     day = day_column(table)
     limits = conditions(table, where)
@@ -210,7 +208,7 @@ def newest_day(
     return newest
 
 
-def days_with_rows(engine: sa.Engine, table: sa.Table, where: Where = None) -> DayRange | None:
+def days_with_rows(engine: Readable, table: sa.Table, where: Where = None) -> DayRange | None:
     """From the first to the last partition date that has rows (matching `where`); None when there is none."""
     day = day_column(table)
     query = sa.select(sa.func.min(day), sa.func.max(day)).where(*conditions(table, where))
@@ -219,7 +217,7 @@ def days_with_rows(engine: sa.Engine, table: sa.Table, where: Where = None) -> D
     return None if first is None else DayRange(first, last)
 
 
-def days_since(engine: sa.Engine, table: sa.Table, first: date) -> list[date]:
+def days_since(engine: Readable, table: sa.Table, first: date) -> list[date]:
     """The different days on or after the first that have rows, ascending."""
     day = day_column(table)
     query = sa.select(day).where(day >= first).distinct().order_by(day)
@@ -227,7 +225,7 @@ def days_since(engine: sa.Engine, table: sa.Table, first: date) -> list[date]:
         return list(connection.execute(query).scalars())
 
 
-def seen_instruments(engine: sa.Engine, table: sa.Table, told_before: datetime, on_or_before: date) -> set[str]:
+def seen_instruments(engine: Readable, table: sa.Table, told_before: datetime, on_or_before: date) -> set[str]:
     """Instruments of which a vendor's table has a row that was told before an instant, or is of an old enough day.
 
     `table` has instrument_id, date and fetched_at.
@@ -237,7 +235,7 @@ def seen_instruments(engine: sa.Engine, table: sa.Table, told_before: datetime, 
         return set(connection.execute(sa.select(table.c.instrument_id).distinct().where(is_early)).scalars())
 
 
-def instrument_spans(engine: sa.Engine, table: sa.Table, through: date, where: Where = None) -> dict[str, DayRange]:
+def instrument_spans(engine: Readable, table: sa.Table, through: date, where: Where = None) -> dict[str, DayRange]:
     """First and last day of each instrument's rows up to and including `through` that match `where`."""
     day, name = day_column(table), table.c.instrument_id
     query = sa.select(name, sa.func.min(day), sa.func.max(day)).where(day <= through, *conditions(table, where))
@@ -246,7 +244,7 @@ def instrument_spans(engine: sa.Engine, table: sa.Table, through: date, where: W
     return {str(instrument_id): DayRange(first, last) for instrument_id, first, last in found}
 
 
-def newest_of_instruments(engine: sa.Engine, table: sa.Table, days: DayRange, where: Where = None) -> pd.DataFrame:
+def newest_of_instruments(engine: Readable, table: sa.Table, days: DayRange, where: Where = None) -> pd.DataFrame:
     """Of each instrument its newest row of `days` that matches `where`; `table` has instrument_id."""
     day = day_column(table)
     limits = (day.between(days.start, days.end), *conditions(table, where))
@@ -256,7 +254,7 @@ def newest_of_instruments(engine: sa.Engine, table: sa.Table, days: DayRange, wh
     return _read(engine, table, *limits, is_newest)
 
 
-def bars_so_far(engine: sa.Engine, through: date) -> dict[str, tuple[int, float, date]]:
+def bars_so_far(engine: Readable, through: date) -> dict[str, tuple[int, float, date]]:
     """How many bars each instrument has up to and including the day, the adjustment factor of its first one, and the
     day of its last one."""
     table = schema.daily_bars
@@ -270,7 +268,7 @@ def bars_so_far(engine: sa.Engine, through: date) -> dict[str, tuple[int, float,
     return {str(instrument_id): (int(n), float(factor), last) for instrument_id, n, factor, last in found}
 
 
-def restated_instruments(engine: sa.Engine) -> list[str]:
+def restated_instruments(engine: Readable) -> list[str]:
     """Instruments with a stored bar whose factors are not 1, in order."""
     table = schema.daily_bars
     is_restated = sa.or_(table.c.adj_factor != 1, table.c.split_factor != 1)
@@ -278,7 +276,7 @@ def restated_instruments(engine: sa.Engine) -> list[str]:
         return sorted(connection.execute(sa.select(table.c.instrument_id).distinct().where(is_restated)).scalars())
 
 
-def bars_with_actions(engine: sa.Engine, through: date) -> pd.DataFrame:
+def bars_with_actions(engine: Readable, through: date) -> pd.DataFrame:
     """Rows of `ohlcv_alpha_vantage` up to the day that carry a dividend or a split."""
     table = schema.ohlcv_alpha_vantage
     has_action = sa.or_(table.c.dividend > 0, table.c.split_coefficient != 1)
@@ -286,7 +284,7 @@ def bars_with_actions(engine: sa.Engine, through: date) -> pd.DataFrame:
 
 
 def pool_histories(
-    engine: sa.Engine,
+    engine: Readable,
     days: DayRange,
     known_at: datetime,
     pool_ids: Collection[str] | None = None,
@@ -324,7 +322,7 @@ def _known(
 
 
 def pool_history_revisions(
-    engine: sa.Engine,
+    engine: Readable,
     days: DayRange,
     pool_ids: Collection[str] | None = None,
     aliases: Mapping[str, str] | None = None,
@@ -341,7 +339,7 @@ def pool_history_revisions(
 
 
 def first_points(
-    engine: sa.Engine, through: date, pool_ids: Collection[str], aliases: Mapping[str, str] | None = None
+    engine: Readable, through: date, pool_ids: Collection[str], aliases: Mapping[str, str] | None = None
 ) -> dict[str, date]:
     """First day of each of these pools in `pool_histories`, over points up to and including `through`; those without
     one are left out. `aliases` (old id -> today's) join histories; `pool_ids` are today's.
@@ -363,7 +361,7 @@ def first_points(
 
 
 def revised_histories(
-    engine: sa.Engine, since: datetime, through: datetime, aliases: Mapping[str, str] | None = None
+    engine: Readable, since: datetime, through: datetime, aliases: Mapping[str, str] | None = None
 ) -> pd.DataFrame:
     """All revisions, joined by `aliases`, of the pools and days among which something was revised in (since, through].
 
@@ -384,7 +382,7 @@ def revised_histories(
     return pool_history_revisions(engine, days, pool_ids, aliases)
 
 
-def answered(engine: sa.Engine, vendor: str, endpoint: str, not_before: datetime, not_after: datetime) -> set[str]:
+def answered(engine: Readable, vendor: str, endpoint: str, not_before: datetime, not_after: datetime) -> set[str]:
     """`params_hash` of the questions to an endpoint that the archive has an answer to from inside that window."""
     table = schema.raw_fetches
     query = (
@@ -426,7 +424,7 @@ def _told_histories(days: DayRange, pool_ids: Collection[str] | None, aliases: M
 
 
 def _read(
-    engine: sa.Engine, table: sa.Table, *limits: sa.ColumnElement[bool], columns: Sequence[str] | None = None
+    engine: Readable, table: sa.Table, *limits: sa.ColumnElement[bool], columns: Sequence[str] | None = None
 ) -> pd.DataFrame:
     wanted = list(table.columns) if columns is None else [table.c[name] for name in columns]
     keys = [column for column in table.primary_key.columns if column not in set(wanted)]
@@ -436,7 +434,7 @@ def _read(
 
 
 def _fetched(
-    engine: sa.Engine, table: sa.Table, columns: Sequence[sa.Column[Any]], query: sa.Select[Any]
+    engine: Readable, table: sa.Table, columns: Sequence[sa.Column[Any]], query: sa.Select[Any]
 ) -> list[Cells]:
     """The answer to a query whose columns are of these kinds, in no order, in a transaction of its own."""
     with without_collector(), read_transaction(engine, table.name) as connection:

@@ -116,6 +116,7 @@ WITHOUT = frozenset(
             "pool_group",
             "psar_is_long",
             "rank",
+            "restored_from",
             "revision",
             "row_number",
             "rule",

@@ -89,6 +89,35 @@ def test_dumped_destroyed_restored(kept: Kept, capsys: pytest.CaptureFixture[str
     assert_nothing_is_left(kept)
 
 
+def test_the_state_folders_own_configuration_goes_along_and_comes_back(
+    on_file: Kept, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, other = on_file.state / "config", on_file.file.with_name("other.zip")
+    own.mkdir()
+    (own / "policy.yaml").write_text("parameters: {min_pools: 7}\n", encoding="utf-8")
+    (own / "accounts.yaml").write_text("wallets: []\n", encoding="utf-8")
+    (own / "linked.yaml").symlink_to(on_file.state / "warehouse.sqlite")
+    assert main(["backup", str(other)]) == 0
+    assert "configuration files" in capsys.readouterr().out
+    (own / "policy.yaml").write_text("parameters: {min_pools: 9}\n", encoding="utf-8")
+    (own / "tokens.yaml").write_text("approved: []\n", encoding="utf-8")
+    assert main(["restore", str(other), "--destroy", on_file.name]) == 0
+    assert {path.name: path.read_text(encoding="utf-8") for path in own.iterdir()} == {
+        "policy.yaml": "parameters: {min_pools: 7}\n",
+        "accounts.yaml": "wallets: []\n",
+    }
+    assert stat.S_IMODE((own / "accounts.yaml").stat().st_mode) == 0o600
+    assert_nothing_is_left(on_file)
+    assert main(["restore", str(on_file.file), "--destroy", on_file.name]) == 0
+    assert not own.exists(), "a backup of before there was one takes it away, as it does with reports"
+    named = on_file.file.with_name("named")
+    named.mkdir()
+    monkeypatch.setenv("DEFIYIELD_CONFIG_DIR", str(named))
+    (named / "policy.yaml").write_text("parameters: {min_pools: 3}\n", encoding="utf-8")
+    assert main(["restore", str(other), "--destroy", on_file.name]) == 0
+    assert (named / "policy.yaml").read_text(encoding="utf-8") == "parameters: {min_pools: 3}\n"
+
+
 @pytest.mark.parametrize("kind", DATABASES)
 def test_into_an_empty_database(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """A database that `migrate` made, or none, takes a backup without any flag."""

@@ -13,19 +13,27 @@ import pytest
 import yaml
 
 from defiyield_assets.addresses import without_secrets
-from defiyield_assets.cli import config_edit
 from defiyield_assets.cli.config_arguments import KINDS
 from defiyield_assets.cli.main import main
+from defiyield_assets.config import changes
 from defiyield_assets.config.loader import POLICY_FILES, load_policy
 from defiyield_assets.config.reading import SHIPPED
 from defiyield_assets.errors import ConfigurationError
 
-pytestmark = pytest.mark.usefixtures("command_line")
+pytestmark = pytest.mark.usefixtures("command_line", "state")
 SECRET = "s3cret-Zx9-hunter"
 EDIT = ["config", "edit", "lists"]
 WHY = ["--reason", "audited", "--author", "Ada"]
 TODAY = datetime.now(UTC).date()
 TOKEN = "0x" + "ab" * 20
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state folder that is not there yet."""
+    found = tmp_path / "state"
+    monkeypatch.setenv("DEFIYIELD_STATE_DIR", str(found))
+    return found
 
 
 @pytest.fixture
@@ -166,7 +174,6 @@ def test_the_programs_own_files_are_never_changed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = contents_of_shipped()
-    assert "defiyield config init" in refused(capsys, *EDIT, "add", "protocol", "x-y", *WHY)
     monkeypatch.setenv("DEFIYIELD_CONFIG_DIR", str(SHIPPED))
     assert "defiyield config init" in refused(capsys, *EDIT, "add", "protocol", "x-y", *WHY)
     assert "belongs to the program" in refused(capsys, "config", "init", str(SHIPPED / "own"))
@@ -175,13 +182,49 @@ def test_the_programs_own_files_are_never_changed(
     assert contents_of_shipped() == before
 
 
+def test_without_a_folder_of_ones_own_a_change_goes_into_that_of_the_state(
+    state: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents_of_shipped()
+    assert told(capsys, "config", "show")["places"]["configuration"] == "the shipped files"
+    assert told(capsys, *EDIT, "add", "protocol", "x-y", *WHY, "--dry-run")["is_written"] is False
+    assert not (state / "config").exists()
+    assert told(capsys, *EDIT, "add", "protocol", "x-y", *WHY)["is_written"]
+    own = state / "config"
+    assert [path.name for path in own.iterdir()] == ["protocols.yaml"]
+    assert own.stat().st_mode & 0o777 == state.stat().st_mode & 0o777 == 0o700
+    assert (own / "protocols.yaml").stat().st_mode & 0o777 == 0o644
+    assert "x-y" in load_policy(TODAY, own).policy.protocols
+    found = told(capsys, "config", "show")
+    assert found["places"]["configuration"] == f"{own} (the state folder's own)"
+    assert found["files"]["protocols.yaml"] == str(own / "protocols.yaml")
+    assert found["files"]["tokens.yaml"] == "shipped"
+    assert told(capsys, "config", "validate")["checked"][1]["source"] == str(own / "protocols.yaml")
+    assert contents_of_shipped() == before
+    monkeypatch.setenv("EDITOR", "true")
+    monkeypatch.delenv("VISUAL", raising=False)
+    assert not told(capsys, *EDIT, "--file", "accounts.yaml")["is_written"]
+    monkeypatch.setenv("EDITOR", "sed -i s/cold/frozen/")
+    assert told(capsys, *EDIT, "--file", "accounts.yaml")["is_written"]
+    assert (own / "accounts.yaml").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_named_folder_wins_over_that_of_the_state(
+    state: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (state / "config").mkdir(parents=True)
+    (state / "config" / "protocols.yaml").write_text("rubbish", encoding="utf-8")
+    assert told(capsys, "config", "validate")["is_right"]
+    assert told(capsys, "config", "show")["places"]["configuration"] == f"{folder} (DEFIYIELD_CONFIG_DIR)"
+
+
 def contents_of_shipped() -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in SHIPPED.glob("*.yaml")}
 
 
 # --- edit lists -----------------------------------------------------------------------------------------------------
 def test_kinds_of_rows_are_those_of_the_arguments() -> None:
-    assert set(KINDS) == set(config_edit.KINDS)
+    assert set(KINDS) == set(changes.KINDS)
 
 
 def test_a_protocol_is_added_and_later_removed_with_its_days_and_reasons(
@@ -281,9 +324,9 @@ def test_comments_and_hostile_words_stay_in_one_comment(folder: Path) -> None:
 
 
 def test_a_file_that_somebody_else_changed_is_not_overwritten(folder: Path) -> None:
-    change = config_edit.Change(folder / "protocols.yaml", "before", "after", "")
+    change = changes.Change(folder / "protocols.yaml", "before", "after", "")
     with pytest.raises(ConfigurationError, match="by somebody else"):
-        config_edit.replace_file(change)
+        changes.replace_file(change)
     assert not list(folder.glob(".*"))
 
 
@@ -291,15 +334,15 @@ def test_account_data_stay_private_and_links_stay_links(folder: Path, tmp_path: 
     real = tmp_path / "real.yaml"
     (folder / "accounts.yaml").rename(real)
     (folder / "accounts.yaml").symlink_to(real)
-    path, before = config_edit.read_own(folder, "accounts.yaml")
-    config_edit.replace_file(config_edit.Change(path, before, before + "# more\n", ""))
+    path, before, _ = changes.read_text(folder, "accounts.yaml")
+    changes.replace_file(changes.Change(path, before, before + "# more\n", ""))
     assert (folder / "accounts.yaml").is_symlink()
     assert real.read_text(encoding="utf-8").endswith("# more\n")
     own = folder / "own.yaml"
     own.write_text("", encoding="utf-8")
     own.rename(folder / "accounts.yaml")
     (folder / "accounts.yaml").chmod(0o644)
-    config_edit.replace_file(config_edit.Change(folder / "accounts.yaml", "", "x", ""))
+    changes.replace_file(changes.Change(folder / "accounts.yaml", "", "x", ""))
     assert (folder / "accounts.yaml").stat().st_mode & 0o777 == 0o600
 
 

@@ -11,7 +11,16 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from defiyield_assets.config.editing import add_entry, add_row, comment_out_entry, comment_out_row, end_row, one_line
+from defiyield_assets.config.editing import (
+    add_entry,
+    add_row,
+    comment_out_entry,
+    comment_out_row,
+    end_row,
+    one_line,
+    set_value,
+)
+from defiyield_assets.config.parameters import parameters
 from defiyield_assets.config.reading import SHIPPED
 from defiyield_assets.errors import ConfigurationError
 
@@ -137,6 +146,106 @@ def test_whatever_a_row_or_a_comment_holds_it_comes_back_or_is_refused(row: dict
     assert found["approved"][-1] == row
     assert found["approved"][:-1] == yaml.safe_load(BLOCK)["approved"]
     assert lines_of(BLOCK, changed)[0] == []
+
+
+# --- values ---------------------------------------------------------------------------------------------------------
+P = ("parameters", "a")
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "value", "wanted"),
+    [
+        ("parameters:\n  a: 1  # one\n  b: 2\n", P, 3, "parameters:\n  # set c\n  a: 3  # one\n  b: 2\n"),
+        (
+            "parameters:\n  # why\n  # set earlier\n  a: 1\n",
+            P,
+            0.5,
+            "parameters:\n  # why\n  # set c\n  a: 0.5\n",
+        ),
+        ("parameters:\n  b: 2  # two\n# tail\n", P, 3, "parameters:\n  b: 2  # two\n  # set c\n  a: 3\n# tail\n"),
+        ("parameters: {a: 1, b: 2}  # x\n", P, 3, "# set c\nparameters: {a: 3, b: 2}  # x\n"),
+        ("parameters: {b: 2}\n", P, 3, "# set c\nparameters: {b: 2, a: 3}\n"),
+        ("parameters: {}\nother: 1\n", P, 3, "parameters:\n  # set c\n  a: 3\nother: 1\n"),
+        ("parameters:\nother: 1\n", P, 3, "# set c\nparameters: {a: 3}\nother: 1\n"),
+        ("other: 1\n", P, 3, "other: 1\n# set c\nparameters: {a: 3}\n"),
+        ("", P, 3, "# set c\nparameters: {a: 3}\n"),
+        ("parameters:\n  a:\n  b: 2\n", P, 3, "parameters:\n  # set c\n  a: 3\n  b: 2\n"),
+        ("parameters:\n  a: [1, 2]  # x\n", P, [3], "parameters:\n  # set c\n  a: [3]  # x\n"),
+        (
+            "parameters:\n  a:\n    - x\n    - y\n  b: 2\n",
+            P,
+            ["z"],
+            "parameters:\n  # set c\n  a: [z]\n  b: 2\n",
+        ),
+        ("parameters:\n  a:  # x\n  - x\n", P, ["z"], "parameters:\n  # set c\n  a: [z]  # x\n"),
+        (
+            "parameters:\n  g:\n    a: 1  # x\n",
+            ("parameters", "g", "a"),
+            2,
+            "parameters:\n  g:\n    # set c\n    a: 2  # x\n",
+        ),
+        (
+            "parameters:\n  b: 1\n",
+            ("parameters", "g", "a"),
+            2,
+            "parameters:\n  b: 1\n  # set c\n  g: {a: 2}\n",
+        ),
+        ("parameters:\n  a: old\n", P, "no", "parameters:\n  # set c\n  a: 'no'\n"),
+    ],
+)
+def test_one_value_is_set_wherever_it_stands(text: str, path: tuple[str, ...], value: object, wanted: str) -> None:
+    assert set_value(text, path, value, "set c", "f.yaml") == wanted
+
+
+def test_a_value_that_stands_there_already_changes_nothing_and_one_of_another_type_does() -> None:
+    text = "parameters:\n  a: 1\n"
+    assert set_value(text, P, 1, "set c", "f") == text
+    assert set_value(text, P, 1.0, "set c", "f") == "parameters:\n  # set c\n  a: 1.0\n"
+    assert set_value(text, P, True, "set c", "f") == "parameters:\n  # set c\n  a: true\n"
+
+
+@pytest.mark.parametrize("name", [one.name for one in parameters()])
+def test_every_parameter_of_the_shipped_file_is_set_alone(name: str) -> None:
+    text = (SHIPPED / "policy.yaml").read_text(encoding="utf-8")
+    path = ("parameters", *name.split("."))
+    changed = set_value(text, path, "other", "set by me: why", "policy.yaml")
+    gone, came = lines_of(text, changed)
+    assert len(gone) == 1
+    assert len(came) == 2
+    assert came[0].strip() == "# set by me: why"
+    assert came[1].partition("#")[2] == gone[0].partition("#")[2], "what is said of it stays"
+    again = set_value(changed, path, "third", "set by you: why not", "policy.yaml")
+    assert lines_of(text, again)[1][0].strip() == "# set by you: why not"
+    assert "by me" not in again
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- a\n",
+        "parameters: 7\n",
+        "parameters:\n  a: &x 1\n  b: *x\n",
+        "parameters:\n  a:\n    - x  # why x\n    - y\n",
+        "parameters:\n  a: [1,  # one\n    2]\n",
+        "{parameters: {b: 1}, a: 2",
+    ],
+)
+def test_a_value_that_cannot_be_set_alone_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"f\.yaml"):
+        set_value(text, P, 5, "set c", "f.yaml")
+
+
+@given(st.text(max_size=200), st.integers() | st.floats(allow_nan=False) | st.booleans() | st.text(max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_whatever_stands_around_a_value_it_is_set_alone_or_refused(around: str, value: object) -> None:
+    text = f"{around}\nparameters:\n  a: 1  # {one_line(around)}\n  b: 2\n"
+    try:
+        changed = set_value(text, P, value, "set c", "f")
+    except ConfigurationError:
+        return
+    wanted = yaml.safe_load(text)
+    wanted["parameters"]["a"] = value
+    assert yaml.safe_load(changed) == wanted
 
 
 def test_comments_are_one_line() -> None:

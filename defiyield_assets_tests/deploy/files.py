@@ -20,7 +20,7 @@ from defiyield_assets.settings import PROJECT_ROOT
 from defiyield_assets_tests.programs import find_program
 
 DEPLOY = PROJECT_ROOT / "deploy"
-ROLES = ("owner", "writer", "reader", "dagster")
+ROLES = ("owner", "writer", "reader", "console", "dagster")
 
 
 def compose() -> dict[str, Any]:

@@ -5,15 +5,18 @@ Not here: assets made by the writer (test_compose_day.py).
 
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
+from defiyield_assets.config.versions import in_force, write_version
 from defiyield_assets.observability.warehouse import newest_plan_day, open_for_reading
 from defiyield_assets.store import engine as engines
 from defiyield_assets.store import reads, schema, writes
+from defiyield_assets.store.console_audit import Deed, recent_deeds, record_deed
 from defiyield_assets_tests.databases import url_text
 from defiyield_assets_tests.deploy.files import DEPLOY, Roles, roles_on
 from defiyield_assets_tests.observability.test_warehouse_figures import all_figures
@@ -58,7 +61,7 @@ def test_passwords_are_kept_as_scram_only(roles: Roles) -> None:
         kept = connection.exec_driver_sql(
             "SELECT rolname, rolpassword FROM pg_authid WHERE rolname LIKE 'defiyield~_%%' ESCAPE '~'"
         ).all()
-    assert len(kept) == 4
+    assert len(kept) == 5
     assert all(password.startswith("SCRAM-SHA-256$") for _, password in kept)
 
 
@@ -131,6 +134,59 @@ def test_the_reader_reads_everything_and_writes_nothing(roles: Roles) -> None:
         assert connection.exec_driver_sql("SHOW statement_timeout").scalar() == "1min"
 
 
+def test_the_console_reads_everything_and_adds_rows_to_its_two_tables_alone(roles: Roles, tmp_path: Path) -> None:
+    engine = engines.make_engine(url_text(roles.url("console")))
+    now = datetime(2025, 6, 3, tzinfo=UTC)
+    for table in schema.metadata.sorted_tables:
+        with engine.connect() as connection:
+            connection.execute(sa.select(table).limit(1)).all()
+    folder = tmp_path / "config"
+    before = in_force(engine, folder)
+    text = before.files["policy.yaml"].replace("min_pools: 5", "min_pools: 6")
+    written = write_version(
+        engine, folder, {"policy.yaml": text}, author="Ada", reason="x", what="y", seen=before.stamp, now=now
+    )
+    assert (written.found, written.version) == (1, 2)
+    record_deed(engine, Deed("Ada", "127.0.0.1", "write_version", "min_pools", "done"), now)
+    assert len(recent_deeds(engine)) == 1
+    with engine.connect() as connection:
+        more = connection.exec_driver_sql(
+            "SELECT relname, wanted FROM pg_class, unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS wanted "
+            "WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND has_table_privilege(oid, wanted)"
+        ).all()
+    engine.dispose()
+    assert {tuple(row) for row in more} == {("policy_versions", "INSERT"), ("console_audit", "INSERT")}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE policy_versions SET author = 'x'",
+        "DELETE FROM policy_versions",
+        "DELETE FROM console_audit",
+        "UPDATE console_audit SET outcome = 'done'",
+        "TRUNCATE console_audit",
+        "DELETE FROM nav_daily",
+        "INSERT INTO policy_snapshot DEFAULT VALUES",
+        "CREATE TABLE mine (id integer)",
+        "CREATE TEMPORARY TABLE mine (id integer)",
+        "UPDATE defiyield_schema_version SET version_num = 'x'",
+    ],
+)
+def test_the_console_changes_and_deletes_nothing(statement: str, roles: Roles) -> None:
+    assert "permission denied" in refused(engine_of(roles, "console"), statement)
+
+
+def test_a_role_that_comes_after_the_tables_gets_the_same(roles: Roles) -> None:
+    with engine_of(roles, "owner").begin() as connection:
+        connection.exec_driver_sql("REVOKE INSERT ON policy_versions, console_audit FROM defiyield_console")
+    roles.first_start()
+    with engine_of(roles, "owner").connect() as connection:
+        for name in ("policy_versions", "console_audit"):
+            granted = f"SELECT has_table_privilege('defiyield_console', '{name}', 'INSERT')"
+            assert connection.exec_driver_sql(granted).scalar() is True
+
+
 def test_the_reader_is_enough_for_every_figure_of_the_warehouse(roles: Roles) -> None:
     engine = open_for_reading(url_text(roles.url("reader")))
     try:
@@ -142,7 +198,7 @@ def test_the_reader_is_enough_for_every_figure_of_the_warehouse(roles: Roles) ->
     assert {labels[0] for name, labels in told if name == "table_size_bytes"} == set(schema.metadata.tables)
 
 
-@pytest.mark.parametrize("role", ["owner", "writer", "reader"])
+@pytest.mark.parametrize("role", ["owner", "writer", "reader", "console"])
 def test_dagsters_database_is_for_dagster_alone(role: str, roles: Roles) -> None:
     with pytest.raises(DBAPIError, match="permission denied"):
         engine_of(roles, role, roles.dagster).connect()
@@ -167,7 +223,7 @@ def test_tables_of_later_revisions_are_covered(roles: Roles) -> None:
 
 def test_secrets_are_random_and_stay(roles: Roles, tmp_path: Path) -> None:
     passwords = {path.name: path.read_text() for path in roles.secrets.glob("*_password")}
-    assert len(set(passwords.values())) == len(passwords) == 5
+    assert len(set(passwords.values())) == len(passwords) == 6
     assert all(len(text) == 48 for text in passwords.values())
     subprocess.run([DEPLOY / "make-secrets.sh", roles.secrets], check=True)
     assert {path.name: path.read_text() for path in roles.secrets.glob("*_password")} == passwords

@@ -49,6 +49,8 @@ ONLY_PARSED = {
     r"defiyield run .*--market (live|recorded)": "vendors, or your own folder; test_end_to_end.py",
     r".*(FILE|0x\.\.\.)": "the reader's own file or transaction; cli/",
     r"defiyield config edit lists remove protocol goldfinch": "as `add`, which is run",
+    r"defiyield config set (?!.*--dry-run)": "another policy for what is run after it; cli/test_config_versions.py",
+    r"defiyield config versions (show|compare|restore)": "of versions that are not written here; the same test",
 }
 """Commands that are only parsed, and why."""
 OTHERS = {

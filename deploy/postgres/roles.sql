@@ -3,7 +3,8 @@
 -- Names of databases: --variable warehouse=NAME --variable dagster=NAME. Passwords are set afterwards (\password ROLE).
 --   defiyield_owner    owns the warehouse: migrations, restores
 --   defiyield_writer   runs: rows of all tables, temporary tables, no other DDL
---   defiyield_reader   consoles and metrics: SELECT, for a minute at most
+--   defiyield_reader   readers and metrics: SELECT, for a minute at most
+--   defiyield_console  the console: SELECT, and INSERT of versions of the policy and of its audit alone
 --   defiyield_dagster  owns Dagster's own database, and sees no other
 \set ON_ERROR_STOP on
 \if :{?warehouse}
@@ -16,13 +17,18 @@
 \endif
 
 SELECT format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS', name)
-FROM unnest(ARRAY['defiyield_owner', 'defiyield_writer', 'defiyield_reader', 'defiyield_dagster']) AS name
+FROM unnest(ARRAY[
+  'defiyield_owner', 'defiyield_writer', 'defiyield_reader', 'defiyield_console', 'defiyield_dagster'
+]) AS name
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
 \gexec
 ALTER ROLE defiyield_reader SET default_transaction_read_only = on;
 ALTER ROLE defiyield_reader SET statement_timeout = '60s';
 ALTER ROLE defiyield_reader SET idle_in_transaction_session_timeout = '60s';
 ALTER ROLE defiyield_reader CONNECTION LIMIT 20;
+ALTER ROLE defiyield_console SET statement_timeout = '60s';
+ALTER ROLE defiyield_console SET idle_in_transaction_session_timeout = '60s';
+ALTER ROLE defiyield_console CONNECTION LIMIT 20;
 
 SELECT format('CREATE DATABASE %I TEMPLATE template0 ENCODING ''UTF8''', name)
 FROM unnest(ARRAY[:'warehouse', :'dagster']) AS name
@@ -32,12 +38,12 @@ ALTER DATABASE :"warehouse" OWNER TO defiyield_owner;
 ALTER DATABASE :"dagster" OWNER TO defiyield_dagster;
 REVOKE ALL ON DATABASE :"warehouse", :"dagster" FROM PUBLIC;
 GRANT CONNECT, TEMPORARY ON DATABASE :"warehouse" TO defiyield_writer;
-GRANT CONNECT ON DATABASE :"warehouse" TO defiyield_reader;
+GRANT CONNECT ON DATABASE :"warehouse" TO defiyield_reader, defiyield_console;
 
 \connect :"warehouse"
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 GRANT USAGE, CREATE ON SCHEMA public TO defiyield_owner;
-GRANT USAGE ON SCHEMA public TO defiyield_writer, defiyield_reader;
+GRANT USAGE ON SCHEMA public TO defiyield_writer, defiyield_reader, defiyield_console;
 -- Tables that somebody else made before there were roles.
 SELECT format('ALTER TABLE public.%I OWNER TO defiyield_owner', tablename)
 FROM pg_tables WHERE schemaname = 'public' AND tableowner <> 'defiyield_owner'
@@ -49,11 +55,16 @@ CREATE TABLE IF NOT EXISTS public.defiyield_schema_version (
 ALTER TABLE public.defiyield_schema_version OWNER TO defiyield_owner;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO defiyield_writer;
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO defiyield_writer;
-GRANT SELECT ON ALL TABLES IN SCHEMA public TO defiyield_reader;
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO defiyield_reader, defiyield_console;
 -- The same for tables of later revisions.
 ALTER DEFAULT PRIVILEGES FOR ROLE defiyield_owner IN SCHEMA public
   GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO defiyield_writer;
 ALTER DEFAULT PRIVILEGES FOR ROLE defiyield_owner IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO defiyield_writer;
-ALTER DEFAULT PRIVILEGES FOR ROLE defiyield_owner IN SCHEMA public GRANT SELECT ON TABLES TO defiyield_reader;
+ALTER DEFAULT PRIVILEGES FOR ROLE defiyield_owner IN SCHEMA public
+  GRANT SELECT ON TABLES TO defiyield_reader, defiyield_console;
+-- The migration that makes these tables grants the same where the role is there before them.
+SELECT format('GRANT INSERT ON public.%I TO defiyield_console', tablename)
+FROM pg_tables WHERE schemaname = 'public' AND tablename IN ('policy_versions', 'console_audit')
+\gexec
 -- After a restore, which makes all tables anew, this line has to be run again.
 REVOKE INSERT, UPDATE, DELETE ON public.defiyield_schema_version FROM defiyield_writer;

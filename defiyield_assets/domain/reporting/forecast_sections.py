@@ -61,7 +61,7 @@ def forecasts_section(inputs: ReportInputs, names: Names, *, is_published: bool)
     amount = "amount" if is_published else "amount_before"
     pools = _pools_by_size(inputs, amount)
     charts = [chart for pool in pools[:MOST_CHARTS] if (chart := _pool_chart(inputs, pool, names)) is not None]
-    gas = _gas_chart(inputs)
+    gas = gas_chart(inputs.gas_forecasts, inputs.gas_fees_daily, inputs.day)
     charts += [] if gas is None else [gas]
     bands = _band_table(inputs, pools, names)
     scored = _scores_words(inputs)
@@ -113,27 +113,27 @@ def _pool_chart(inputs: ReportInputs, pool_id: str, names: Names) -> Chart | Non
     history, bands = _history_of(inputs, pool_id), _bands_of(inputs, pool_id)
     if not bands:
         return None
-    return _band_chart(f"APY of {names.pool(pool_id)}", "percent", history, bands, inputs.day)
+    return band_chart(f"APY of {names.pool(pool_id)}", "percent", history, bands, inputs.day)
 
 
-def _gas_chart(inputs: ReportInputs) -> Chart | None:
-    """The price that transactions paid, and what is expected of it."""
-    bands = [row for row in records(inputs.gas_forecasts) if row["kind"] == GAS_KIND and row["as_of"] == inputs.day]
+def gas_chart(forecasts: pd.DataFrame, fees: pd.DataFrame, day: date) -> Chart | None:
+    """The price that transactions paid, and what is expected of it: rows of `gas_forecasts` and `gas_fees_daily`, one
+    source a day; None where the day has no forecast."""
+    bands = [row for row in records(forecasts) if row["kind"] == GAS_KIND and row["as_of"] == day]
     if not bands:
         return None
-    shown = DayRange.of(inputs.day).back(HISTORY_DAYS - 1)
+    shown = DayRange.of(day).back(HISTORY_DAYS - 1)
     history = {
         row["date"]: float(row["mean_gwei"])
-        for row in records(inputs.gas_fees_daily)
+        for row in records(fees)
         if row["kind"] == GAS_KIND and row["date"] in shown and not is_missing(row["mean_gwei"])
     }
     bands.sort(key=lambda row: int(row["horizon_days"]))
-    return _band_chart("Gas price, daily mean in gwei", "gwei", history, bands, inputs.day)
+    return band_chart("Gas price, daily mean in gwei", "gwei", history, bands, day)
 
 
-def _band_chart(
-    title: str, unit: Unit, history: dict[date, float], bands: Sequence[dict[str, Any]], day: date
-) -> Chart:
+def band_chart(title: str, unit: Unit, history: dict[date, float], bands: Sequence[dict[str, Any]], day: date) -> Chart:
+    """What happened (by day) and what is expected: rows with horizon_days, mean, p10 and p90, nearest horizon first."""
     past = tuple(Point(str(known), history[known]) for known in sorted(history))
     ahead = tuple(
         Point(
@@ -182,7 +182,7 @@ def _band_table(inputs: ReportInputs, pools: Sequence[str], names: Names) -> Tab
                 f"{percent(history[max(history)])} on {max(history)}" if history else UNKNOWN,
                 *(_band_words(of_horizon.get(days)) for days in horizons),
                 ", ".join(dict.fromkeys(clean(row["model"], 24) for row in bands)) or UNKNOWN,
-                _remark(bands),
+                band_remark(bands),
                 number(max(int(row["n_obs"]) for row in bands)) if bands else UNKNOWN,
             )
         )
@@ -195,7 +195,7 @@ def _band_words(row: dict[str, Any] | None) -> str:
     return f"{percent(row['mean'])} ({percent(row['p10'])} to {percent(row['p90'])})"
 
 
-def _remark(bands: Sequence[dict[str, Any]]) -> str:
+def band_remark(bands: Sequence[dict[str, Any]]) -> str:
     """Why a simpler model was used, and whether the forecast knew what nobody knew on the day."""
     reasons = dict.fromkeys(
         clean(row["fallback_reason"], 60).lower().replace("_", " ")
@@ -264,8 +264,8 @@ def _score_row(target: str, horizon: int, scores: pd.DataFrame) -> tuple[str, ..
         TARGETS.get(target, target),
         number(horizon),
         number(len(scores)),
-        _in_unit(target, error),
-        _in_unit(target, naive),
+        error_words(target, error),
+        error_words(target, naive),
         # Nothing is better than a last value without error; nothing covers what has no band.
         signed_percent(1.0 - error / naive, 0) if naive > 0 else "",
         "" if covered is None else percent(covered, 0),
@@ -286,8 +286,8 @@ def _scoreboard_row(target: str, horizon: int, board: pd.DataFrame) -> tuple[str
         TARGETS.get(target, target),
         number(horizon),
         number(champion["n_forecasts"]),
-        _in_unit(target, champion["mae"]),
-        _in_unit(target, champion["bias"], "+"),
+        error_words(target, champion["mae"]),
+        error_words(target, champion["bias"], "+"),
         *(
             "" if is_missing(champion[name]) else written(champion[name], digits)
             for name, written, digits in (
@@ -302,7 +302,7 @@ def _scoreboard_row(target: str, horizon: int, board: pd.DataFrame) -> tuple[str
     )
 
 
-def _in_unit(target: str, error: float, sign: str = "") -> str:
+def error_words(target: str, error: float, sign: str = "") -> str:
     """An error in the unit in which people speak of the target; `sign` "+" puts one before a positive error."""
     if target.startswith("apy"):
         return f"{error * 100:{sign}.2f} pp"

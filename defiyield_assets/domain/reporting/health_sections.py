@@ -48,7 +48,7 @@ def health_section(inputs: ReportInputs) -> Section:
         if outcomes
         else f"Every asset of {inputs.day} is complete."
     )
-    tables = [*_outcome_tables(outcomes), _checks(inputs), _sources(inputs), _findings(inputs)]
+    tables = [*_outcome_tables(outcomes), checks_table(inputs), _sources(inputs), _findings(inputs)]
     found = tuple(table for table in tables if table is not None)
     return Section("health", TITLE, (words, *_quality_words(inputs)), tables=found)
 
@@ -137,7 +137,7 @@ def _status(row: Mapping[str, Any]) -> str:
     return "skipped" if row["error_class"] == UPSTREAM_NOT_RECOVERABLE else clean(row["status"], 20)
 
 
-def _checks(inputs: ReportInputs) -> Table | None:
+def checks_table(inputs: ReportInputs) -> Table | None:
     """The rules that were judged of the day's tables, broken ones first."""
     if not inputs.checks:
         return None

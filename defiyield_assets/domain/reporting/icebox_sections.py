@@ -27,8 +27,8 @@ def icebox_section(inputs: ReportInputs, names: Names) -> Section:
             clean(row["chain"], 24),
             str(row["since"]),
             clean(row["reason"]) + (" (manual)" if bool(row["is_manual"]) else ""),
-            _price(row["last_low"]),
-            _price(row["last_close"]),
+            price(row["last_low"]),
+            price(row["last_close"]),
             number(row["good_lows"]),
             number(row["good_closes"]),
             names.token_link(row["address"], clean(row["address"], 60), row["chain"]),
@@ -58,6 +58,6 @@ def icebox_section(inputs: ReportInputs, names: Names) -> Section:
     return Section("icebox", "Icebox", (words,), tables=tuple(tables))
 
 
-def _price(value: Any) -> str:
+def price(value: Any) -> str:
     """A price per token to a hundredth of a cent: what matters here are fractions of a cent."""
     return UNKNOWN if is_missing(value) else f"${number(value, 4)}"

@@ -10,9 +10,11 @@ from functools import cache
 from hashlib import sha256
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from defiyield_assets.domain.reporting.charts import Drawing, draw, figures_table
 from defiyield_assets.domain.reporting.layout import ABOUT, Content, Fact, Section, Table
+from defiyield_assets.domain.reporting.table_rows import rows_html
 
 LONG, VERY_LONG = 20, 20
 """Cells above which a table folds where its rows are stacked, and rows above which it folds everywhere."""
@@ -26,11 +28,11 @@ WORDS, SHORT = 40, 11
 
 @dataclass(frozen=True)
 class ShownTable:
-    """A table with how the page shows it: its name, classes per column, its width class, the class of its fold."""
+    """A table with how the page shows it: its name, its rows as HTML, its width class, the class of its fold."""
 
     table: Table
     label: str
-    looks: tuple[str, ...]
+    rows: Markup
     width: str
     fold: str
 
@@ -49,22 +51,33 @@ class ShownSection:
     bullets: tuple[str, ...]
 
 
+def style_sheet() -> str:
+    """Looks of everything that a section is made of."""
+    return _environment().get_template("style.css.j2").render()
+
+
+def templates() -> PackageLoader:
+    """The macros by which sections are drawn (parts.html.j2), for whoever lays out a page of its own."""
+    return PackageLoader("defiyield_assets.domain.reporting", "templates")
+
+
 def render_html(content: Content) -> str:
     """The content as one page. Its policy allows nothing but its own style sheet, named by its hash."""
-    style = _environment().get_template("style.css.j2").render()
+    style = style_sheet()
     digest = b64encode(sha256(style.encode()).digest()).decode()
-    sections = [_shown_section(section) for section in content.all_sections()]
+    sections = [shown_section(section) for section in content.all_sections()]
     page = _environment().get_template("report.html.j2")
     return page.render(content=content, sections=sections, style_hash=f"sha256-{digest}")
 
 
 @cache
 def _environment() -> Environment:
-    loader = PackageLoader("defiyield_assets.domain.reporting", "templates")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return Environment(
+        loader=templates(), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
 
 
-def _shown_section(section: Section) -> ShownSection:
+def shown_section(section: Section) -> ShownSection:
     """Tables are called by their captions, or after the section; a second one of that name has its number."""
     called: dict[str, int] = {}
 
@@ -98,7 +111,7 @@ def _shown_table(table: Table, label: str) -> ShownTable:
         for length, column in zip(lengths, table.columns, strict=True)
     )
     width = "narrow" if needed <= NARROW else "middle" if needed <= MIDDLE else "wide"
-    return ShownTable(table, label, looks, width, _fold(table, width))
+    return ShownTable(table, label, rows_html(table, looks), width, _fold(table, width))
 
 
 def _fold(table: Table, width: str) -> str:

@@ -2,7 +2,7 @@
 
 Lives here: finding a pool by what somebody typed, the stages of a day, the history of verdicts, and what would change
 them. Not here: the rules themselves (prefilter.py, final.py, domain/allocation), their codes and words (reasons.py),
-reading tables or drawing (cli/explain.py).
+reading tables (store/evidence.py), drawing (cli/explain.py, domain/reporting/explanation_sections.py).
 """
 
 import re
@@ -227,7 +227,9 @@ def _of_day(frame: pd.DataFrame, day: date) -> Row | None:
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return [] if frame.empty else [{str(key): cell for key, cell in row.items()} for row in frame.to_dict("records")]
+    names = [str(name) for name in frame.columns]
+    cells = (frame[name].tolist() for name in frame.columns)
+    return [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)]
 
 
 def _planned(frame: pd.DataFrame) -> dict[date, Row]:

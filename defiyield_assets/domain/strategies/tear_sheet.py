@@ -102,7 +102,7 @@ def tear_sheet(inputs: SheetInputs) -> str:
         months=monthly_rows(dates, equity),
         month_names=MONTHS,
         evidence=figures_of(inputs.evidence, EVIDENCE),
-        costs=_cost_rows(inputs.cost_grid),
+        costs=cost_rows(inputs.cost_grid),
         paid=_paid(inputs.metrics),
         families=_family_rows(inputs.scenarios),
         trade_headings=TRADE_HEADINGS,
@@ -234,7 +234,8 @@ def _shaded(value: float | None, largest: float) -> Cell:
     return Cell("") if is_missing(value) or value is None else Cell(signed(value, 1), value / largest)
 
 
-def _cost_rows(grid: pd.DataFrame) -> list[tuple[str, ...]]:
+def cost_rows(grid: pd.DataFrame) -> list[tuple[str, ...]]:
+    """Times the costs, total and annualised return, Sharpe ratio, deepest fall, round trips: of each run of a grid."""
     return [
         (
             f"{row['cost_factor']:g}×",

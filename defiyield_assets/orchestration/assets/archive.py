@@ -25,8 +25,8 @@ bookkeeping = [
     for table in (
         *(schema.raw_fetches, schema.raw_bodies, schema.vendor_usage, schema.vendor_paces),
         *(schema.asset_outcomes, schema.account_cursors, schema.forecast_cache),
-        *(schema.slack_messages, schema.slack_alerts),
+        *(schema.slack_messages, schema.slack_alerts, schema.policy_versions, schema.console_audit),
     )
 ]
 """Requests, their bodies, what of the vendors' budgets is used, outcomes, how far wallets were read, known fits, what
-was posted to Slack and told as alarms."""
+was posted to Slack and told as alarms, versions of the policy and what was done through the console."""

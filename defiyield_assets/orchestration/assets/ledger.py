@@ -36,6 +36,7 @@ from defiyield_assets.orchestration.reporting import report
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.store import reads, schema, writes
 from defiyield_assets.store.rows import without_collector
+from defiyield_assets.store.warehouse import ReadableWarehouse
 
 __all__ = [
     "BEGINNING",
@@ -50,7 +51,7 @@ __all__ = [
 BOOKS = (schema.ledger_postings, schema.trial_balance, schema.ledger_closings)
 
 
-def prices_of(warehouse: WarehouseResource, days: DayRange) -> Prices:
+def prices_of(warehouse: ReadableWarehouse, days: DayRange) -> Prices:
     """Closes of trusted tokens and of ETH on the days."""
     engine = warehouse.engine
     return Prices.of(

@@ -9,7 +9,6 @@ when it is told to.
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -184,7 +183,7 @@ def news_sentiment(
     further back brings them), and those of the last two days, whose votes may still have been told.
     """
     engine = warehouse.engine
-    lexicon, weighing = load_news_lexicon(Path(policy.config_dir) if policy.config_dir else None)
+    lexicon, weighing = load_news_lexicon(policy.folder)
     due = _due(engine, weighing, ruler_of(lexicon, weighing))
     frame = _scored(engine, due, lexicon, weighing)
     receipt = writes.upsert(engine, schema.news_sentiment, frame)

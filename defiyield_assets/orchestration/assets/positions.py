@@ -30,6 +30,7 @@ from defiyield_assets.sources.erc4626 import worth_of
 from defiyield_assets.sources.ethereum_node import EthereumNode
 from defiyield_assets.sources.transport import Gateway, all_of
 from defiyield_assets.store import reads, schema, writes
+from defiyield_assets.store.warehouse import ReadableWarehouse
 
 NODE, NODE_CHAIN = "ethereum_node", 1
 """The node that is asked, and the chain that it tells of."""
@@ -98,7 +99,7 @@ def share_rates(
     )
 
 
-def _apys_known(warehouse: WarehouseResource, pool_ids: Sequence[str], days: DayRange) -> pd.DataFrame:
+def _apys_known(warehouse: ReadableWarehouse, pool_ids: Sequence[str], days: DayRange) -> pd.DataFrame:
     """APY of each pool and day of the range, as known at the cutoff of that very day.
 
     A pool that we entered under an id that is gone goes on under that id with what is told of today's.
@@ -113,7 +114,7 @@ def _apys_known(warehouse: WarehouseResource, pool_ids: Sequence[str], days: Day
     return under_own_ids(revisions[["pool_id", "date", "apy"]], pool_ids, aliases)
 
 
-def last_apys(warehouse: WarehouseResource, pool_ids: Sequence[str], days: DayRange) -> pd.DataFrame:
+def last_apys(warehouse: ReadableWarehouse, pool_ids: Sequence[str], days: DayRange) -> pd.DataFrame:
     """As `_apys_known`, with at least the last known APY on or before the first day of each pool that has any."""
     recent = _apys_known(warehouse, pool_ids, days.back(APY_DAYS))
     known = set(recent.loc[recent["apy"].notna() & (recent["date"] <= days.start), "pool_id"])

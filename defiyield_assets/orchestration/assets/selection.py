@@ -1,35 +1,34 @@
 """Assets of selection: token registry, pre-filter, icebox, effective lists, final filter.
 
-Lives here: wiring of domain/selection. Not here: the rules themselves.
+Lives here: wiring of domain/selection. Not here: the rules themselves, what of the warehouse they are asked with
+(selection_inputs.py).
 """
 
-from datetime import date
 from typing import Any
 
 import dagster as dg
 import pandas as pd
-from sqlalchemy import Engine, Table
 
 from defiyield_assets.domain.days import DayRange
-from defiyield_assets.domain.policy import Policy
-from defiyield_assets.domain.prices.instruments import build_instruments
-from defiyield_assets.domain.selection.final import READ, select_eligible
-from defiyield_assets.domain.selection.icebox import CHECKED, advance_icebox, bootstrap_icebox, is_checked, mark_checked
+from defiyield_assets.domain.selection.icebox import CHECKED, mark_checked
 from defiyield_assets.domain.selection.lists import build_allocation_snapshot
 from defiyield_assets.domain.selection.plots import plot_icebox
-from defiyield_assets.domain.selection.prefilter import prefilter_pools
 from defiyield_assets.domain.selection.registry import build_token_registry
 from defiyield_assets.errors import SuspiciousDataError
 from defiyield_assets.orchestration.declarations import daily_asset, daily_tables
-from defiyield_assets.orchestration.partitions import YESTERDAY, day_before, day_range, rolling, single_day
+from defiyield_assets.orchestration.partitions import YESTERDAY, day_range, rolling, single_day
 from defiyield_assets.orchestration.policies import DAY_BY_DAY, ONE_RUN
 from defiyield_assets.orchestration.reporting import picture, report
 from defiyield_assets.orchestration.resources import WarehouseResource
+from defiyield_assets.orchestration.selection_inputs import (
+    ICEBOX_HISTORY_DAYS,
+    MARKET_CAP_DAYS,
+    eligible_of,
+    icebox_of,
+    prefiltered_of,
+    previous_icebox,
+)
 from defiyield_assets.store import reads, schema, writes
-
-ICEBOX_HISTORY_DAYS = 31
-MARKET_CAP_DAYS = 7
-"""How old a market capitalisation may be."""
 
 
 @daily_asset(
@@ -75,22 +74,7 @@ def prefiltered_pools(context: dg.AssetExecutionContext, warehouse: WarehouseRes
     usable pools.
     """
     days, engine = day_range(context), warehouse.engine
-    frames = []
-    for day in days:
-        only = DayRange.of(day)
-        frames.append(
-            prefilter_pools(
-                reads.read_days(engine, schema.pools, only),
-                reads.read_days(engine, schema.token_registry, only),
-                reads.read_days(engine, schema.daily_bars, only.back(MARKET_CAP_DAYS)),
-                warehouse.policy(day),
-                day,
-                aliases=warehouse.aliases(day),
-                markets=_observed_caps(engine, only.back(MARKET_CAP_DAYS)),
-                resolved=reads.read_days(engine, schema.resolved_underlyings, only),
-            )
-        )
-    frame = pd.concat(frames, ignore_index=True)
+    frame = pd.concat([prefiltered_of(engine, warehouse.policy(day), day) for day in days], ignore_index=True)
     passed = frame[frame["is_passed"].astype(bool)]
     reasons = frame["reason_codes"].str.split(",").explode().value_counts()
     return report(
@@ -99,12 +83,6 @@ def prefiltered_pools(context: dg.AssetExecutionContext, warehouse: WarehouseRes
         passed=len(passed),
         rejected_by={str(code): int(n) for code, n in reasons.items() if code},
     )
-
-
-def _observed_caps(engine: Engine, days: DayRange) -> pd.DataFrame:
-    """[instrument_id, date, market_cap_usd] of the days' observations."""
-    rows = reads.read_days(engine, schema.observations, days, {"metric": "market_cap_usd"})
-    return rows.rename(columns={"value": "market_cap_usd"})[["instrument_id", "date", "market_cap_usd"]]
 
 
 @daily_tables(
@@ -128,15 +106,10 @@ def icebox_assets(
     """Advance the icebox day by day in order; the first day of an empty table is bootstrapped from 30 days of bars."""
     days, engine = day_range(context), warehouse.engine
     events_of_days, icebox_of_days = [], []
-    previous = _previous_icebox(warehouse, days)
+    previous = previous_icebox(engine, days.start)
     for day in days:
         policy = warehouse.policy(day)
-        bars = reads.read_days(engine, schema.daily_bars, DayRange.of(day).back(ICEBOX_HISTORY_DAYS))
-        _require_token_bars(bars, policy, day)
-        if previous is None:
-            events, current = bootstrap_icebox(bars, policy, day)
-        else:
-            events, current = advance_icebox(previous, bars, policy, day)
+        events, current, bars = icebox_of(engine, policy, day, previous)
         events_of_days.append(mark_checked(events, current, day))
         icebox_of_days.append(current)
         previous = current
@@ -164,29 +137,6 @@ def _counted(values: "pd.Series[Any]") -> dict[str, int]:
     return {str(value): int(n) for value, n in values.value_counts().items()}
 
 
-def _require_token_bars(bars: pd.DataFrame, policy: Policy, day: date) -> None:
-    """Refuse a day of which no token has a bar: nobody would see that one lost its peg."""
-    tokens = set(build_instruments(policy.tokens)["instrument_id"])
-    if tokens and not (bars["date"].eq(day) & bars["instrument_id"].isin(tokens)).any():
-        raise SuspiciousDataError(f"daily_bars of {day} hold no token of the policy: materialise them for crypto first")
-
-
-def _previous_icebox(warehouse: WarehouseResource, days: DayRange) -> pd.DataFrame | None:
-    """Yesterday's icebox, or None when the table starts here; a gap is refused."""
-    engine, yesterday = warehouse.engine, day_before(days.start)
-    only = DayRange.of(yesterday)
-    icebox = reads.read_days(engine, schema.icebox, only)
-    if is_checked(reads.read_days(engine, schema.icebox_events, only), icebox, yesterday):
-        return icebox
-    newest = reads.newest_day(engine, schema.icebox_events, on_or_before=yesterday)
-    if newest is not None:
-        raise SuspiciousDataError(
-            f"icebox of {yesterday} is missing or incomplete (the newest before {days.start} is {newest}): "
-            f"materialise the days from {newest} to {yesterday} in order, for example by the phases ingest and analyse"
-        )
-    return None
-
-
 @daily_asset(
     schema.allocation_snapshot,
     group="selection",
@@ -207,18 +157,6 @@ def allocation_snapshot(context: dg.AssetExecutionContext, warehouse: WarehouseR
         frames.append(build_allocation_snapshot(warehouse.policy(day), stored.iloc[0]["policy_hash"], barred, day))
     frame = pd.concat(frames, ignore_index=True)
     return report(writes.replace_slice(engine, schema.allocation_snapshot, frame, days), frame)
-
-
-def _last_listings(
-    warehouse: WarehouseResource, positions: pd.DataFrame, snapshots: pd.DataFrame, day: date
-) -> list[pd.DataFrame]:
-    """The newest older snapshot row of each pool that we hold and that the vendor no longer lists."""
-    unlisted = sorted(set(positions["pool_id"]) - set(snapshots["pool_id"]))
-    listings = [
-        reads.read_latest(warehouse.engine, schema.pools, on_or_before=day, where={"pool_id": pool_id})
-        for pool_id in unlisted
-    ]
-    return [listing[list(READ["pools"])] for listing in listings if len(listing)]
 
 
 @daily_asset(
@@ -246,32 +184,11 @@ def eligible_pools(context: dg.AssetExecutionContext, warehouse: WarehouseResour
     be left.
     """
     day, engine = single_day(context), warehouse.engine
-    only = DayRange.of(day)
-    positions = reads.read_days(engine, schema.pool_positions, only)
-    policy = warehouse.policy(day)
-    of_horizon = {"target": "apy", "horizon_days": policy.parameters.horizon_days}
-
-    def known(table: Table, where: dict[str, Any] | None = None) -> pd.DataFrame:
-        return reads.read_days(engine, table, only, where, READ[table.name])
-
-    snapshots = known(schema.pools)
-    frame = select_eligible(
-        known(schema.prefiltered_pools),
-        known(schema.pool_quality),
-        known(schema.pool_metrics),
-        known(schema.pool_groups),
-        known(schema.pool_forecasts, of_horizon),
-        positions=positions,
-        icebox=reads.read_days(engine, schema.icebox, only),
-        pools=pd.concat([snapshots, *_last_listings(warehouse, positions, snapshots, day)], ignore_index=True),
-        policy=policy,
-        day=day,
-        aliases=warehouse.aliases(day),
-    )
+    frame = eligible_of(engine, warehouse.policy(day), day)
     eligible = frame[frame["is_passed"].astype(bool)]
     reasons = frame["reason_codes"].str.split(",").explode().value_counts()
     return report(
-        writes.replace_slice(engine, schema.eligible_pools, frame, only),
+        writes.replace_slice(engine, schema.eligible_pools, frame, DayRange.of(day)),
         eligible[["pool_id", "protocol", "symbol", "size_usd", "forecast_apy", "pool_group"]],
         eligible=len(eligible),
         exit_only=int(frame["is_exit_only"].sum()),

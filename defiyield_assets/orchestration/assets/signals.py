@@ -51,7 +51,7 @@ SHOWN = ["instrument_id", "date", "signal_type", "status", "signal", "confidence
 
 def folder_of(policy: PolicyResource) -> Path | None:
     """The user's configuration folder."""
-    return Path(policy.config_dir) if policy.config_dir else None
+    return policy.folder
 
 
 def _daily_asset(

@@ -4,7 +4,6 @@ Lives here: reading what is compared. Not here: the rules (domain/news), the ass
 """
 
 from datetime import date, timedelta
-from pathlib import Path
 
 import dagster as dg
 import pandas as pd
@@ -115,7 +114,7 @@ def every_hour_with_news_has_its_row(warehouse: WarehouseResource, policy: Polic
     """Every hour that was read and has an article in its window has a row by the lexicon of now, and every article is
     counted in one."""
     engine = warehouse.engine
-    lexicon, weighing = load_news_lexicon(Path(policy.config_dir) if policy.config_dir else None)
+    lexicon, weighing = load_news_lexicon(policy.folder)
     spans, stored = spans_of(engine), news.counted_hours(engine, ruler_of(lexicon, weighing))
     missing = {
         name: len(missing_hours([Mention(one, at, None) for one, at in links], stored.get(name, {}), spans, weighing))

@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -105,7 +104,7 @@ def configured_portfolios_are_traded(
 ) -> dg.AssetCheckResult:
     """Every portfolio of paper.yaml that was traded the day before, or should have begun, has a row of the day."""
     days, engine = day_range(context), warehouse.engine
-    names = load_paper(Path(policy.config_dir) if policy.config_dir else None, strategies_in(policy))
+    names = load_paper(policy.folder, strategies_in(policy))
     rows = reads.read_days(
         engine,
         schema.paper_portfolio,

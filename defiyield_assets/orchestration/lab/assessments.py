@@ -5,7 +5,7 @@ Lives here: reading an assessment, its scopes, and the comparison with what is d
 """
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
 
@@ -13,14 +13,13 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Engine
 
-from defiyield_assets.domain.canonical import canonical_json
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.signals.types import STUB_TYPE
 from defiyield_assets.domain.strategies.assessment import why_left_out
-from defiyield_assets.domain.strategies.costs import Account, CostModel
 from defiyield_assets.domain.strategies.engine import ENGINE_VERSION
 from defiyield_assets.domain.strategies.evidence import count_trials
 from defiyield_assets.domain.strategies.strategy import Strategy
+from defiyield_assets.domain.strategies.terms import of_one_account
 from defiyield_assets.domain.strategies.trials import EVIDENCE_COLUMNS, evidence_of, trials_of
 from defiyield_assets.errors import SuspiciousDataError
 from defiyield_assets.orchestration.bars import EVER
@@ -76,7 +75,7 @@ def read_assessment(engine: Engine, strategies: Collection[Strategy]) -> Assessm
     listed = reads.read_all(engine, schema.strategies)
     found = current_runs(engine, told, listed)
     found = found.merge(told[["scenario_id", "name", "is_ranked"]], on="scenario_id")
-    found = _of_one_account(found)
+    found = of_one_account(found)
     due = _due_runs(engine, told, listed, strategies)
     _require_whole(found, due)
     is_due = [key in due for key in zip(found["scenario_id"], found["strategy_hash"], strict=True)]
@@ -151,16 +150,6 @@ def _require_whole(found: pd.DataFrame, due: Due) -> None:
         )
     if not due:
         raise SuspiciousDataError("no current strategy takes part in a scenario of the current set: make one first")
-
-
-def _of_one_account(found: pd.DataFrame) -> pd.DataFrame:
-    """The runs of one cost model and account: those of the default ones, else of those with most runs."""
-    if found.empty:
-        return found
-    terms = found["costs_json"] + found["account_json"]
-    wanted = canonical_json(asdict(CostModel())) + canonical_json(asdict(Account()))
-    chosen = wanted if (terms == wanted).any() else terms.value_counts().index[0]
-    return found[terms == chosen].reset_index(drop=True)
 
 
 def _evidence(engine: Engine, found: pd.DataFrame, n_trials: int) -> pd.DataFrame:

@@ -85,7 +85,7 @@ def definitions_in(policy: PolicyResource) -> Definitions:
 
 
 def _folder(policy: PolicyResource) -> Path | None:
-    return Path(policy.config_dir) if policy.config_dir else None
+    return policy.folder
 
 
 # --- bars ----------------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ Lives here: the sensors and what they request. Not here: the job (orchestration/
 
 from collections.abc import Collection
 from datetime import date
-from pathlib import Path
 
 import dagster as dg
 
@@ -73,7 +72,7 @@ def _follow(source: str) -> dg.SensorDefinition:
             context.update_cursor(cursor)
         if day is None:
             return dg.SkipReason(f"no day of {source} was made since the last look")
-        folder = Path(policy.config_dir) if policy.config_dir else None
+        folder = policy.folder
         listed = load_paper(folder, strategies_in(policy)).values()
         span = days_to_trade(day, [(one.starts_on, newest_day(warehouse.engine, one.id)) for one in listed])
         if span is None:

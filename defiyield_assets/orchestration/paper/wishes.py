@@ -7,7 +7,6 @@ books (books.py).
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
-from pathlib import Path
 
 import dagster as dg
 from pydantic import Field
@@ -67,7 +66,7 @@ def wishes(policy: PolicyResource, config: PaperTrading) -> list[Wish]:
     found = [wish_of(one, strategies) for one in config.others]
     if config.others and not config.portfolios:
         return found
-    listed = load_paper(Path(policy.config_dir) if policy.config_dir else None, strategies)
+    listed = load_paper(policy.folder, strategies)
     for name in config.portfolios:
         if name not in listed:
             raise ConfigurationError(f"paper.yaml has no portfolio {name!r}; {nearest(name, listed)}")

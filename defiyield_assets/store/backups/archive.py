@@ -21,7 +21,7 @@ from defiyield_assets.store.backups.journal import sync_folder
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-WAREHOUSE, CHAIN, REPORTS, DAGSTER = "warehouse", "chain.sqlite", "reports", "dagster"
+WAREHOUSE, CHAIN, REPORTS, CONFIG, DAGSTER = "warehouse", "chain.sqlite", "reports", "config", "dagster"
 """First words of the names of parts."""
 _MOST_MANIFEST = 64 * 2**20
 _PIECE = 2**20
@@ -142,7 +142,7 @@ def _require_safe(source: Path, name: str) -> None:
     """A name that stays below the folder, and begins as parts do; SuspiciousDataError for any other."""
     path = PurePosixPath(name)
     first = path.parts[0] if path.parts else ""
-    is_known = first in (CHAIN, REPORTS, DAGSTER) or first.startswith(f"{WAREHOUSE}.")
+    is_known = first in (CHAIN, REPORTS, CONFIG, DAGSTER) or first.startswith(f"{WAREHOUSE}.")
     if not is_known or path.as_posix() != name or ".." in path.parts or "\\" in name or "\x00" in name:
         raise SuspiciousDataError(f"{source} holds a file {name!r:.80}, which no backup does; nothing was restored")
 

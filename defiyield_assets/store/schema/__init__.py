@@ -21,6 +21,7 @@ from defiyield_assets.store.schema.archive import (
     warehouse_identity,
 )
 from defiyield_assets.store.schema.columns import metadata
+from defiyield_assets.store.schema.console import console_audit, policy_versions
 from defiyield_assets.store.schema.forecasts import (
     costly_candidates,
     forecast_cache,
@@ -130,6 +131,7 @@ __all__ = [
     "backtest_trades",
     "chain_balances",
     "closes_defillama",
+    "console_audit",
     "corporate_actions",
     "costly_candidates",
     "csv_imports",
@@ -183,6 +185,7 @@ __all__ = [
     "pendle_markets",
     "plan_executions",
     "policy_snapshot",
+    "policy_versions",
     "pool_aliases",
     "pool_contracts",
     "pool_forecasts",

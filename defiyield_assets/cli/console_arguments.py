@@ -1,0 +1,44 @@
+"""`defiyield console serve`: its options.
+
+Lives here: the parser, light to import. Not here: the server (console.py).
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from defiyield_assets.cli.parsers import Commands, Day, Parents
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PORT = 3002
+
+
+def add_arguments(commands: Commands, parents: Parents, _day: Day) -> None:
+    """Add the command."""
+    console = commands.add_parser(
+        "console",
+        parents=parents,
+        help="serve the treasury's own web page",
+        description="Serve the console: overview, plan, pools, forecasts, runs, ledger, icebox, lab, settings.",
+        epilog="""examples:
+  defiyield console  # on http://127.0.0.1:3002/
+  defiyield console --port 8080 --workers 2  # two processes, for many readers
+  DEFIYIELD_CONSOLE_TOKENS=ann:TOKEN defiyield console --host 0.0.0.0  # behind a login""",
+    )
+    console.add_argument("--host", default="127.0.0.1", help="address to bind; beyond loopback it takes tokens")
+    console.add_argument("--port", type=int, default=PORT, help=f"port (default: {PORT})")
+    console.add_argument("--workers", type=int, default=1, help="processes that answer (default: 1)")
+    console.add_argument("--certificate", type=Path, help="PEM file: serve HTTPS with it")
+    console.add_argument("--key", type=Path, help="PEM file with the certificate's key")
+    console.add_argument(
+        "--behind-proxy", metavar="ADDRESS", help="a proxy whose X-Forwarded-For and -Proto headers are believed"
+    )
+
+
+def run_command(arguments: argparse.Namespace, console: "Console") -> int:
+    """Serve until Ctrl-C."""
+    from defiyield_assets.cli.console import serve
+
+    return serve(arguments, console)

@@ -1,0 +1,294 @@
+"""Versions of the policy: what is in force, a new version written, an older one restored, two of them compared.
+
+Lives here: the order of check, row and files, and who comes too late. Not here: how files change (changes.py), SQL
+(store/policy_versions.py), what a change would do to the plan (orchestration/policy_previews.py).
+
+Rows come first, files after them: a crash between the two leaves a version that is recorded and not in force, which
+`in_force` and `drift` tell of, and never a change that nobody can be asked about. accounts.yaml has no versions.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+import yaml
+
+from defiyield_assets.config import changes
+from defiyield_assets.config.editing import one_line
+from defiyield_assets.config.files import in_full
+from defiyield_assets.config.parameters import parameters
+from defiyield_assets.errors import ConfigurationError
+from defiyield_assets.store import policy_versions as stored
+from defiyield_assets.store.engine import Readable
+from defiyield_assets.store.policy_versions import NewVersion, Origin, PolicyVersion, VersionFacts, hash_of
+
+VERSIONED = ("policy.yaml", "tokens.yaml", "protocols.yaml")
+LONGEST_AUTHOR = 80
+LONGEST_REASON = 300
+OF_FILES = "files"
+"""Author of what was found in the folder: whoever can write there."""
+
+
+@dataclass(frozen=True)
+class InForce:
+    """The texts that the next day is made with, and the newest version that was written."""
+
+    folder: Path
+    files: Mapping[str, str]
+    newest: VersionFacts | None
+
+    @property
+    def files_hash(self) -> str:
+        """Fingerprint of the texts."""
+        return hash_of(self.files)
+
+    @property
+    def stamp(self) -> str:
+        """What a writer has seen, for `write_version`: it changes with the newest version and with every file."""
+        return f"{self.newest.version if self.newest else 0}-{self.files_hash}"
+
+    @property
+    def is_drifted(self) -> bool:
+        """Whether the texts are not those of the newest version; without any version they cannot be."""
+        return self.newest is not None and self.newest.files_hash != self.files_hash
+
+    @property
+    def drift(self) -> str | None:
+        """The same in words; None where all is well."""
+        if self.newest is None or not self.is_drifted:
+            return None
+        return (
+            f"the files in force in {self.folder} are not those of version {self.newest.version}, the newest "
+            f"({self.newest.what}): they were changed by hand, or writing that version was cut off. The next change "
+            f"records them first; `defiyield config versions restore {self.newest.version}` puts that version in force"
+        )
+
+
+@dataclass(frozen=True)
+class Written:
+    """A version that was written. `found`: the version under which the files were recorded as they had been found."""
+
+    version: int
+    found: int | None
+    what: str
+    diffs: Mapping[str, str]
+
+
+def in_force(engine: Readable, folder: Path) -> InForce:
+    """What is in force now. `folder` is that of `changes.folder_of_changes`, and may not be there yet."""
+    return InForce(folder, texts_in_force(folder), stored.newest(engine))
+
+
+def texts_in_force(folder: Path) -> dict[str, str]:
+    """The texts of the files that have versions: the folder's, or the shipped ones where it has none."""
+    return {name: changes.read_text(folder, name)[1] for name in VERSIONED}
+
+
+def write_version(
+    engine: sa.Engine,
+    folder: Path,
+    changed: Mapping[str, str],
+    *,
+    author: str,
+    reason: str,
+    what: str,
+    seen: str,
+    now: datetime | None = None,
+    origin: Origin = "console",
+    restored_from: int | None = None,
+) -> Written:
+    """Check the whole configuration with the changed texts, record the new version, and put its files in place.
+
+    `changed`: texts by name of those files that change; `seen`: the `InForce.stamp` on which the change was made.
+    Files that nobody recorded yet are recorded first, so that nothing is lost. ConfigurationError, and nothing is
+    written, where author or reason are missing, the configuration would not load, somebody else wrote meanwhile,
+    nothing would change, or the folder cannot be written.
+    """
+    author, reason = _required("an author", author, LONGEST_AUTHOR), _required("a reason", reason, LONGEST_REASON)
+    unknown = sorted(set(changed) - set(VERSIONED))
+    if unknown:
+        raise ConfigurationError(f"{', '.join(unknown)} has no versions; {', '.join(VERSIONED)} have")
+    moment = now or datetime.now(UTC)
+    changes.check(folder, changed, moment.date())
+    with changes.alone(folder):
+        before = in_force(engine, folder)
+        _require_seen(before, seen)
+        planned = [
+            changes.planned(folder, name, text, what) for name, text in changed.items() if text != before.files[name]
+        ]
+        if not planned:
+            raise ConfigurationError("nothing would change: the files in force are the same")
+        newest = before.newest.version if before.newest else 0
+        versions = [] if before.newest and not before.is_drifted else [_as_found(before)]
+        after = {**before.files, **changed}
+        versions.append(NewVersion(author, reason, origin, one_line(what), after, restored_from))
+        with changes.staged(planned) as put:
+            numbers = stored.record(engine, versions, newest, moment)
+            try:
+                put()
+            except ConfigurationError as error:
+                raise ConfigurationError(f"version {numbers[-1]} is recorded, but not in force: {error}") from error
+    found = numbers[0] if len(numbers) > 1 else None
+    return Written(numbers[-1], found, one_line(what), {change.path.name: change.diff for change in planned})
+
+
+def restore_version(
+    engine: sa.Engine, folder: Path, number: int, *, author: str, reason: str, seen: str, now: datetime | None = None
+) -> Written:
+    """Put the files of an older version in force as a new version. NotFound where there is none of that number."""
+    old = stored.read_version(engine, number)
+    return write_version(
+        engine,
+        folder,
+        old.files,
+        author=author,
+        reason=reason,
+        what=f"version {number} restored",
+        seen=seen,
+        now=now,
+        origin="restore",
+        restored_from=number,
+    )
+
+
+def _required(what: str, text: str, longest: int) -> str:
+    told = one_line(text)
+    if not told:
+        raise ConfigurationError(f"a version needs {what}, in one line: nothing was written")
+    if len(" ".join(text.split())) > longest:
+        raise ConfigurationError(f"{what} has at most {longest} characters: nothing was written")
+    return told
+
+
+def _require_seen(before: InForce, seen: str) -> None:
+    """ConfigurationError when the policy is not what the change was made on."""
+    if before.stamp == seen:
+        return
+    if before.newest is not None and not seen.startswith(f"{before.newest.version}-"):
+        by = f"version {before.newest.version} by {before.newest.author} ({before.newest.what})"
+        raise ConfigurationError(
+            f"{by} was written meanwhile: nothing was written; look at what is in force and change that"
+        )
+    raise ConfigurationError(
+        f"files in {before.folder} were changed by somebody else meanwhile: nothing was written; look at what is in "
+        f"force and change that"
+    )
+
+
+def _as_found(before: InForce) -> NewVersion:
+    """The files as they were before the first version, or as somebody left them since the newest one."""
+    if before.newest is None:
+        what = "as it was before the first version"
+    else:
+        what = f"found in the folder, other than version {before.newest.version}"
+    return NewVersion(OF_FILES, "found before another change was written", "files", what, before.files)
+
+
+# --- two versions --------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class ParameterChange:
+    """A parameter with another value."""
+
+    name: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True)
+class RowChange:
+    """A row of a list that was added, ended, changed or removed; `row` as it is afterwards, or was before it went."""
+
+    file: str
+    path: str
+    name: str
+    what: str
+    row: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What differs between two sets of files: as text by file, as parameters, and as rows of lists.
+
+    `unreadable`: files of which one text is no YAML; they are compared as text alone.
+    """
+
+    diffs: Mapping[str, str]
+    parameters: tuple[ParameterChange, ...]
+    rows: tuple[RowChange, ...]
+    unreadable: tuple[str, ...] = ()
+
+
+def compare_versions(before: PolicyVersion, after: PolicyVersion) -> Comparison:
+    """What changed from one version to another."""
+    return compare(before.files, after.files, f"version {before.version}", f"version {after.version}")
+
+
+def compare(before: Mapping[str, str], after: Mapping[str, str], now: str = "now", then: str = "changed") -> Comparison:
+    """What changed from some texts, by name of their files, to others."""
+    diffs = {
+        name: told
+        for name in VERSIONED
+        if (told := changes.text_difference(name, before.get(name, ""), after.get(name, ""), now=now, then=then))
+    }
+    data = {name: (_parsed(name, before), _parsed(name, after)) for name in diffs}
+    readable = {name: pair for name, pair in data.items() if pair[0] is not None and pair[1] is not None}
+    rows = [row for name, (old, new) in readable.items() for row in _rows_changed(name, old or {}, new or {})]
+    old, new = readable.get("policy.yaml", ({}, {}))
+    return Comparison(
+        diffs, tuple(_parameters_changed(old or {}, new or {})), tuple(rows), tuple(set(data) - set(readable))
+    )
+
+
+def _parsed(name: str, files: Mapping[str, str]) -> dict[str, Any] | None:
+    """The content of a file; None where it is no mapping of YAML."""
+    try:
+        data = in_full(name, yaml.safe_load(files.get(name, "")))
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return None
+    return {} if data is None else data if isinstance(data, dict) else None
+
+
+def _parameters_changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[ParameterChange]:
+    for one in parameters():
+        old, new = (_value_at(data, one.name, one.default) for data in (before, after))
+        if old != new:
+            yield ParameterChange(one.name, old, new)
+
+
+def _value_at(data: Mapping[str, Any], name: str, default: Any) -> Any:
+    place: Any = data.get("parameters")
+    for key in name.split("."):
+        place = place.get(key) if isinstance(place, dict) else None
+    return default if place is None else place
+
+
+def _rows_changed(file: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[RowChange]:
+    """Rows of the file's lists; one is the same when its key and its first day are."""
+    for place in changes.KINDS.values():
+        if place.file != file:
+            continue
+        old, new = (_by_identity(data.get(place.path), place) for data in (before, after))
+        for key in [*old, *(key for key in new if key not in old)]:
+            row, told = new.get(key, old.get(key, {})), " ".join(key[0])
+            if key not in old:
+                yield RowChange(file, place.path, told, "added", row)
+            elif key not in new:
+                yield RowChange(file, place.path, told, "removed", row)
+            elif old[key] != new[key]:
+                is_ended = place.end is not None and old[key].get(place.end) != new[key].get(place.end)
+                yield RowChange(file, place.path, told, "ended" if is_ended else "changed", row)
+
+
+def _by_identity(rows: Any, place: changes.Listed) -> dict[tuple[tuple[str, ...], date | None], dict[str, Any]]:
+    """Rows by what names them and their first day; a mapping is rows of its names and values."""
+    if isinstance(rows, dict):
+        rows = [dict(zip(place.keys, pair, strict=True)) for pair in rows.items()]
+    found = {}
+    for row in rows if isinstance(rows, list) else []:
+        if isinstance(row, dict):
+            names = (str(row.get("symbol") or ""), *(str(row.get(key)) for key in place.keys))
+            found[tuple(name for name in names if name), row.get(place.first) if place.first else None] = row
+    return found

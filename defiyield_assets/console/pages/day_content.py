@@ -1,0 +1,69 @@
+"""What the report says of a day, for the pages that show parts of it.
+
+Lives here: the report's content, remembered, and which assets each of its sections rests on. Not here: what it says
+(domain/reporting/content.py), which page shows what (overview.py, plan.py).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from defiyield_assets.console.layout import Inner, Panel
+from defiyield_assets.console.views import View
+from defiyield_assets.domain.reporting.content import build_content
+from defiyield_assets.domain.reporting.inputs import Names, ReportInputs, collect_names
+from defiyield_assets.domain.reporting.layout import Content, Section, Table
+
+SOURCES = {
+    "steps": ("allocation_steps", "allocations", "gas_forecasts"),
+    "plan": ("allocations", "allocation_runs"),
+    "why": ("allocations", "allocation_limits"),
+    "pools": ("eligible_pools", "pool_forecasts", "allocations"),
+    "limits": ("allocation_limits",),
+    "left-out": ("allocations", "eligible_pools", "prefiltered_pools"),
+    "earned": ("yield_attribution", "nav_daily"),
+    "nav": ("nav_daily",),
+    "unexplained": ("unexplained_transactions",),
+    "forecasts": ("pool_forecasts", "forecast_scores", "forecast_scoreboard"),
+    "icebox": ("icebox", "icebox_events"),
+    "health": ("asset_outcomes", "pool_quality", "chain_balances"),
+    "assumed": ("allocation_runs", "daily_bars"),
+}
+"""Section of the report -> the assets whose tables it shows."""
+
+
+@dataclass(frozen=True)
+class DayContent:
+    """What the report says of a day, and what it is made of."""
+
+    inputs: ReportInputs
+    content: Content
+    names: Names
+
+    def panels(self, *anchors: str) -> tuple[Panel, ...]:
+        """Those of the sections that the day has."""
+        found = (self.content.section(anchor) for anchor in anchors)
+        return tuple(
+            Panel(section, SOURCES.get(section.anchor, ()), self.inputs.day) for section in found if section is not None
+        )
+
+
+def content_of(view: View) -> DayContent:
+    """The report's content of the day that is looked at."""
+
+    def make() -> DayContent:
+        inputs = view.desk.report_inputs(view.warehouse, view.day)
+        content, names = build_content(inputs), collect_names(inputs)
+        pools = {name: Inner(name, "pools", pool_id, date=view.day) for pool_id, name in names.pools.items()}
+        sections = tuple(_with_links(section, pools) for section in content.sections)
+        return DayContent(inputs, replace(content, sections=sections), names)
+
+    return view.remembered("day content", None, make)
+
+
+def _with_links(section: Section, pools: Mapping[str, Inner]) -> Section:
+    """The section whose cells that name a pool lead to the pool's page; names of pools are all different."""
+
+    def linked(table: Table) -> Table:
+        return replace(table, rows=tuple(tuple(pools.get(str(cell), cell) for cell in row) for row in table.rows))
+
+    return replace(section, tables=tuple(map(linked, section.tables)))

@@ -1,0 +1,136 @@
+"""Our own position in a pool, and what it earned.
+
+Lives here: value over time, what is held, income day by day. Not here: what the whole ledger earned (pages/ledger.py),
+what the plan wants (pages/plan.py).
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from defiyield_assets.console.layout import Panel
+from defiyield_assets.console.pool_rows import rows_of
+from defiyield_assets.console.views import View
+from defiyield_assets.domain.ledger.valuation import exact_sum
+from defiyield_assets.domain.reporting.formats import (
+    about_amount,
+    is_missing,
+    number,
+    percent,
+    short_id,
+    signed_percent,
+    signed_usd,
+    usd,
+)
+from defiyield_assets.domain.reporting.layout import Chart, Fact, Point, Section, Series, Table, numbers, text
+from defiyield_assets.domain.reporting.ledger_sections import LARGEST_APY
+from defiyield_assets.store import schema
+
+SHOWN_DAYS = 365
+LISTED_DAYS = 90
+"""Days of income that are listed; the sums are of all that are shown."""
+HELD_COLUMNS = (
+    *text("Token", "Wallet"),
+    *numbers("Amount", "Price", "Value", "Underlying per share"),
+    *text("Rate from"),
+    *numbers("Age of the rate, days"),
+)
+EARNED_COLUMNS = (
+    *text("Day"),
+    *numbers("At the start", "In and out", "Earned", "Price change", "At the end", "Costs"),
+    *numbers("Advertised", "Forecast", "Realised"),
+)
+MOVES = (("flows_usd", signed_usd), ("income_usd", signed_usd), ("price_change_usd", signed_usd))
+
+
+def position_panels(view: View, pool_id: str) -> tuple[Panel, ...]:
+    """What we hold and what it earned; nothing where we never held anything."""
+    back = SHOWN_DAYS - 1
+    held = rows_of(view, schema.pool_positions, {"pool_id": pool_id}, back=back)
+    earned = rows_of(view, schema.yield_attribution, {"pool_id": pool_id}, back=back)
+    found = []
+    if held:
+        found.append(Panel(_held_section(view.day, held), ("pool_positions",), view.day))
+    if earned:
+        found.append(Panel(_earned_section(view.day, earned), ("yield_attribution",), view.day))
+    return tuple(found)
+
+
+def _held_section(day: date, rows: Sequence[dict[str, Any]]) -> Section:
+    values: dict[date, Decimal] = {}
+    for row in rows:
+        values[row["date"]] = values.get(row["date"], Decimal(0)) + row["value_usd"]
+    points = tuple(Point(str(known), float(values[known])) for known in sorted(values))
+    last = max(values)
+    words = f"Held on {len(values)} of the {SHOWN_DAYS} days up to {day}."
+    if last != day:
+        words = f"{words} Nothing is held at the end of {day}; the last position is of {last}."
+    summary = f"From {usd(values[min(values)])} on {min(values)} to {usd(values[last])} on {last}."
+    chart = Chart("lines", "Value of our position by day", "usd", (Series("Our position", points),), summary)
+    today = [row for row in rows if row["date"] == day]
+    today.sort(key=lambda row: (row["token_address"], row["wallet"]))
+    facts = (Fact(f"Our position on {day}", usd(values.get(day, Decimal(0)))),)
+    tables = (
+        (Table(HELD_COLUMNS, tuple(map(_held_row, today)), caption=f"Held on {day}", fold="never"),) if today else ()
+    )
+    return Section("position", "Our position", (words,), facts, charts=(chart,), tables=tables)
+
+
+def _held_row(row: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        short_id(row["token_address"]),
+        short_id(row["wallet"]),
+        about_amount(row["underlying_amount"], int(row["decimals"])),
+        usd(row["price_usd"]),
+        usd(row["value_usd"]),
+        # both are counted in base units, whose decimals may differ
+        f"{row['exchange_rate']:.6g}",
+        str(row["rate_source"]).replace("_", " "),
+        number(row["rate_age_days"]),
+    )
+
+
+def _earned_section(day: date, rows: list[dict[str, Any]]) -> Section:
+    rows.sort(key=lambda row: row["date"], reverse=True)
+    facts = (
+        Fact("Earned", _sum(rows, "income_usd"), f"{len(rows)} days, {rows[-1]['date']} to {rows[0]['date']}"),
+        Fact("Change of prices", _sum(rows, "price_change_usd"), "on what was held at the start of each day"),
+        Fact("In and out", _sum(rows, "flows_usd"), "paid in minus paid out"),
+        Fact("Costs", _sum(rows, "cost_usd"), "gas and conversions of its own transactions"),
+    )
+    listed = tuple(_earned_row(row) for row in rows[:LISTED_DAYS])
+    words = [
+        f"Up to {day}. Advertised is what the vendor told for the day before, forecast what we expected when we "
+        "decided, realised what the day really paid, annualised."
+    ]
+    if len(rows) > LISTED_DAYS:
+        words.append(f"Listed are the last {LISTED_DAYS} days; the sums are of all {len(rows)}.")
+    table = Table(EARNED_COLUMNS, listed, caption="Day by day")
+    return Section("earned", "What it earned us", tuple(words), facts, tables=(table,))
+
+
+def _sum(rows: Sequence[dict[str, Any]], name: str) -> str:
+    """The exact sum; what is unknown on any day is unknown in sum."""
+    values = [row[name] for row in rows]
+    return usd(None) if any(map(is_missing, values)) else signed_usd(exact_sum(values))
+
+
+def _earned_row(row: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        str(row["date"]),
+        usd(row["opening_usd"]),
+        *(told(row[name]) for name, told in MOVES),
+        usd(row["closing_usd"]),
+        usd(row["cost_usd"]),
+        percent(row["advertised_apy"]),
+        percent(row["forecast_apy"]),
+        _realised(row["realised_apy"]),
+    )
+
+
+def _realised(rate: Any) -> str:
+    """A day's move, annualised; beyond a limit its digits say nothing."""
+    if is_missing(rate) or abs(float(rate)) <= LARGEST_APY:
+        return signed_percent(rate)
+    return f"over {percent(LARGEST_APY, 0)}" if float(rate) > 0 else f"under {percent(-LARGEST_APY, 0)}"

@@ -1,0 +1,75 @@
+"""Who did what through the console: rows that are only ever added.
+
+Lives here: SQL of console_audit. Not here: what may be done and by whom (console/), versions of the policy
+(policy_versions.py).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+from uuid import uuid4
+
+import pandas as pd
+import sqlalchemy as sa
+
+from defiyield_assets.store import schema
+from defiyield_assets.store.engine import Readable, read_transaction, write_transaction
+from defiyield_assets.store.inserts import insert
+from defiyield_assets.store.rows import storable_text, to_rows
+from defiyield_assets.store.validation import require_valid
+
+Outcome = Literal["done", "refused", "failed"]
+LOGIN = "login"
+"""The action of whoever brings a token."""
+LONGEST = 500
+"""Characters of a text that are kept: whoever is not logged in yet may send anything."""
+
+
+@dataclass(frozen=True)
+class Deed:
+    """One write that was asked for, or a login, and what became of it. No text may hold a secret."""
+
+    author: str
+    remote: str
+    action: str
+    subject: str
+    outcome: Outcome
+    detail: str = ""
+
+
+def record_deed(engine: sa.Engine, deed: Deed, at: datetime) -> str:
+    """Add a row; returns its id."""
+    table = schema.console_audit
+    texts = {name: _one_line(text) for name, text in vars(deed).items()}
+    row: dict[str, Any] = {"audit_id": uuid4().hex, "at": at, **texts}
+    frame = storable_text(pd.DataFrame([row], dtype=object))
+    require_valid(table, frame)
+    with write_transaction(engine, table.name) as connection:
+        insert(connection, table, to_rows(table, frame))
+    return str(row["audit_id"])
+
+
+def recent_deeds(engine: Readable, limit: int = 100) -> list[dict[str, Any]]:
+    """The newest rows by column name, the newest first."""
+    table = schema.console_audit
+    query = sa.select(table).order_by(table.c.at.desc(), table.c.audit_id).limit(limit)
+    with read_transaction(engine, table.name) as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def wrong_logins(engine: Readable, since: datetime, remote: str) -> tuple[int, int]:
+    """Logins that were refused since then: from one address, and from all together."""
+    table = schema.console_audit
+    is_own = sa.case((table.c.remote == remote, 1), else_=0)
+    query = sa.select(sa.func.coalesce(sa.func.sum(is_own), 0), sa.func.count()).where(
+        table.c.action == LOGIN, table.c.outcome == "refused", table.c.at >= since
+    )
+    with read_transaction(engine, table.name) as connection:
+        own, of_all = connection.execute(query).one()
+    return int(own), int(of_all)
+
+
+def _one_line(text: str) -> str:
+    """One line, not endless."""
+    printable = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(printable.split())[:LONGEST]

@@ -1,0 +1,336 @@
+"""The settings: what is shown, and the way of a change from its form over its preview to a version and the audit log.
+
+Not here: when a version is written (config/test_versions.py), days under another policy
+(orchestration/test_policy_previews.py), sessions and login (test_security.py), real browsers (test_browser.py).
+"""
+
+import html
+import re
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from starlette.testclient import TestClient
+
+from defiyield_assets.config.loader import load_policy
+from defiyield_assets.config.parameters import parameters
+from defiyield_assets.console.desk import Desk
+from defiyield_assets.console.pages.settings_pages import LISTS
+from defiyield_assets.domain.policy_preview import PolicyPreview, compare_days
+from defiyield_assets.errors import NotFound
+from defiyield_assets.store.console_audit import recent_deeds
+from defiyield_assets.store.policy_versions import list_versions, read_version
+from defiyield_assets_tests.console.desks import NOW, client_of, desk_over
+from defiyield_assets_tests.domain.test_policy_preview import SAME, judged
+
+DAY = date(2025, 6, 7)
+WHY = {"author": "Ada", "reason": "small pools are thin"}
+HOSTILE = '"><script>alert(1)</script>\x1b[31m'
+
+
+@pytest.fixture
+def previewed() -> list[dict[str, Any]]:
+    """What was previewed: the parameters of each folder."""
+    return []
+
+
+@pytest.fixture
+def desk(sqlite_warehouse: sa.Engine, tmp_path: Path, previewed: list[dict[str, Any]]) -> Desk:
+    """A desk whose previews drop one pool, and say so."""
+
+    def preview(changed: Path) -> PolicyPreview:
+        previewed.append(vars(load_policy(NOW.date(), changed).policy.parameters))
+        return compare_days(DAY, judged(SAME), judged({**SAME, "b": f"too small {HOSTILE}"}, 0.0421), ("A caveat.",))
+
+    made = desk_over(sqlite_warehouse, tmp_path, preview=preview)
+    folder = made.own_folder
+    return desk_over(
+        sqlite_warehouse, tmp_path, preview=preview, config_folder=lambda: folder if folder.is_dir() else None
+    )
+
+
+@pytest.fixture
+def client(desk: Desk) -> Iterator[TestClient]:
+    """A browser without a script."""
+    with client_of(desk) as found:
+        yield found
+
+
+def forms_of(page: httpx.Response) -> list[tuple[str, dict[str, str]]]:
+    """The forms of a page: where each goes, and its hidden fields."""
+    found = []
+    for form in re.findall(r'<form[^>]*method="post"[^>]*action="([^"]*)"[^>]*>(.*?)</form>', page.text, re.DOTALL):
+        pairs = re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', form[1])
+        found.append((form[0], {name: html.unescape(value) for name, value in pairs}))
+    return found
+
+
+def form_of(page: httpx.Response, where: str, **wanted: str) -> dict[str, str]:
+    """The fields of the form that leads there and holds these."""
+    for action, fields in forms_of(page):
+        if action == where and wanted.items() <= fields.items():
+            return fields
+    raise AssertionError(page.text)
+
+
+def preview(client: TestClient, path: str, typed: dict[str, str], **wanted: str) -> httpx.Response:
+    """Fill in a form and look at the preview."""
+    fields = form_of(client.get(path), "/settings/preview", **wanted)
+    return client.post("/settings/preview", data={**fields, **typed})
+
+
+def write(client: TestClient, page: httpx.Response, **typed: str) -> httpx.Response:
+    """Write what a preview shows."""
+    return client.post("/settings/write", data={**form_of(page, "/settings/write"), **{**WHY, **typed}})
+
+
+def set_to(client: TestClient, name: str, value: str, **typed: str) -> httpx.Response:
+    return write(client, preview(client, f"/settings/parameters/{name}", {"value": value}), **typed)
+
+
+def test_every_parameter_and_list_is_shown_with_its_way_to_be_changed(client: TestClient) -> None:
+    page = client.get("/settings")
+    assert page.status_code == 200
+    for one in parameters():
+        assert f'href="/settings/parameters/{one.name}"' in page.text
+        assert html.escape(one.meaning, quote=True).replace("&#x27;", "&#39;") in page.text
+        assert client.get(f"/settings/parameters/{one.name}").status_code == 200
+    for kind, (title, _) in LISTS.items():
+        assert title in page.text
+        assert client.get(f"/settings/lists/{kind}").status_code == 200
+    assert "no version was written yet" in page.text
+    assert "0x66bf5221573f6e094493fe502d96b1f5c63a3950" not in page.text, "wallets are shown nowhere"
+
+
+def test_a_parameter_is_previewed_and_then_written_with_author_and_reason(
+    client: TestClient, desk: Desk, previewed: list[dict[str, Any]]
+) -> None:
+    shown = preview(client, "/settings/parameters/pool_tvl_min_usd", {"value": "1000000"})
+    assert shown.status_code == 200
+    assert "This change would drop 1 pool and lower projected APY by 0.30 points" in shown.text
+    assert "A caveat." in shown.text
+    assert "+  pool_tvl_min_usd: 1000000.0    # observed size" in shown.text
+    assert [one["pool_tvl_min_usd"] for one in previewed] == [1_000_000.0]
+    assert "<script>alert" not in shown.text
+    assert list_versions(desk.engine) == []
+    assert recent_deeds(desk.engine) == []
+    assert not desk.own_folder.exists()
+    answer = write(client, shown)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/settings/versions/2")
+    one = read_version(desk.engine, 2)
+    assert (one.author, one.reason, one.what) == ("Ada", "small pools are thin", "pool_tvl_min_usd set to 1000000.0")
+    assert "by Ada: small pools are thin" in one.files["policy.yaml"]
+    assert load_policy(DAY, desk.own_folder).policy.parameters.pool_tvl_min_usd == 1_000_000.0
+    (deed,) = recent_deeds(desk.engine)
+    assert (deed["author"], deed["action"], deed["outcome"]) == ("Ada", "write_version", "done")
+    assert (deed["subject"], deed["detail"]) == ("pool_tvl_min_usd set to 1000000.0", "version 2")
+    page = client.get("/settings/versions/2")
+    assert "small pools are thin" in page.text
+    assert "These files are in force now." in page.text
+    assert "version 2 is the newest" in client.get("/settings").text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("pool_tvl_min_usd", "much", "is no number"),
+        ("max_pool_share", "7", "less than or equal to 1"),
+        ("min_pools", "5", "nothing would change"),
+        ("max_group_share", "1", "4 "),
+        ("pair_reserve_ratio_min", "0.9", "the minimum must not exceed the maximum"),
+        ("chains", HOSTILE[:20], ""),
+    ],
+)
+def test_what_is_typed_wrongly_comes_back_with_words_and_writes_nothing(
+    client: TestClient, desk: Desk, name: str, value: str, words: str
+) -> None:
+    page = preview(client, f"/settings/parameters/{name}", {"value": value})
+    if words:
+        assert page.status_code == 409
+        assert words in html.unescape(page.text)
+        assert f'value="{html.escape(value)}"' in page.text, "what was typed is kept"
+    assert "<script>" not in page.text
+    assert list_versions(desk.engine) == []
+
+
+def test_rows_are_added_and_ended(client: TestClient, desk: Desk) -> None:
+    token = "0x" + "ab" * 20
+    typed = {"address": token, "chain": "Ethereum", "symbol": "NEW", "decimals": "6", "issuer": "Acme", "peg": ""}
+    page = preview(client, "/settings/lists/token", typed, action="add")
+    assert page.status_code == 200
+    assert write(client, page).status_code == 303
+    held = {one.address: one for one in load_policy(NOW.date(), desk.own_folder).policy.tokens}
+    assert (held[token].symbol, held[token].decimals, held[token].peg) == ("NEW", 6, "usd")
+    page = preview(client, "/settings/lists/protocol", {}, action="end", slug="goldfinch")
+    assert write(client, page).status_code == 303
+    assert "goldfinch" not in load_policy(NOW.date(), desk.own_folder).policy.protocols
+    page = preview(client, "/settings/lists/protocol-alias", {"old": "older", "new": "aave-v3"}, action="add")
+    assert write(client, page).status_code == 303
+    page = preview(client, "/settings/lists/icebox", {"address": token, "barred": "true"}, action="add")
+    assert write(client, page).status_code == 303
+    (word,) = load_policy(NOW.date(), desk.own_folder).policy.icebox_overrides
+    assert (word.barred, word.reason) == (True, "small pools are thin (Ada)")
+    assert list_versions(desk.engine)[0].what == f"icebox {token} added"
+    assert "NEW" in client.get("/settings/lists/token").text
+
+
+@pytest.mark.parametrize(
+    ("kind", "typed", "words"),
+    [
+        ("token", {"address": "0x12", "symbol": "A", "decimals": "6", "issuer": "B"}, "40 hexadecimal digits"),
+        ("token", {"address": "0x" + "ab" * 20, "symbol": "A", "decimals": "x", "issuer": "B"}, "not a whole number"),
+        ("token", {"address": "0x" + "ab" * 20, "symbol": "A", "decimals": "6"}, "issuer is missing"),
+        ("protocol", {"slug": "aave-v3"}, "holds aave-v3 already"),
+        ("protocol", {"slug": HOSTILE}, "is no slug"),
+        ("protocol", {"slug": ""}, "slug must be given"),
+        ("override", {"pool_id": "p", "maturity": "tomorrow"}, "is not a day"),
+        ("alias", {"old_id": "p"}, "old_id and new_id must be given"),
+    ],
+)
+def test_rows_that_cannot_be_are_told_and_write_nothing(
+    client: TestClient, desk: Desk, kind: str, typed: dict[str, str], words: str
+) -> None:
+    page = preview(client, f"/settings/lists/{kind}", typed, action="add")
+    assert page.status_code == 409
+    assert words in html.unescape(page.text)
+    assert "<script>" not in page.text
+    assert list_versions(desk.engine) == []
+
+
+def test_versions_are_listed_compared_and_restored(client: TestClient, desk: Desk) -> None:
+    set_to(client, "min_pools", "7")
+    set_to(client, "max_pool_share", "0.1", author="Eve", reason=HOSTILE)
+    page = client.get("/settings/versions")
+    assert "3 versions of the policy" in page.text
+    assert "<script>" not in page.text
+    assert "\x1b" not in page.text
+    page = client.get("/settings/compare", params={"before": "1", "after": "3"})
+    assert "max_pool_share" in page.text
+    assert "+  min_pools: 7" in page.text
+    assert "no difference" in client.get("/settings/compare", params={"before": "2", "after": "2"}).text
+    shown = preview(client, "/settings/versions/1", {}, action="restore")
+    answer = write(client, shown, reason="too strict")
+    assert answer.headers["location"] == "/settings/versions/4"
+    one = read_version(desk.engine, 4)
+    assert (one.origin, one.restored_from, one.reason) == ("restore", 1, "too strict")
+    assert load_policy(DAY, desk.own_folder) == load_policy(DAY)
+    assert "version 1 restored" in client.get("/settings/versions/4").text
+
+
+def test_who_comes_second_is_told_and_written_down(client: TestClient, desk: Desk) -> None:
+    one = preview(client, "/settings/parameters/min_pools", {"value": "7"})
+    other = preview(client, "/settings/parameters/min_pools", {"value": "8"})
+    assert write(client, one).status_code == 303
+    answer = write(client, other, author="Eve")
+    assert answer.status_code == 409
+    assert "version 2 by Ada" in answer.text
+    assert load_policy(DAY, desk.own_folder).policy.parameters.min_pools == 7
+    refused = recent_deeds(desk.engine)
+    assert {(deed["author"], deed["outcome"]) for deed in refused} == {("Ada", "done"), ("Eve", "refused")}
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "author"),
+    [
+        ({"reason": " "}, 409, "Ada"),
+        ({"author": ""}, 409, ""),
+        ({"csrf": "forged"}, 403, "Ada"),
+        ({"csrf": ""}, 403, "Ada"),
+    ],
+)
+def test_a_write_that_is_refused_is_in_the_audit_log(
+    client: TestClient, desk: Desk, typed: dict[str, str], code: int, author: str
+) -> None:
+    page = preview(client, "/settings/parameters/min_pools", {"value": "7"})
+    assert write(client, page, **typed).status_code == code
+    (deed,) = recent_deeds(desk.engine)
+    assert (deed["author"], deed["outcome"], deed["remote"]) == (author, "refused", "testclient")
+    assert "min_pools" in deed["subject"]
+    assert list_versions(desk.engine) == []
+    assert not desk.own_folder.exists()
+
+
+def test_a_form_of_another_session_previews_nothing(
+    client: TestClient, desk: Desk, previewed: list[dict[str, Any]]
+) -> None:
+    fields = form_of(client.get("/settings/parameters/min_pools"), "/settings/preview")
+    with client_of(desk) as stranger:
+        stranger.get("/settings")
+        answer = stranger.post("/settings/preview", data={**fields, "value": "7"})
+    assert answer.status_code == 403
+    assert previewed == []
+
+
+def test_with_a_login_the_author_is_who_is_logged_in(desk: Desk, sqlite_warehouse: sa.Engine, tmp_path: Path) -> None:
+    token = "correct horse battery staple"
+    closed = desk_over(sqlite_warehouse, tmp_path, {"ann": token}, preview=desk.preview)
+    with client_of(closed) as client:
+        login = client.get("/login")
+        csrf = re.search(r'name="csrf" value="([^"]+)"', login.text)
+        assert csrf is not None
+        client.post("/login", data={"csrf": csrf[1], "token": token})
+        page = preview(client, "/settings/parameters/min_pools", {"value": "7"})
+        assert 'name="author"' not in page.text
+        assert write(client, page, author="Somebody Else").status_code == 303
+    assert read_version(sqlite_warehouse, 2).author == "ann"
+    assert recent_deeds(sqlite_warehouse)[0]["author"] == "ann"
+
+
+def test_without_a_planned_day_a_change_can_be_written_and_the_page_says_that_nothing_was_previewed(
+    desk: Desk, sqlite_warehouse: sa.Engine, tmp_path: Path
+) -> None:
+    def none(_changed: Path) -> PolicyPreview:
+        raise NotFound("the warehouse holds no plan yet")
+
+    with client_of(desk_over(sqlite_warehouse, tmp_path, preview=none)) as client:
+        page = preview(client, "/settings/parameters/min_pools", {"value": "7"})
+        assert "No preview: the warehouse holds no plan yet" in page.text
+        assert write(client, page).status_code == 303
+    assert desk.own_folder.is_dir()
+
+
+def test_files_that_somebody_broke_are_told_and_every_page_still_answers(client: TestClient, desk: Desk) -> None:
+    set_to(client, "min_pools", "7")
+    (desk.own_folder / "policy.yaml").write_text("parameters: {max_pool_shaer: 1}\n", encoding="utf-8")
+    page = client.get("/settings")
+    assert page.status_code == 200
+    assert "The files in force do not load" in page.text
+    assert "did you mean" in page.text
+    for path in ("/settings/parameters/min_pools", "/settings/lists/token", "/settings/versions"):
+        assert client.get(path).status_code == 200
+    assert "not those of version 2" in client.get("/settings/versions").text
+    shown = preview(client, "/settings/versions/2", {}, action="restore")
+    assert write(client, shown).headers["location"] == "/settings/versions/4"
+    assert "The policy in force" in client.get("/settings").text
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/settings/parameters/nothing", 404),
+        ("/settings/lists/nothing", 400),
+        ("/settings/versions/99", 404),
+        ("/settings/versions/0", 400),
+        ("/settings/versions/x", 400),
+        ("/settings/compare?before=1", 400),
+        ("/settings/compare?before=1&after=2", 404),
+        ("/settings/preview", 405),
+        ("/settings/write", 405),
+    ],
+)
+def test_what_there_is_not_is_told(client: TestClient, path: str, code: int) -> None:
+    assert client.get(path).status_code == code
+
+
+def test_a_form_that_is_none_of_ours_is_refused(client: TestClient, desk: Desk) -> None:
+    fields = form_of(client.get("/settings/parameters/min_pools"), "/settings/preview")
+    for more in ({"action": "drop"}, {"action": "add", "kind": "x"}, {"action": "restore", "version": "-1"}):
+        assert client.post("/settings/write", data={**fields, **more, **WHY}).status_code == 400
+    long = {**fields, "value": "x" * 5_000, **WHY}
+    assert client.post("/settings/preview", data=long).status_code == 400
+    assert {deed["outcome"] for deed in recent_deeds(desk.engine)} == {"refused"}
+    assert list_versions(desk.engine) == []

@@ -1,0 +1,36 @@
+"""What was done through the console stays as it was told, in one line, the newest first.
+
+Not here: what is recorded when (console), who may write these rows (deploy/test_roles.py).
+"""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from defiyield_assets.errors import SuspiciousDataError
+from defiyield_assets.store.console_audit import LONGEST, Deed, recent_deeds, record_deed
+
+NOW = datetime(2025, 6, 3, 12, 0, tzinfo=UTC)
+
+
+def test_deeds_are_kept_newest_first(warehouse: sa.Engine) -> None:
+    for number, outcome in enumerate(("done", "refused", "failed")):
+        deed = Deed("Ada", "127.0.0.1", "write_version", f"p{number}", outcome)  # type: ignore[arg-type]
+        record_deed(warehouse, deed, NOW + timedelta(minutes=number))
+    found = recent_deeds(warehouse)
+    assert [(one["subject"], one["outcome"]) for one in found] == [("p2", "failed"), ("p1", "refused"), ("p0", "done")]
+    assert found[2]["at"] == NOW
+    assert len(recent_deeds(warehouse, 2)) == 2
+
+
+def test_strangers_words_are_one_line_and_not_endless(warehouse: sa.Engine) -> None:
+    record_deed(warehouse, Deed("a\nb\x00\ud800", "\x1b[31m", "login", "", "refused", "x" * 10_000), NOW)
+    (one,) = recent_deeds(warehouse)
+    assert (one["author"], one["remote"], one["subject"]) == ("a b", "[31m", "")
+    assert len(one["detail"]) == LONGEST
+
+
+def test_an_outcome_that_there_is_not_is_refused(warehouse: sa.Engine) -> None:
+    with pytest.raises(SuspiciousDataError, match="outcome"):
+        record_deed(warehouse, Deed("a", "b", "c", "d", "perhaps"), NOW)  # type: ignore[arg-type]
