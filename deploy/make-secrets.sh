@@ -16,4 +16,6 @@ for role in owner writer reader console; do
   printf 'postgresql+psycopg://defiyield_%s:%s@postgres:5432/warehouse' "$role" "$(cat "$folder/${role}_password")" \
     > "$folder/.url" && mv -f "$folder/.url" "$folder/${role}_url"
 done
-chmod 0444 "$folder"/*_password "$folder"/*_url
+tokens="$folder/console_tokens"
+[ -s "$tokens" ] || printf 'operator:%s\n' "$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')" > "$tokens"
+chmod 0444 "$folder"/*_password "$folder"/*_url "$tokens"

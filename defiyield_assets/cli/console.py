@@ -116,11 +116,11 @@ def people_of(settings: Settings) -> dict[str, str]:
 def app() -> Starlette:
     """The application of this installation; what every process of the server runs."""
     configure_logging()
-    return build_app(build_desk(load_settings()))
+    return build_app(build_desk(load_settings(), os.environ[SIGNED_BY]))
 
 
-def build_desk(settings: Settings) -> Desk:
-    """The desk over the warehouse that settings name."""
+def build_desk(settings: Settings, secret: str) -> Desk:
+    """The desk over the warehouse that settings name; `secret` signs sessions."""
 
     warehouse = WarehouseResource(url=settings.warehouse_url, market=settings.warehouse_market)
 
@@ -146,7 +146,7 @@ def build_desk(settings: Settings) -> Desk:
         own_folder=settings.config_dir or settings.state_path / "config",
         dagster_url=settings.console_dagster_url,
         docs_url=settings.docs_url,
-        secret=os.environ[SIGNED_BY],
+        secret=secret,
         people=people_of(settings),
         hosts=("127.0.0.1", "localhost", "::1", *_hosts(settings)),
         is_https=os.environ.get(HTTPS) == "1",

@@ -21,13 +21,16 @@ def add_arguments(commands: Commands, parents: Parents, _day: Day) -> None:
         "console",
         parents=parents,
         help="serve the treasury's own web page",
-        description="Serve the console: overview, plan, pools, forecasts, runs, ledger, icebox, lab, settings.",
+        description="""Serve the console: overview, plan, pools, forecasts, runs, ledger, icebox,
+lab, settings.""",
         epilog="""examples:
   defiyield console  # on http://127.0.0.1:3002/
   defiyield console --port 8080 --workers 2  # two processes, for many readers
-  DEFIYIELD_CONSOLE_TOKENS=ann:TOKEN defiyield console --host 0.0.0.0  # behind a login""",
+  defiyield console --host 192.0.2.7  # with DEFIYIELD_CONSOLE_TOKENS: a login""",
     )
-    console.add_argument("--host", default="127.0.0.1", help="address to bind; beyond loopback it takes tokens")
+    console.add_argument(
+        "--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1); beyond loopback it takes tokens"
+    )
     console.add_argument("--port", type=int, default=PORT, help=f"port (default: {PORT})")
     console.add_argument("--workers", type=int, default=1, help="processes that answer (default: 1)")
     console.add_argument("--certificate", type=Path, help="PEM file: serve HTTPS with it")

@@ -3,7 +3,9 @@
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,16 @@ import pytest
 import sqlalchemy as sa
 import uvicorn
 
+from defiyield_assets.cli.console import build_desk
 from defiyield_assets.console.app import build_app
+from defiyield_assets.console.desk import Desk
+from defiyield_assets.console.freshness import ASKED_EVERY
+from defiyield_assets.domain.days import end_of
+from defiyield_assets.settings import load_settings
 from defiyield_assets.store import schema
 from defiyield_assets_tests.browser import chromium
 from defiyield_assets_tests.console.desks import desk_over
-from defiyield_assets_tests.installations import Loop
+from defiyield_assets_tests.installations import Loop, day_after
 
 pytestmark = pytest.mark.slow
 WIDTHS = (390, 768, 1400)
@@ -44,13 +51,12 @@ def address(closed_loop: Loop, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """A console over five days, on a port of its own."""
     folder = tmp_path_factory.mktemp("console")
     installation = closed_loop.installation.copy_to(folder / "state")
-    yield from serving(installation.engine, folder)
+    yield from serving(desk_over(installation.engine, folder))
 
 
-def serving(engine: sa.Engine, folder: Path, **more: Any) -> Iterator[str]:
+def serving(desk: Desk) -> Generator[str, None, None]:
     """The address of a console that answers until the generator is closed."""
-    app = build_app(desk_over(engine, folder, **more))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False))
+    server = uvicorn.Server(uvicorn.Config(build_app(desk), port=0, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + PATIENCE
@@ -58,9 +64,11 @@ def serving(engine: sa.Engine, folder: Path, **more: Any) -> Iterator[str]:
         assert time.monotonic() < deadline
         assert thread.is_alive()
         time.sleep(0.05)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(PATIENCE)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -80,26 +88,32 @@ def names(closed_loop: Loop) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def opened(address: str) -> Iterator[Open]:
-    """`opened(path, width, ...)`: a page in a real browser, with what it asked for and complained of."""
+def chrome() -> Iterator[Any]:
+    """A real browser."""
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-
-        def page(path: str, width: int = 1400, scheme: str = "light", *, has_script: bool = True) -> Any:
-            context = browser.new_context(
-                color_scheme=scheme, viewport={"width": width, "height": 900}, java_script_enabled=has_script
-            )
-            tab = context.new_page()
-            tab.asked, tab.told = [], []
-            tab.on("request", lambda request: tab.asked.append(request.url))
-            tab.on("console", lambda message: tab.told.append(message.text))
-            tab.on("pageerror", lambda error: tab.told.append(str(error)))
-            tab.goto(address + path)
-            return tab
-
-        yield page
+        yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def opened(address: str, chrome: Any) -> Open:
+    """`opened(path, width, ...)`: a page in the browser, with what it asked for and complained of."""
+
+    def page(path: str, width: int = 1400, scheme: str = "light", *, has_script: bool = True) -> Any:
+        context = chrome.new_context(
+            color_scheme=scheme, viewport={"width": width, "height": 900}, java_script_enabled=has_script
+        )
+        tab = context.new_page()
+        tab.asked, tab.told = [], []
+        tab.on("request", lambda request: tab.asked.append(request.url))
+        tab.on("console", lambda message: tab.told.append(message.text))
+        tab.on("pageerror", lambda error: tab.told.append(str(error)))
+        tab.goto(address + path)
+        return tab
+
+    return page
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -162,16 +176,16 @@ def test_pools_are_found_filtered_sorted_and_paged_by_keyboard(opened: Open) -> 
     page = opened("/pools")
     everything = page.inner_text("main")
     page.get_by_role("searchbox").first.fill("usdc")
-    page.keyboard.press("Enter")
-    page.wait_for_load_state()
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
     found = page.locator("main table tbody tr")
     assert found.count() > 0
     assert all("usdc" in row.inner_text().lower() for row in found.all())
     assert page.inner_text("main") != everything
     heading = page.locator("main table thead a").nth(1)
     heading.focus()
-    page.keyboard.press("Enter")
-    page.wait_for_load_state()
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
     assert "q=usdc" in page.url
     assert page.locator("main table thead th[aria-sort]").count() == 1
     page.context.close()
@@ -180,8 +194,6 @@ def test_pools_are_found_filtered_sorted_and_paged_by_keyboard(opened: Open) -> 
 def test_a_chart_tells_its_figures_to_the_pointer_and_to_arrow_keys(opened: Open) -> None:
     page = opened("/")
     figure = page.locator("#nav figure").first
-    row = page.locator("#nav details.figures table tbody tr, #nav table tbody tr").first
-    assert row.count() == 1
     plot = figure.locator("svg.plot")
     plot.focus()
     page.keyboard.press("End")
@@ -205,3 +217,42 @@ def test_the_first_tab_skips_the_navigation(opened: Open) -> None:
     page.keyboard.press("Enter")
     assert page.url.endswith("#main")
     page.context.close()
+
+
+def test_a_limit_is_changed_and_seen_in_the_next_materialisation(
+    closed_loop: Loop, chrome: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The analyst's whole way: a parameter, the preview, author and reason, the version, the next day's plan."""
+    installation = closed_loop.installation.copy_to(tmp_path / "state")
+    monkeypatch.setenv("DEFIYIELD_STATE_DIR", str(installation.folder))
+    day = day_after(closed_loop.days[-1])
+    desk = replace(build_desk(load_settings(), "secret of a test"), now=lambda: end_of(day))
+    server = serving(desk)
+    address = next(server)
+    page = chrome.new_page()
+    page.goto(f"{address}/settings")
+    page.get_by_role("link", name="max_pool_share", exact=True).click()
+    page.get_by_label("New value").fill("much")
+    page.get_by_role("button", name="Preview").click()
+    assert "max_pool_share" in page.get_by_role("alert").inner_text()
+    page.get_by_label("New value").fill("0.2")
+    page.get_by_role("button", name="Preview").click()
+    assert re.search(r"This change would .*projected APY", page.inner_text("main"))
+    page.get_by_label("Author").fill("Ada <b>")
+    page.get_by_label("Reason").fill("no pool may sink us")
+    page.get_by_role("button", name="Write it as a new version").click()
+    assert "no pool may sink us" in page.inner_text("main")
+    assert "max_pool_share" in page.inner_text("main")
+    assert "Ada <b>" in page.inner_text("main")
+
+    with ThreadPoolExecutor(1) as thread:  # the browser's own loop runs in this one
+        assert thread.submit(installation.run, day).result().success
+    plans = installation.rows(schema.allocation_runs, day)
+    shares = installation.rows(schema.allocations, day).groupby("pool_id")["share_of_aum"].sum()
+    assert shares.drop("IDLE", errors="ignore").max() <= 0.2 + 1e-9
+    time.sleep(ASKED_EVERY)
+    page.goto(f"{address}/runs/{plans.iloc[0]['run_id']}")
+    told = page.inner_text("main")
+    assert re.search(r"max_pool_share\s+0\.25\s+0\.2", told), told
+    page.close()
+    server.close()

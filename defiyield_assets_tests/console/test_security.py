@@ -134,7 +134,12 @@ def test_the_login_leads_nowhere_else(closed_console: TestClient, following: str
 
 @pytest.mark.parametrize(
     "headers",
-    [{"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}],
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ],
 )
 def test_a_form_from_elsewhere_is_refused(closed_console: TestClient, headers: dict[str, str]) -> None:
     told = {"csrf": csrf_of(closed_console.get("/login")), "token": TOKEN}

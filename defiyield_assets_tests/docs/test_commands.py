@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MINUTES = "takes minutes: "
 ONLY_PARSED = {
     r"defiyield (--help|report open$)": "help ends the process, a page opens in a browser; cli/ tests both",
+    r"defiyield console": "a server that runs until Ctrl-C; cli/test_console.py",
     r"defiyield simulator serve": "a server that runs until Ctrl-C; cli/test_serve.py",
     r"defiyield simulator reset": "would undo what the day after rests on; cli/test_main.py, simulator/test_chain.py",
     r"defiyield (restore|plan --state-dir drill)": "end everything else before; cli/test_backup.py",

@@ -3,6 +3,7 @@
 Not here: days under another policy (orchestration/test_policy_previews.py).
 """
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -82,3 +83,7 @@ def test_holdings_are_summed_by_pool_and_the_largest_change_is_first() -> None:
     ]
     assert [one.pool_id for one in found.moved] == ["a"]
     assert found.holdings[2].symbol == "cash"
+    two = judged(SAME, held={"a": 10.0})
+    pair = replace(two, allocations=pd.concat([two.allocations, two.allocations], ignore_index=True))
+    (both,) = told(pair, pair).holdings
+    assert both.before_usd == both.after_usd == 20.0

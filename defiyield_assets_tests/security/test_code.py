@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from defiyield_assets.console.exports import csv_cell
+
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted([*(ROOT / "defiyield_assets").rglob("*.py"), *(ROOT / "migrations").rglob("*.py")])
 RAW_SQL = {"exec_driver_sql", "text", "literal_column", "DDL", "executescript"}
@@ -218,10 +220,12 @@ def test_yaml_is_read_by_the_safe_loader_only() -> None:
 
 
 def test_no_module_writes_csv_that_a_spreadsheet_would_run() -> None:
-    """There is no export as CSV. Who writes one has to write a cell that begins with = + - @ or a tab as text."""
+    """One module writes CSV, with an apostrophe before words that begin a formula; every other one has to use it."""
+    assert csv_cell("=cmd|' /C calc'!A0") == "'=cmd|' /C calc'!A0"
     written = [
         f"{relative(path)}:{call.lineno}"
         for path in MODULES
+        if path.parts[-2:] != ("console", "exports.py")
         for _, call in calls_of(path)
         if dotted(call.func).rsplit(".", 1)[-1] in ("to_csv", "to_excel", "DictWriter")
         or dotted(call.func) == "csv.writer"

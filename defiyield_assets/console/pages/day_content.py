@@ -61,9 +61,13 @@ def content_of(view: View) -> DayContent:
 
 
 def _with_links(section: Section, pools: Mapping[str, Inner]) -> Section:
-    """The section whose cells that name a pool lead to the pool's page; names of pools are all different."""
+    """The section whose cells that name a pool lead to the pool's page; names of pools are all different.
+
+    Every chart gets its figures in a table of its own, from which the script tells them.
+    """
 
     def linked(table: Table) -> Table:
         return replace(table, rows=tuple(tuple(pools.get(str(cell), cell) for cell in row) for row in table.rows))
 
-    return replace(section, tables=tuple(map(linked, section.tables)))
+    charts = tuple(replace(chart, is_tabled=False) for chart in section.charts)
+    return replace(section, tables=tuple(map(linked, section.tables)), charts=charts)

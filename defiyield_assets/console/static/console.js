@@ -79,10 +79,16 @@
     plot.addEventListener("pointerleave", hide);
     plot.addEventListener("blur", hide);
     plot.addEventListener("keydown", (event) => {
-      const steps = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
+      const last = told.rows.length - 1;
+      const rows = {
+        ArrowLeft: chosen < 0 ? last : chosen - 1,
+        ArrowRight: chosen + 1,
+        Home: 0,
+        End: last,
+      };
       if (event.key === "Escape") hide();
-      else if (event.key in steps) {
-        show(chosen < 0 ? (steps[event.key] < 0 ? told.rows.length - 1 : 0) : chosen + steps[event.key]);
+      else if (event.key in rows) {
+        show(rows[event.key]);
         event.preventDefault();
       }
     });
