@@ -33,10 +33,10 @@ lab, settings.""",
     )
     console.add_argument("--port", type=int, default=PORT, help=f"port (default: {PORT})")
     console.add_argument("--workers", type=int, default=1, help="processes that answer (default: 1)")
-    console.add_argument("--certificate", type=Path, help="PEM file: serve HTTPS with it")
-    console.add_argument("--key", type=Path, help="PEM file with the certificate's key")
+    console.add_argument("--certificate", type=Path, help="PEM file: serve HTTPS with it (default: HTTP)")
+    console.add_argument("--key", type=Path, help="PEM file with the certificate's key (default: none)")
     console.add_argument(
-        "--behind-proxy", metavar="ADDRESS", help="a proxy whose X-Forwarded-For and -Proto headers are believed"
+        "--behind-proxy", metavar="ADDRESS", help="a proxy whose X-Forwarded-For is believed (default: none)"
     )
 
 

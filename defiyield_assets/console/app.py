@@ -38,8 +38,8 @@ from defiyield_assets.console.pages import (
 )
 from defiyield_assets.console.serving import Console, FileMaker, PageMaker, not_found, served, shown
 
-AT_ONCE = 6
-"""Pages made at the same time: more only wait for each other."""
+AT_ONCE = 2
+"""Pages made at the same time by a process: more only wait for each other, and keep those waiting that are kept."""
 STATIC_AGE = "public, max-age=31536000, immutable"
 PAGES: Mapping[str, PageMaker] = {
     "/": overview.overview,

@@ -31,6 +31,10 @@ class Freshness:
                 self._version, self._asked_at = self._ask(), now
             return self._version
 
+    def is_asked(self) -> bool:
+        """Whether `version` would answer without asking the database."""
+        return self._asked_at is not None and self._clock() - self._asked_at < ASKED_EVERY
+
     def _ask(self) -> Hashable:
         if self._engine.dialect.name == "postgresql":
             with self._engine.connect() as connection:

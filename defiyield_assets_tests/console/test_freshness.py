@@ -27,8 +27,11 @@ def _add(engine: sa.Engine, name: str) -> None:
 def test_a_commit_of_somebody_else_changes_the_version(warehouse: sa.Engine, other: sa.Engine) -> None:
     now = [0.0]
     freshness = Freshness(warehouse, lambda: now[0])
+    assert not freshness.is_asked()
     first = freshness.version()
+    assert freshness.is_asked()
     now[0] += ASKED_EVERY
+    assert not freshness.is_asked()
     assert freshness.version() == first
     _add(other, "a")
     assert freshness.version() == first, "asked again within the second"
