@@ -20,11 +20,12 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter, sleep
+from typing import Any
 from urllib.parse import urlencode
 
 import httpx
@@ -156,8 +157,10 @@ def complete(installation: Installation, folder: Path) -> None:
             rows = [dict(found) for found in source.execute(sa.select(table)).mappings()]
             if rows:
                 target.execute(sa.insert(table), rows)
-    with installation.engine.begin() as target:
-        target.exec_driver_sql("ANALYZE")
+    with installation.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as target:
+        # What the database does by itself after such a load, so that it does not do it while readers are measured.
+        is_postgres = installation.engine.dialect.name == "postgresql"
+        target.exec_driver_sql("VACUUM (ANALYZE)" if is_postgres else "ANALYZE")
 
 
 def measure(kind: str, options: argparse.Namespace, installation: Installation) -> dict[str, float]:
@@ -169,12 +172,11 @@ def measure(kind: str, options: argparse.Namespace, installation: Installation) 
         figures[f"first_list_seconds_{kind}"] = perf_counter() - began
         if first.status_code != httpx.codes.OK:
             raise RuntimeError(f"/pools answered {first.status_code}")
+        warm = asked_by(address, Load(options.readers, options.warm, options.pauses[0], options.seed, options.pools))
         for number, pause in enumerate(options.pauses):
-            load = Load(options.readers, options.seconds, pause, options.seed + number, options.pools)
-            command = [sys.executable, "-c", READ, address, json.dumps(asdict(load))]
-            said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-            told = json.loads(said)
-            every = np.array([one for seconds in told["seconds"].values() for one in seconds])
+            load = Load(options.readers, options.seconds, pause, options.seed + 1 + number, options.pools)
+            told = asked_by(address, load)
+            every = seconds_of(told)
             size = f"{options.pools:,} pools, {options.days} days"
             print(f"\n{kind}: {options.readers} readers who pause {pause:g} s, {options.workers} processes, {size}")
             row("page", "requests", "p50 ms", "p95 ms", "p99 ms", "longest")
@@ -186,8 +188,23 @@ def measure(kind: str, options: argparse.Namespace, installation: Installation) 
             suffix = kind if number == 0 else f"{kind}_pause_{pause:g}"
             figures |= {f"p95_seconds_{suffix}": p95, f"pages_per_second_{suffix}": rate}
             figures[f"wrong_{suffix}"] = float(sum(told["wrong"].values()))
-    print(f"first list of pools after the start: {figures[f'first_list_seconds_{kind}'] * 1000:.0f} ms")
+    print(
+        f"first list of pools after the start: {figures[f'first_list_seconds_{kind}'] * 1000:.0f} ms; longest wait of "
+        f"{options.readers} readers who all come at once then: {seconds_of(warm).max():.1f} s"
+    )
     return figures
+
+
+def asked_by(address: str, load: Load) -> dict[str, Any]:
+    """What readers were told, in a process of their own: seconds by kind of page, and answers that were no page."""
+    command = [sys.executable, "-c", READ, address, json.dumps(asdict(load))]
+    found: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    return found
+
+
+def seconds_of(told: Mapping[str, Any]) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    """Seconds of all answers."""
+    return np.array([one for seconds in told["seconds"].values() for one in seconds])
 
 
 READ = "import sys; from benchmarks.console import read; read(*sys.argv[1:])"
@@ -214,6 +231,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--pauses", type=float, nargs="+", default=[2.0, 0.0], help="mean seconds that a reader reads")
+    parser.add_argument("--warm", type=float, default=15.0, help="seconds of reading before any is measured")
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
     kinds = ("postgres", "sqlite") if options.database == "both" else (options.database,)

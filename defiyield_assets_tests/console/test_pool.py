@@ -49,7 +49,7 @@ def page(console: TestClient, held: str) -> str:
 
 def cells(html: str, caption: str) -> list[list[str]]:
     """The rows of a table by its name."""
-    table = html[html.index(f'aria-label="{caption}') :]
+    table = html[html.index(f'aria-label="Table: {caption}') :]
     body = table[table.index("<tbody") : table.index("</tbody>")]
     rows = body.split("<tr")[1:]
     return [[words_of(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)] for row in rows]

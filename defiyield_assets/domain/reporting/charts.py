@@ -21,7 +21,7 @@ BOX = 1000
 COLOURS = ("c1", "c3", "c4", "c2", "c5")
 COMPARED = ("c6", "c2", "c5", "c4")
 """Colours of the style sheet for what the chart is about and for what it is compared with; c6 is grey."""
-MOST_DOTS = 400
+MOST_DOTS = 200
 """Points that tell their value when pointed at; a chart with more has none, its table has the figures."""
 N_TICKS = 4
 N_LABELS = 5
