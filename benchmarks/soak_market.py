@@ -78,7 +78,7 @@ def _seconds(kind: FaultKind) -> float | None:
 
 
 @lru_cache(maxsize=2)
-def schedule_of(seed: int, day: date, outages: Path | None = None) -> FaultSchedule:
+def schedule_of(seed: int, day: date, outages: Path | None) -> FaultSchedule:
     """The faults of the day in this process, which pass as requests are counted.
 
     A process cannot know how often another one was refused: `outages`, a file, names the days whose outage has struck
@@ -129,7 +129,11 @@ class SoakMarketResource(SmallMarketResource):
 
     def _transport(self, day: date) -> httpx.AsyncBaseTransport:
         revising = Revising(super()._transport(day), self.seed, day)
+        schedule = self.schedule(day)
+        return revising if schedule is None else FaultyTransport(revising, schedule)
+
+    def schedule(self, day: date) -> FaultSchedule | None:
+        """The faults of the day in this process, and how often they struck; None where nothing fails."""
         if self.faults_seed is None:
-            return revising
-        outages = None if self.outages is None else Path(self.outages)
-        return FaultyTransport(revising, schedule_of(self.faults_seed, day, outages))
+            return None
+        return schedule_of(self.faults_seed, day, None if self.outages is None else Path(self.outages))

@@ -25,7 +25,7 @@ import sqlalchemy as sa
 
 from benchmarks.day import DayFunction, DayTold
 from benchmarks.soak_folder import Journal, YearOptions, pace_of
-from benchmarks.soak_market import SoakMarketResource, schedule_of
+from benchmarks.soak_market import SoakMarketResource
 from benchmarks.soak_tables import folder_bytes, row_counts
 from defiyield_assets.definitions import build_defs
 from defiyield_assets.domain.days import DayRange
@@ -144,9 +144,8 @@ class Year:
 
     def _struck(self, day: date) -> dict[str, Any]:
         """The faults of the day in this process."""
-        if self._options.faults_seed is None:
-            return {"faults": 0, "kinds": []}
-        struck = schedule_of(self._options.faults_seed, day).struck
+        schedule = self.market.schedule(day)
+        struck = {} if schedule is None else schedule.struck
         return {"faults": sum(struck.values()), "kinds": sorted({kind for kind, _, _ in struck})}
 
     def _note_size(self) -> None:
