@@ -20,7 +20,7 @@ from defiyield_assets.errors import NotFound
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.settings import load_settings
 from defiyield_assets.store import reads, schema
-from defiyield_assets.store.evidence import find_pool, parameters_of, read_evidence
+from defiyield_assets.store.evidence import find_pool, read_decided, read_evidence
 
 TONES = {PASSED: "green", DOUBTED: "yellow", REFUSED: "red", "enter": "green", "increase": "green", "hold": "green"}
 
@@ -40,7 +40,7 @@ def explain(typed: str, day: date | None, days: int, console: Console, *, is_jso
     if reads.newest_day(engine, schema.prefiltered_pools, chosen) != chosen:
         raise NotFound(f"the warehouse holds no verdicts of {chosen}; the newest are of {newest}")
     pool = find_pool(engine, typed, chosen)
-    told = explain_pool(pool, chosen, read_evidence(engine, pool.pool_id, chosen, days, parameters_of(engine, chosen)))
+    told = explain_pool(pool, chosen, read_evidence(engine, pool.pool_id, chosen, days, read_decided(engine, chosen)))
     if is_json:
         write_json(told)
     else:

@@ -27,7 +27,7 @@ from defiyield_assets.domain.reporting.forecast_sections import (
 )
 from defiyield_assets.domain.reporting.formats import about_usd, clean, is_missing, number, percent, signed_percent
 from defiyield_assets.domain.reporting.layout import Chart, Point, Section, Series, Table, numbers, text
-from defiyield_assets.domain.reporting.plan_sections import records
+from defiyield_assets.domain.selection.explanation import Row, Rows
 from defiyield_assets.store import schema
 
 BAND_COLUMNS = (
@@ -44,9 +44,9 @@ EVIDENCE_COLUMNS = (
 )
 
 
-def outlook_panel(view: View, name: str, history: pd.DataFrame, forecasts: pd.DataFrame) -> Panel:
+def outlook_panel(view: View, name: str, history: pd.DataFrame, forecasts: Rows) -> Panel:
     """Bands of every horizon (the pool's rows of `pool_forecasts`), going on from what happened."""
-    rows = sorted(records(forecasts), key=target_order)
+    rows = sorted(forecasts, key=target_order)
     if not rows:
         none = Section("expected", "What is expected", (f"No forecast of it was made on {view.day}.",))
         return Panel(none, ("pool_forecasts",), view.day)
@@ -67,7 +67,7 @@ def outlook_panel(view: View, name: str, history: pd.DataFrame, forecasts: pd.Da
 def worth_panel(view: View, pool_id: str) -> Panel:
     """How forecasts did that fell due lately, beside the last value, and the evidence by which models are chosen."""
     of_pool = {"pool_id": pool_id, "is_champion": True}
-    scores = rows_of(view, schema.forecast_scores, of_pool, back=WINDOW_DAYS - 1)
+    scores = rows_of(view, schema.forecast_scores, of_pool, back=WINDOW_DAYS - 1, by_day=True)
     scores.sort(key=lambda row: (*target_order(row), row["date"]))
     title = "What earlier forecasts were worth"
     evidence = _evidence_table(view, pool_id)
@@ -85,7 +85,7 @@ def worth_panel(view: View, pool_id: str) -> Panel:
     return Panel(section, ("forecast_scores", "forecast_evaluations"), view.day)
 
 
-def _band_row(row: dict[str, Any]) -> tuple[str, ...]:
+def _band_row(row: Row) -> tuple[str, ...]:
     target = str(row["target"])
     told = about_usd if target == "tvl_usd" else percent
     return (

@@ -4,8 +4,6 @@ Lives here: the history as it was known at the day's cutoff. Not here: forecasts
 (pool_position.py), why it is in or out (domain/reporting/explanation_sections.py).
 """
 
-from typing import Any
-
 import pandas as pd
 
 from defiyield_assets.console.layout import Panel
@@ -15,7 +13,7 @@ from defiyield_assets.domain.days import DayRange, cutoff
 from defiyield_assets.domain.policy import Policy
 from defiyield_assets.domain.reporting.formats import about_usd, is_missing, number, percent, signed_percent
 from defiyield_assets.domain.reporting.layout import Chart, Fact, Point, Section, Series, Table, numbers, text
-from defiyield_assets.domain.reporting.plan_sections import records
+from defiyield_assets.domain.selection.explanation import Row, Rows
 from defiyield_assets.store import reads, schema
 from defiyield_assets.store.evidence import policy_of
 from defiyield_assets.store.warehouse import aliases_of
@@ -25,6 +23,7 @@ REVISED_DAYS = 90
 """Days back in which a vendor's changes are looked for."""
 PARTS = (("APY", "apy"), ("Base", "apy_base"), ("Reward", "apy_reward"))
 """Series of the chart: name and column."""
+HISTORY_COLUMNS = ("date", *(name for _, name in PARTS), "tvl_usd")
 FIGURES = (
     ("APY of the day, outliers cut", "apy", percent),
     ("Mean APY of 7 days", "apy_mean_7d", percent),
@@ -51,13 +50,18 @@ def policy_of_day(view: View) -> Policy | None:
 
 def history_of(view: View, pool_id: str) -> pd.DataFrame:
     """A year of points as they were known at the day's cutoff."""
-    policy = policy_of_day(view)
-    aliases = {} if policy is None else aliases_of(policy, view.day)
     days = DayRange.of(view.day).back(HISTORY_DAYS - 1)
-    return reads.pool_histories(view.connection, days, cutoff(view.day), [pool_id], aliases)
+    aliases = view.remembered("aliases", None, lambda: _aliases(view))
+    known_at = cutoff(view.day)
+    return reads.pool_histories(view.connection, days, known_at, [pool_id], aliases, columns=HISTORY_COLUMNS)
 
 
-def history_panel(view: View, history: pd.DataFrame, metrics: pd.DataFrame) -> Panel:
+def _aliases(view: View) -> dict[str, str]:
+    policy = policy_of_day(view)
+    return {} if policy is None else aliases_of(policy, view.day)
+
+
+def history_panel(view: View, history: pd.DataFrame, metrics: Rows) -> Panel:
     """Charts of APY and TVL, and the figures that were made of them: the row of `pool_metrics`, if there is one."""
     charts = [chart for chart in (_apy_chart(history), _tvl_chart(history)) if chart is not None]
     words = [f"The last {HISTORY_DAYS} days up to {view.day}, as they were known at the end of that day."]
@@ -65,14 +69,14 @@ def history_panel(view: View, history: pd.DataFrame, metrics: pd.DataFrame) -> P
         words = [f"No history is kept of it up to {view.day}: only pools that pass the pre-filter are followed."]
     if len(history) and bool(history["is_hindsight"].any()):
         words.append("Some points were first seen after that day.")
-    facts = () if metrics.empty else _figures(records(metrics)[0])
+    facts = _figures(metrics[0]) if metrics else ()
     section = Section("history", "History", tuple(words), facts, charts=tuple(charts))
     return Panel(section, ("pool_histories", "pool_metrics"), view.day)
 
 
 def revisions_panel(view: View, pool_id: str) -> Panel | None:
     """What the vendor changed afterwards; None where nothing was."""
-    changed = rows_of(view, schema.history_revisions, {"pool_id": pool_id}, back=REVISED_DAYS - 1)
+    changed = rows_of(view, schema.history_revisions, {"pool_id": pool_id}, back=REVISED_DAYS - 1, by_day=True)
     if not changed:
         return None
     changed.sort(key=lambda row: (row["date"], row["point_date"]), reverse=True)
@@ -93,7 +97,7 @@ def revisions_panel(view: View, pool_id: str) -> Panel | None:
     return Panel(section, ("history_revisions",), view.day)
 
 
-def _figures(metrics: dict[str, Any]) -> tuple[Fact, ...]:
+def _figures(metrics: Row) -> tuple[Fact, ...]:
     return tuple(Fact(words, told(metrics[name])) for words, name, told in FIGURES if not is_missing(metrics[name]))
 
 

@@ -13,15 +13,13 @@ from defiyield_assets.domain.days import DayRange
 from defiyield_assets.store import reads
 
 
-def rows_of(view: View, table: sa.Table, where: dict[str, Any], *, back: int = 0) -> list[dict[str, Any]]:
-    """Rows of the day, and of `back` days before it, in no order; null is None or NaN.
+def rows_of(
+    view: View, table: sa.Table, where: dict[str, Any], *, back: int = 0, by_day: bool = False
+) -> list[dict[str, Any]]:
+    """Rows of the day, and of `back` days before it, by primary key; null is None.
 
-    A table whose key begins with `date` is looked up day by day with the rest of the key, instead of read through.
+    `by_day` is for a table of thousands of rows a day: each day is looked up with the rest of the key, instead of all
+    days read through.
     """
     days = DayRange(view.day - timedelta(days=back), view.day)
-    by_day = {**where, "date": list(days)} if back and "date" in table.c else where
-    columns = reads.read_columns(view.connection, table, days, by_day)
-    names = list(columns)
-    return [
-        dict(zip(names, row, strict=True)) for row in zip(*(cells.tolist() for cells in columns.values()), strict=True)
-    ]
+    return reads.read_rows(view.connection, table, days, {**where, "date": list(days)} if by_day else where)

@@ -60,6 +60,7 @@ class PoolTable:
     codes: Words
     underlyings: Words
     _orders: dict[tuple[str, bool], Rows] = field(default_factory=dict, repr=False, compare=False)
+    _choices: dict[str, list[str]] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.pool_id)
@@ -85,7 +86,9 @@ class PoolTable:
 
     def choices(self, name: str) -> list[str]:
         """The different texts of a column, in order."""
-        return sorted(set(self.texts[name]), key=str.lower)
+        if name not in self._choices:
+            self._choices[name] = sorted(set(self.texts[name]), key=str.lower)
+        return self._choices[name]
 
     def _matches(self, wanted: Wanted) -> Flags:
         """Which rows match; a comparison with an unknown figure is false."""

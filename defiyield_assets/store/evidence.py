@@ -4,10 +4,11 @@ Lives here: finding the pool that somebody means, and reading the tables that sp
 (domain/selection/explanation.py), where it is shown (cli/explain.py, console/pages/pool.py).
 """
 
+from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
 
 import pandas as pd
+import sqlalchemy as sa
 
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.policy import Parameters, Policy
@@ -16,6 +17,7 @@ from defiyield_assets.domain.reporting.formats import clean
 from defiyield_assets.domain.selection.explanation import (
     Evidence,
     Known,
+    Rows,
     known_pools,
     matching_pools,
     unclear_words,
@@ -38,26 +40,46 @@ def find_pool(engine: Readable, typed: str, day: date) -> Known:
     return found[0]
 
 
-def read_evidence(engine: Readable, pool_id: str, day: date, days: int, parameters: Parameters | None) -> Evidence:
-    """What the warehouse knows of one pool: verdicts of `days` days up to `day`, the rest of the day alone.
+@dataclass(frozen=True)
+class Decided:
+    """What a day decided about all pools: the limits and the run of its plan, the numbers of its policy."""
 
-    `parameters` are the policy's of the day, None where they are not known.
-    """
-    only, past = DayRange.of(day), DayRange(day - timedelta(days=days - 1), day)
-    of_pool: dict[str, Any] = {"pool_id": pool_id}
-    # day by day: then the database looks up each key, instead of reading all rows of the range
-    in_past = {**of_pool, "date": list(past)}
+    limits: Rows
+    runs: Rows
+    parameters: Parameters | None
+
+
+def read_decided(engine: Readable, day: date) -> Decided:
+    """What the day decided; empty where it has no plan."""
+    of_day = DayRange.of(day)
+    return Decided(
+        limits=reads.read_rows(engine, schema.allocation_limits, of_day),
+        runs=reads.read_rows(engine, schema.allocation_runs, of_day),
+        parameters=parameters_of(engine, day),
+    )
+
+
+def read_evidence(engine: Readable, pool_id: str, day: date, days: int, decided: Decided) -> Evidence:
+    """What the warehouse knows of one pool: verdicts of `days` days up to `day`, the rest of the day alone."""
+    past = DayRange(day - timedelta(days=days - 1), day)
+
+    def read(table: sa.Table, of_days: DayRange) -> Rows:
+        # day by day: then the database looks up each key, instead of reading all rows of the range
+        by_day = {"date": list(of_days)} if len(of_days) > 1 else {}
+        return reads.read_rows(engine, table, of_days, {"pool_id": pool_id, **by_day})
+
+    only = DayRange.of(day)
     return Evidence(
-        prefiltered=reads.read_days(engine, schema.prefiltered_pools, past, in_past),
-        eligible=reads.read_days(engine, schema.eligible_pools, past, in_past),
-        allocations=reads.read_days(engine, schema.allocations, past, of_pool),
-        quality=reads.read_days(engine, schema.pool_quality, only, of_pool),
-        groups=reads.read_days(engine, schema.pool_groups, only, of_pool),
-        metrics=reads.read_days(engine, schema.pool_metrics, only, of_pool),
-        forecasts=reads.read_days(engine, schema.pool_forecasts, only, of_pool),
-        allocation_limits=reads.read_days(engine, schema.allocation_limits, only),
-        runs=reads.read_days(engine, schema.allocation_runs, only),
-        parameters=parameters,
+        prefiltered=read(schema.prefiltered_pools, past),
+        eligible=read(schema.eligible_pools, past),
+        allocations=read(schema.allocations, past),
+        quality=read(schema.pool_quality, only),
+        groups=read(schema.pool_groups, only),
+        metrics=read(schema.pool_metrics, only),
+        forecasts=read(schema.pool_forecasts, only),
+        allocation_limits=decided.limits,
+        runs=decided.runs,
+        parameters=decided.parameters,
     )
 
 

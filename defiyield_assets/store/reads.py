@@ -56,6 +56,13 @@ def conditions(table: sa.Table, where: Where) -> list[sa.ColumnElement[bool]]:
     return found
 
 
+def within(table: sa.Table, days: DayRange) -> sa.ColumnElement[bool]:
+    """The partition date lies in `days`. A single day is asked for as such: only then can the rest of a key that
+    begins with it be looked up."""
+    day = day_column(table)
+    return day == days.start if days.start == days.end else day.between(days.start, days.end)
+
+
 def read_days(
     engine: Readable,
     table: sa.Table,
@@ -65,7 +72,16 @@ def read_days(
 ) -> pd.DataFrame:
     """The rows whose partition date lies in `days` and that match `where`; all columns, or those named."""
     limits = conditions(table, where)
-    return _read(engine, table, day_column(table).between(days.start, days.end), *limits, columns=columns)
+    return _read(engine, table, within(table, days), *limits, columns=columns)
+
+
+def read_rows(engine: Readable, table: sa.Table, days: DayRange, where: Where = None) -> list[dict[str, Any]]:
+    """The rows of `read_days` as dictionaries, null None: for a few rows, which a frame would take longer to hold."""
+    query = sa.select(table).where(within(table, days), *conditions(table, where))
+    with read_transaction(engine, table.name) as connection:
+        rows = [dict(row) for row in connection.execute(query).mappings()]
+    names = [column.name for column in table.primary_key.columns]
+    return sorted(rows, key=lambda row: tuple(row[name] for name in names))
 
 
 def read_due(
@@ -93,7 +109,7 @@ def read_columns(
     float64 (null NaN), datetime64[D], int64 where never null; everything else object (null None).
     """
     wanted = list(table.columns) if columns is None else [table.c[name] for name in columns]
-    query = sa.select(*wanted).where(day_column(table).between(days.start, days.end), *conditions(table, where))
+    query = sa.select(*wanted).where(within(table, days), *conditions(table, where))
     found = _fetched(engine, table, wanted, query)
     return {column.name: cells_to_array(column, cells) for column, cells in zip(wanted, found, strict=True)}
 
@@ -148,7 +164,7 @@ def stream_days(
 
     Text in `order` is ordered as the database likes.
     """
-    limits = (day_column(table).between(days.start, days.end), *conditions(table, where))
+    limits = (within(table, days), *conditions(table, where))
     wanted = [table.c[name] for name in columns]
     query = sa.select(*wanted).where(*limits).order_by(*[table.c[name] for name in order])
     with read_transaction(engine, table.name) as connection:
@@ -289,27 +305,31 @@ def pool_histories(
     known_at: datetime,
     pool_ids: Collection[str] | None = None,
     aliases: Mapping[str, str] | None = None,
+    *,
+    columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """One point per pool and day as it was known at `known_at`, with the extra column is_hindsight (bool).
+
+    All columns, or those named.
 
     The highest revision with seen_at <= known_at; where none was seen by then, the lowest one, flagged as hindsight.
     So a day rerun after a later backfill sees what it saw before. `pool_ids` and `aliases` as in
     `pool_history_revisions`.
     """
     table, told = schema.pool_histories, _told_histories(days, pool_ids, aliases)
-    found = _in_order(table, _fetched(engine, table, list(table.columns), sa.select(told)))
-    rows, is_hindsight = _known(table, found, known_at)
+    wanted = list(table.columns) if columns is None else [table.c[name] for name in columns]
+    read = list(dict.fromkeys([*wanted, *table.primary_key.columns, table.c.seen_at]))
+    names = [column.name for column in read]
+    found = _in_order(table, _fetched(engine, table, read, sa.select(*(told.c[name] for name in names))), names)
+    rows, is_hindsight = _known(dict(zip(names, found, strict=True)), known_at)
     flag: sa.Column[Any] = sa.Column("is_hindsight", sa.Boolean, nullable=False)
-    cells = [*(of_column.taken(rows) for of_column in found), Cells("bool", is_hindsight)]
-    return cells_to_frame([*table.columns, flag], cells)
+    cells = [*(of_column.taken(rows) for of_column in found[: len(wanted)]), Cells("bool", is_hindsight)]
+    return cells_to_frame([*wanted, flag], cells)
 
 
-def _known(
-    table: sa.Table, found: Sequence[Cells], known_at: datetime
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+def _known(named: Mapping[str, Cells], known_at: datetime) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Of each pool and day the place of the point known at `known_at`, and whether it is hindsight; rows are in order
     of pool, day and revision."""
-    named = dict(zip(table.columns.keys(), found, strict=True))
     pool, day = named["pool_id"].values, named["date"].values
     places = np.arange(len(pool))
     if not len(pool):

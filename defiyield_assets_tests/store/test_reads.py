@@ -48,6 +48,27 @@ def test_named_columns_are_read_alone_and_in_that_order(warehouse: sa.Engine) ->
     assert len(found) == 12
 
 
+def test_rows_say_what_the_frame_of_the_same_days_says(warehouse: sa.Engine) -> None:
+    writes.upsert(warehouse, schema.pools, pools_frame())
+    where = {"chain": "Base", "pool_id": ["pool-0", "pool-1"]}
+    rows, frame = (read(warehouse, schema.pools, DAYS, where) for read in (reads.read_rows, reads.read_days))
+    told = [{name: None if pd.isna(cell) else cell for name, cell in row.items()} for row in frame.to_dict("records")]
+    assert rows == told
+    assert len(rows) == 3
+    assert reads.read_rows(warehouse, schema.pools, DAYS, {"pool_id": []}) == []
+
+
+def test_a_single_day_is_looked_up_with_the_rest_of_the_key(sqlite_warehouse: sa.Engine) -> None:
+    # Between a day and itself SQLite reads all rows of the day, whatever else of the key is known. PostgreSQL plans by
+    # its statistics.
+    table, of_pool = schema.prefiltered_pools, schema.prefiltered_pools.c.pool_id == "pool-0"
+    query = sa.select(table).where(reads.within(table, DayRange.of(FIRST)), of_pool)
+    text = str(query.compile(sqlite_warehouse, compile_kwargs={"literal_binds": True}))
+    with sqlite_warehouse.connect() as connection:
+        plan = str(connection.execute(sa.text(f"EXPLAIN QUERY PLAN {text}")).all())
+    assert "date=? AND pool_id=?" in plan
+
+
 def test_forecasts_are_due_when_their_horizon_ends(warehouse: sa.Engine) -> None:
     table = schema.gas_candidates
     vintages = pd.DataFrame(
@@ -118,6 +139,16 @@ def _write_history(engine: sa.Engine) -> None:
             ]
         ),
     )
+
+
+def test_named_columns_of_histories_are_those_of_the_whole_points(warehouse: sa.Engine) -> None:
+    _write_history(warehouse)
+    names = ["date", "apy"]
+    for known_at in (SEEN, SEEN + timedelta(days=9)):
+        whole = reads.pool_histories(warehouse, DAYS, known_at)
+        told = reads.pool_histories(warehouse, DAYS, known_at, columns=names)
+        assert len(whole) == 3
+        pd.testing.assert_frame_equal(told, whole[[*names, "is_hindsight"]])
 
 
 def _view(engine: sa.Engine, known_at: datetime) -> list[tuple[str, date, int, float, bool]]:

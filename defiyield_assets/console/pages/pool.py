@@ -7,13 +7,11 @@ Lives here: finding the pool and putting the page together. Not here: the explan
 from difflib import get_close_matches
 from typing import Any
 
-import pandas as pd
-
 from defiyield_assets.console.layout import Inner, Page, Panel
 from defiyield_assets.console.pool_day import SHORT, pool_table
 from defiyield_assets.console.pool_outlook import outlook_panel, worth_panel
 from defiyield_assets.console.pool_position import position_panels
-from defiyield_assets.console.pool_rates import history_of, history_panel, policy_of_day, revisions_panel
+from defiyield_assets.console.pool_rates import history_of, history_panel, revisions_panel
 from defiyield_assets.console.pool_table import Wanted
 from defiyield_assets.console.questions import Question
 from defiyield_assets.console.views import View
@@ -28,7 +26,7 @@ from defiyield_assets.domain.reporting.explanation_sections import (
 from defiyield_assets.domain.reporting.formats import UNKNOWN, clean, percent
 from defiyield_assets.domain.reporting.layout import Fact, Link
 from defiyield_assets.domain.reporting.links import pool_url
-from defiyield_assets.domain.reporting.plan_sections import group_name, records
+from defiyield_assets.domain.reporting.plan_sections import group_name
 from defiyield_assets.domain.selection.explanation import (
     PASSED,
     REFUSED,
@@ -36,11 +34,10 @@ from defiyield_assets.domain.selection.explanation import (
     Explanation,
     Known,
     explain_pool,
-    known_pools,
 )
 from defiyield_assets.errors import NotFound
 from defiyield_assets.store import reads, schema
-from defiyield_assets.store.evidence import read_evidence
+from defiyield_assets.store.evidence import read_decided, read_evidence
 
 LONGEST_ID = 500
 ALIKE = 3
@@ -59,9 +56,8 @@ def pool(view: View, question: Question) -> Page:
     pool_id = question.asked.get("pool_id", "")
     if not pool_id or len(pool_id) > LONGEST_ID or "\x00" in pool_id:
         raise NotFound("no pool has such an id")
-    policy = policy_of_day(view)
-    parameters = None if policy is None else policy.parameters
-    evidence = read_evidence(view.connection, pool_id, view.day, EXPLAINED_DAYS, parameters)
+    decided = view.remembered("decided", None, lambda: read_decided(view.connection, view.day))
+    evidence = read_evidence(view.connection, pool_id, view.day, EXPLAINED_DAYS, decided)
     known = _known(view, pool_id, evidence)
     name, protocol = clean(known.name, 120), clean(known.protocol, SHORT)
     told = explain_pool(known, view.day, evidence)
@@ -95,15 +91,14 @@ def pool(view: View, question: Question) -> Page:
 
 def _known(view: View, pool_id: str, evidence: Evidence) -> Known:
     """The pool as the day's filters know it, or as the newest day before told of it; NotFound naming near ones."""
-    judged = pd.concat([evidence.eligible, evidence.prefiltered])
-    of_day = known_pools(judged[judged["date"] == view.day])
-    if of_day:
-        return of_day[0]
+    for row in (*evidence.prefiltered, *evidence.eligible):
+        if row["date"] == view.day:
+            return Known(pool_id, str(row["symbol"]), str(row["protocol"]), str(row["chain"]))
     of_pool = {"pool_id": pool_id}
     last = reads.newest_day(view.connection, schema.pools, view.day, of_pool)
     if last is None:
         raise NotFound(f"no pool {clean(pool_id, 80)!r} is known on {view.day}{_near_words(view, pool_id)}")
-    (row,) = records(reads.read_days(view.connection, schema.pools, DayRange.of(last), of_pool))
+    (row,) = reads.read_rows(view.connection, schema.pools, DayRange.of(last), of_pool)
     return Known(pool_id, str(row["symbol"]), str(row["project"]), str(row["chain"]))
 
 

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from math import isnan
 from typing import Any
 
+from markupsafe import Markup
+
 from defiyield_assets.console.layout import Inner, Page, Panel, address
 from defiyield_assets.console.pool_day import SOURCES, pool_table
+from defiyield_assets.console.pool_markup import ShownPool, options_html, pool_rows_html
 from defiyield_assets.console.pool_table import VERDICTS, PoolTable, Wanted
 from defiyield_assets.console.questions import Question, QuestionError
 from defiyield_assets.console.views import View
@@ -55,6 +58,7 @@ HEADINGS = (
     Heading("forecast_apy", "Forecast (p10 to p90)"),
     Heading("share_of_aum", "Share in the plan"),
 )
+FIGURES = tuple(heading.words for heading in HEADINGS if heading.is_number)
 COLUMNS: Mapping[str, Heading] = {heading.name: heading for heading in HEADINGS}
 
 
@@ -66,21 +70,6 @@ class ShownHeading:
     is_number: bool
     url: str
     sorted: str
-
-
-@dataclass(frozen=True)
-class ShownPool:
-    """A row as text; `look` is the class of its verdict."""
-
-    name: str
-    protocol: str
-    chain: str
-    verdict: str
-    look: str
-    reasons: str
-    codes: str
-    group: str
-    figures: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -129,11 +118,11 @@ def pools(view: View, question: Question) -> Page:
         template="pools.html.j2",
         extra={
             "headings": [_heading(one, heading, order, asked) for one in HEADINGS],
-            "pools": _shown_pools(view, table, found),
+            "rows": pool_rows_html(_shown_pools(view, table, found), FIGURES),
             "paging": paging,
-            "asked": {**asked, "sort": heading.name, "order": order, "rows": str(a_page)},
+            "asked": asked,
             "clear": address("pools", **every),
-            "choices": _choices(table, asked),
+            "options": _options(table, {**asked, "sort": heading.name, "order": order, "rows": str(a_page)}),
         },
     )
 
@@ -194,23 +183,27 @@ def _heading(one: Heading, chosen: Heading, order: str, asked: Mapping[str, str]
     return ShownHeading(one.words, one.is_number, url, now)
 
 
-def _choices(table: PoolTable, asked: Mapping[str, str]) -> dict[str, list[tuple[str, str]]]:
-    """Values and words of every list of the form; what was asked for is among them though the day has none."""
+def _options(table: PoolTable, asked: Mapping[str, str]) -> dict[str, Markup]:
+    """Every list of the form; what was asked for is among its choices though the day has none."""
 
     def texts(name: str) -> list[tuple[str, str]]:
         known = table.choices(name)
         return [(text, text) for text in (known if asked[name] in ("", *known) else [*known, asked[name]])]
 
-    return {
+    chosen = {
         "verdict": list(VERDICTS.items()),
         "protocol": texts("protocol"),
         "chain": texts("chain"),
         "group": [(str(group), words) for group, words in GROUPS.items()],
         "code": [(code, code) for code in ORDER],
+    }
+    sorting = {
         "sort": [(heading.name, heading.words) for heading in HEADINGS],
         "order": [(ASCENDING, "smallest first, A to Z"), (DESCENDING, "largest first, Z to A")],
         "rows": [(rows, rows) for rows in ROWS_A_PAGE],
     }
+    lists = {name: [("", "any"), *choices] for name, choices in chosen.items()} | sorting
+    return {name: options_html(choices, asked[name]) for name, choices in lists.items()}
 
 
 def _shown_pools(view: View, table: PoolTable, rows: list[int]) -> list[ShownPool]:

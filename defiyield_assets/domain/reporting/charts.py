@@ -6,6 +6,7 @@ charts of the strategy lab (domain/strategies/charts.py).
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -120,7 +121,7 @@ def draw(chart: Chart) -> Drawing:
 
 def figures_table(chart: Chart) -> Table:
     """The chart's figures: one row per label, one column per series and, where it has one, two for its band."""
-    labels = _labels(chart)
+    labels, days = _labels(chart)
     columns, cells = [], []
     for series in chart.series:
         by_label = {point.label: point for point in series.points}
@@ -131,7 +132,7 @@ def figures_table(chart: Chart) -> Table:
             columns += [f"{series.name}, low", f"{series.name}, high"]
             cells.append([_cell(point, None if point is None else point.low, chart.unit) for point in points])
             cells.append([_cell(point, None if point is None else point.high, chart.unit) for point in points])
-    heading = Column("Day" if _days(labels) is not None else "Of")
+    heading = Column("Of" if days is None else "Day")
     rows = tuple((label, *(column[row] for column in cells)) for row, label in enumerate(labels))
     return Table((heading, *numbers(*columns)), rows, caption=f"Figures: {chart.title}", fold="always")
 
@@ -176,10 +177,11 @@ def _stroke(series: Series) -> str:
     return "dashed" if series.role in ("forecast", "other", "before") else "solid"
 
 
-def _labels(chart: Chart) -> list[str]:
-    """Labels in order: days as the calendar has them, others as they first appear."""
+def _labels(chart: Chart) -> tuple[list[str], list[date] | None]:
+    """Labels in order: days as the calendar has them, others as they first appear; and the days, if they are some."""
     labels = list(dict.fromkeys(point.label for series in chart.series for point in series.points))
-    return labels if _days(labels) is None else sorted(labels)
+    days = _days(labels)
+    return (labels, None) if days is None else (sorted(labels), sorted(days))
 
 
 def _days(labels: Sequence[str]) -> list[date] | None:
@@ -190,9 +192,8 @@ def _days(labels: Sequence[str]) -> list[date] | None:
         return None
 
 
-def _places(labels: Sequence[str]) -> dict[str, float]:
+def _places(labels: Sequence[str], days: Sequence[date] | None) -> dict[str, float]:
     """Where each label stands, in percent from the left: days by the calendar, others evenly."""
-    days = _days(labels)
     at = list(range(len(labels))) if days is None else [day.toordinal() for day in days]
     span = max(at[-1] - at[0], 1)
     if len(at) == 1:
@@ -201,8 +202,8 @@ def _places(labels: Sequence[str]) -> dict[str, float]:
 
 
 def _lines(chart: Chart) -> Plot:
-    labels = _labels(chart)
-    places = _places(labels)
+    labels, days = _labels(chart)
+    places = _places(labels, days)
     low, high = _range(chart)
     ticks = nice_ticks(low, high, N_TICKS)
     words = axis_words(ticks, chart.unit)
@@ -214,17 +215,17 @@ def _lines(chart: Chart) -> Plot:
     bands, curves, dots = [], [], []
     for series, colour in zip(chart.series, _colours(chart.series), strict=True):
         points = sorted(series.points, key=lambda point: places[point.label])
-        runs = [list(run) for known, run in groupby(points, lambda point: _is_known(point.value)) if known]
+        runs = [list(run) for known, run in groupby(points, _has_value) if known]
         path = "".join(_path([(places[point.label], top(_value(point))) for point in run]) for run in runs)
         curves.append(Mark(colour, _stroke(series), series.name, path))
         for has_band, run in groupby(points, _has_band):
             if has_band:
                 bands.append(Mark(colour, "band", series.name, _band(list(run), places, top)))
-        lone = {id(run[0]) for run in runs if len(run) == 1}
-        for point in (point for run in runs for point in run):
-            if n_points <= MOST_DOTS or id(point) in lone:
-                told = f"{series.name}, {point.label}: {_with_band(point, chart.unit)}"
-                dots.append(Dot(places[point.label], top(_value(point)), colour, told, id(point) in lone))
+        for known in runs:
+            if n_points <= MOST_DOTS or len(known) == 1:
+                for point in known:
+                    told = f"{series.name}, {point.label}: {_with_band(point, chart.unit)}"
+                    dots.append(Dot(places[point.label], top(_value(point)), colour, told, len(known) == 1))
     return Plot(
         tuple(bands),
         tuple(curves),
@@ -243,7 +244,8 @@ def _label_ticks(labels: Sequence[str], places: dict[str, float]) -> tuple[Tick,
     chosen: list[str] = []
     for part in range(most):
         aim = 100.0 * part / (most - 1)
-        nearest = min(labels, key=lambda label: abs(places[label] - aim))
+        behind = bisect_left(labels, aim, lo=1, hi=len(labels) - 1, key=places.__getitem__)
+        nearest = min(labels[behind - 1 : behind + 1], key=lambda label: abs(places[label] - aim))
         if nearest not in chosen:
             chosen.append(nearest)
     last = labels[-1]
@@ -360,6 +362,10 @@ def _value(point: Point) -> float:
 
 def _is_known(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
+
+
+def _has_value(point: Point) -> bool:
+    return _is_known(point.value)
 
 
 def _has_band(point: Point) -> bool:

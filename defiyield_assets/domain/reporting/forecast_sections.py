@@ -4,7 +4,7 @@ Lives here: bands that go on from what happened, and scores. Not here: the rate 
 the forecasts themselves (domain/forecasting).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -132,7 +132,9 @@ def gas_chart(forecasts: pd.DataFrame, fees: pd.DataFrame, day: date) -> Chart |
     return band_chart("Gas price, daily mean in gwei", "gwei", history, bands, day)
 
 
-def band_chart(title: str, unit: Unit, history: dict[date, float], bands: Sequence[dict[str, Any]], day: date) -> Chart:
+def band_chart(
+    title: str, unit: Unit, history: dict[date, float], bands: Sequence[Mapping[str, Any]], day: date
+) -> Chart:
     """What happened (by day) and what is expected: rows with horizon_days, mean, p10 and p90, nearest horizon first."""
     past = tuple(Point(str(known), history[known]) for known in sorted(history))
     ahead = tuple(
@@ -195,7 +197,7 @@ def _band_words(row: dict[str, Any] | None) -> str:
     return f"{percent(row['mean'])} ({percent(row['p10'])} to {percent(row['p90'])})"
 
 
-def band_remark(bands: Sequence[dict[str, Any]]) -> str:
+def band_remark(bands: Sequence[Mapping[str, Any]]) -> str:
     """Why a simpler model was used, and whether the forecast knew what nobody knew on the day."""
     reasons = dict.fromkeys(
         clean(row["fallback_reason"], 60).lower().replace("_", " ")

@@ -20,7 +20,9 @@ SHOWN_DECIMALS = 6
 
 def is_missing(value: Any) -> bool:
     """True for None, NaN and NaT."""
-    return bool(pd.isna(value))
+    if value is None or isinstance(value, str):  # pandas takes ten times as long, and pages ask for every cell
+        return value is None
+    return value != value if isinstance(value, float) else bool(pd.isna(value))  # noqa: PLR0124 - so NaN is known
 
 
 def clean(text: Any, limit: int = TEXT_LIMIT) -> str:

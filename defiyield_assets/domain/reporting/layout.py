@@ -6,7 +6,7 @@ charts.py, report.py).
 
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 ABOUT = "about"
 """Anchor of the section that says what the report rests on."""
@@ -76,8 +76,7 @@ class Table:
     fold: Literal["auto", "always", "never"] = "auto"
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """A value at a label of the horizontal axis, null where there is none, perhaps with a band around it."""
 
     label: str

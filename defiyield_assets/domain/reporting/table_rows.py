@@ -7,8 +7,9 @@ Written in Python because a template takes many times as long, and pages with a 
 """
 
 from collections.abc import Sequence
+from html import escape
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from defiyield_assets.domain.reporting.layout import Table
 
@@ -22,16 +23,15 @@ def rows_html(table: Table, looks: Sequence[str]) -> Markup:
     """All rows; the first cell of each is its heading. `looks` are the classes of the columns."""
     if not table.rows:
         return Markup()
-    openings = [_opening(table, looks, place) for place in range(len(table.columns))]
-    told = []
-    for number, row in enumerate(table.rows):
-        cells = [f"{opening}{_cell(cell)}</td>" for opening, cell in zip(openings, row, strict=True)]
-        cells[0] = f"{openings[0]}{_cell(row[0])}</th>"
-        if table.bar_column is not None:
-            share = SHARE.format(table.bars[number] * 100)
-            cells[table.bar_column] = f"{openings[table.bar_column]}{share}{_cell(row[table.bar_column])}</td>"
-        told.append(f'<tr role="row">{"".join(cells)}</tr>\n')
-    return Markup("".join(told))  # noqa: S704 - every cell and label is escaped above
+    columns = []
+    for place, column in enumerate(zip(*table.rows, strict=True)):
+        cells = _cells(column)
+        if place == table.bar_column:
+            cells = [SHARE.format(bar * 100) + cell for bar, cell in zip(table.bars, cells, strict=True)]
+        opening, closing = _opening(table, looks, place), "</td>" if place else "</th>"
+        columns.append([f"{opening}{cell}{closing}" for cell in cells])
+    told = '</tr>\n<tr role="row">'.join(map("".join, zip(*columns, strict=True)))
+    return Markup(f'<tr role="row">{told}</tr>\n')  # noqa: S704 - every cell and label is escaped above
 
 
 def _opening(table: Table, looks: Sequence[str], place: int) -> str:
@@ -44,8 +44,16 @@ def _opening(table: Table, looks: Sequence[str], place: int) -> str:
     return f'<td role="cell" class="{look}"{label}>'
 
 
+def _cells(column: Sequence[str]) -> list[str]:
+    """A column's cells, escaped all at once where each is one line of mere words."""
+    if all(type(cell) is str for cell in column):
+        together = escape("\n".join(column)).split("\n")
+        if len(together) == len(column):
+            return together
+    return [_cell(cell) for cell in column]
+
+
 def _cell(cell: str) -> str:
     """The words, in a link where they have an address."""
-    url = getattr(cell, "url", "")
-    words = escape(str(cell))
-    return f'<a href="{escape(url)}" rel="noopener noreferrer">{words}</a>' if url else str(words)
+    url, words = getattr(cell, "url", ""), escape(cell)
+    return f'<a href="{escape(url)}" rel="noopener noreferrer">{words}</a>' if url else words

@@ -18,6 +18,7 @@ from defiyield_assets.domain.policy import Parameters
 from defiyield_assets.domain.selection.reasons import FINAL, PREFILTER
 
 Row = Mapping[str, Any]
+Rows = Sequence[Row]
 MOST_NAMED = 12
 """Pools that an answer to an unclear name tells."""
 PASSED, REFUSED, DOUBTED, UNTOLD = "passed", "refused", "doubtful", "unknown"
@@ -136,21 +137,21 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The tables that speak of one pool. `day` of every frame: the column `date` (`as_of` of forecasts).
+    """Rows of the tables that speak of one pool, null None. Their day is `date` (`as_of` of forecasts).
 
     `prefiltered`, `eligible`, `allocations`: rows of the pool over all days asked for, up to `day`; the others of the
     day alone. `icebox` holds the barred tokens of the day, `allocation_limits` all limits of its plan.
     """
 
-    prefiltered: pd.DataFrame
-    eligible: pd.DataFrame
-    allocations: pd.DataFrame
-    quality: pd.DataFrame
-    groups: pd.DataFrame
-    metrics: pd.DataFrame
-    forecasts: pd.DataFrame
-    allocation_limits: pd.DataFrame
-    runs: pd.DataFrame
+    prefiltered: Rows = ()
+    eligible: Rows = ()
+    allocations: Rows = ()
+    quality: Rows = ()
+    groups: Rows = ()
+    metrics: Rows = ()
+    forecasts: Rows = ()
+    allocation_limits: Rows = ()
+    runs: Rows = ()
     parameters: Parameters | None = None
 
 
@@ -221,29 +222,21 @@ def explain_pool(pool: Known, day: date, evidence: Evidence) -> Explanation:
     )
 
 
-def _of_day(frame: pd.DataFrame, day: date) -> Row | None:
-    rows = _records(frame)
+def _of_day(rows: Rows, day: date) -> Row | None:
     return next((row for row in rows if row["date"] == day), None)
 
 
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    names = [str(name) for name in frame.columns]
-    cells = (frame[name].tolist() for name in frame.columns)
-    return [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)]
-
-
-def _planned(frame: pd.DataFrame) -> dict[date, Row]:
+def _planned(rows: Rows) -> dict[date, Row]:
     """The plan's word on the pool by day; of a pool of several tokens the parts are added up."""
     found: dict[date, dict[str, Any]] = {}
-    for row in _records(frame):
+    for row in rows:
         whole = found.setdefault(row["date"], {**row, "value_usd": 0, "share_of_aum": 0.0})
         whole["value_usd"] += row["value_usd"]
         whole["share_of_aum"] += row["share_of_aum"]
     return dict(found)
 
 
-def _first(frame: pd.DataFrame) -> Row | None:
-    rows = _records(frame)
+def _first(rows: Rows) -> Row | None:
     return rows[0] if rows else None
 
 
@@ -295,17 +288,17 @@ def _evidence_stages(evidence: Evidence) -> list[Stage]:
 
 def _horizon_forecast(evidence: Evidence) -> Row | None:
     """The APY forecast over the plan's horizon; over the longest one where there is no plan."""
-    rows = [row for row in _records(evidence.forecasts) if row["target"] == "apy"]
+    rows = [row for row in evidence.forecasts if row["target"] == "apy"]
     run = _first(evidence.runs)
     exact = [row for row in rows if run is not None and row["horizon_days"] == run["horizon_days"]]
     return max(exact or rows, key=lambda row: int(row["horizon_days"]), default=None)
 
 
-def _plan_stage(planned: Row | None, final: Row | None, runs: pd.DataFrame) -> Stage:
+def _plan_stage(planned: Row | None, final: Row | None, runs: Rows) -> Stage:
     if planned is not None:
         codes = () if _is_null(planned["binding_limit"]) else (str(planned["binding_limit"]),)
         return Stage("plan", str(planned["action"]), codes, str(planned["why"]))
-    if runs.empty:
+    if not runs:
         return Stage("plan", UNTOLD, (), "no plan was made on this day")
     if final is not None and not final["is_passed"]:
         return Stage("plan", REFUSED, (), "not offered to the optimiser: the final filter refused it")
@@ -316,7 +309,7 @@ def _is_null(value: Any) -> bool:
     return value is None or bool(pd.isna(value))
 
 
-def _answer(pool: Known, before: Row | None, final: Row | None, planned: Row | None, runs: pd.DataFrame) -> str:
+def _answer(pool: Known, before: Row | None, final: Row | None, planned: Row | None, runs: Rows) -> str:
     """In or out, and why, in one sentence."""
     if planned is not None:
         action = str(planned["action"])
@@ -330,7 +323,7 @@ def _answer(pool: Known, before: Row | None, final: Row | None, planned: Row | N
         held = "held and has to be left" if final["is_must_exit"] else held
         return f"{pool.name} is {held}: {final['reasons']}"
     if final is not None:
-        return f"{pool.name} is allowed; " + ("no plan was made." if runs.empty else "the plan does not speak of it.")
+        return f"{pool.name} is allowed; " + ("the plan does not speak of it." if runs else "no plan was made.")
     if before is None:
         return f"{pool.name} is not among the vendor's pools of this day."
     if not before["is_passed"]:
@@ -364,14 +357,14 @@ def _figures(before: Row | None, final: Row | None, planned: Row | None, evidenc
     return told
 
 
-def _limits_of(pool: Known, planned: Row | None, limits: pd.DataFrame) -> list[Limit]:
+def _limits_of(pool: Known, planned: Row | None, limits: Rows) -> list[Limit]:
     """The limits of the plan that concern the pool: its own, its protocol's and chain's, and the one that binds it."""
-    if planned is None or limits.empty:
+    if planned is None:
         return []
     binding = "" if _is_null(planned["binding_limit"]) else str(planned["binding_limit"])
     subjects = {pool.pool_id, pool.protocol, pool.chain}
     found = []
-    for row in _records(limits):
+    for row in limits:
         is_own = f"{row['limit_name']} {row['subject']}" == binding
         if not (is_own or row["subject"] in subjects):
             continue
@@ -461,8 +454,8 @@ def _dollars(value: Any) -> str:
 
 def _history(evidence: Evidence) -> list[PastVerdict]:
     """One line for every day that any table knows, the newest first."""
-    before = {row["date"]: row for row in _records(evidence.prefiltered)}
-    final = {row["date"]: row for row in _records(evidence.eligible)}
+    before = {row["date"]: row for row in evidence.prefiltered}
+    final = {row["date"]: row for row in evidence.eligible}
     planned = _planned(evidence.allocations)
     found = []
     for day in sorted({*before, *final, *planned}, reverse=True):

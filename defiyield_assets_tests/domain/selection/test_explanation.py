@@ -8,7 +8,6 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from defiyield_assets.domain.policy import Parameters
@@ -29,8 +28,7 @@ POOLS = [
     Known("cc44", "USDC", "aave-v3", "Arbitrum"),
 ]
 POOL = POOLS[0]
-NONE = pd.DataFrame()
-EMPTY = Evidence(NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE, NONE)
+EMPTY = Evidence()
 
 
 def verdict(day: date = DAY, codes: str = "", warnings: str = "", words: str = "", **more: Any) -> dict[str, Any]:
@@ -59,7 +57,7 @@ def limit(name: str, subject: str, *, is_binding: bool) -> dict[str, Any]:
     }
 
 
-RUNS = pd.DataFrame([{"horizon_days": 30}])
+RUNS = [{"horizon_days": 30}]
 
 
 # --- names ----------------------------------------------------------------------------------------------------------
@@ -99,7 +97,7 @@ def test_every_reason_has_a_remedy_that_can_be_said() -> None:
 
 def test_a_pool_that_the_prefilter_refused_says_so_and_how_it_would_change() -> None:
     row = verdict(codes="PROTOCOL_NOT_APPROVED,TOO_SMALL", words="not approved; too small")
-    told = explain_pool(POOL, DAY, replace(EMPTY, prefiltered=pd.DataFrame([row])))
+    told = explain_pool(POOL, DAY, replace(EMPTY, prefiltered=[row]))
     assert told.answer == "USDC · aave-v3 is out before any history is fetched: not approved; too small"
     assert [(stage.name, stage.verdict) for stage in told.stages] == [
         ("pre-filter", "refused"),
@@ -124,8 +122,8 @@ def test_a_pool_that_the_prefilter_refused_says_so_and_how_it_would_change() -> 
 )
 def test_the_final_filter_freezes_or_forces_out_what_is_held(flags: dict[str, Any], words: str) -> None:
     frames: dict[str, Any] = {
-        "prefiltered": pd.DataFrame([verdict()]),
-        "eligible": pd.DataFrame([final(codes="IN_ICEBOX", words="why", **flags)]),
+        "prefiltered": [verdict()],
+        "eligible": [final(codes="IN_ICEBOX", words="why", **flags)],
     }
     told = explain_pool(POOL, DAY, replace(EMPTY, runs=RUNS, **frames))
     assert told.answer == f"USDC · aave-v3 {words}"
@@ -135,19 +133,19 @@ def test_the_final_filter_freezes_or_forces_out_what_is_held(flags: dict[str, An
 
 def test_a_pool_left_out_says_how_much_more_it_would_have_to_earn() -> None:
     row = planned("left_out", share_of_aum=0.0, value_usd=Decimal(0), break_even_days=20.0)
-    frames: dict[str, Any] = {"prefiltered": pd.DataFrame([verdict()]), "eligible": pd.DataFrame([final()])}
-    told = explain_pool(POOL, DAY, replace(EMPTY, runs=RUNS, allocations=pd.DataFrame([row]), **frames))
+    frames: dict[str, Any] = {"prefiltered": [verdict()], "eligible": [final()]}
+    told = explain_pool(POOL, DAY, replace(EMPTY, runs=RUNS, allocations=[row], **frames))
     assert told.answer == "USDC · aave-v3 is allowed, but not in the plan: because"
     assert "its APY has to rise by 2.00%" in told.changes[0]
     assert "20.0 days" in told.changes[1]
 
 
 def test_what_would_have_to_change_names_the_figure_to_reach() -> None:
-    small: dict[str, Any] = {"prefiltered": pd.DataFrame([verdict(codes="TOO_SMALL", size_usd=1234.0)])}
+    small: dict[str, Any] = {"prefiltered": [verdict(codes="TOO_SMALL", size_usd=1234.0)]}
     told = explain_pool(POOL, DAY, replace(EMPTY, parameters=Parameters(), **small))
     assert told.changes[0].endswith("(pool_tvl_min_usd is 500,000 USD; now 1,234 USD)")
     why = "Doing nothing is best. The cash is 40.23 USD; the smallest deposit is 13,339.18 USD"
-    rows = pd.DataFrame([planned("left_out", why=why, marginal_apy=None, dollar_apy=None)])
+    rows = [planned("left_out", why=why, marginal_apy=None, dollar_apy=None)]
     told = explain_pool(POOL, DAY, replace(EMPTY, runs=RUNS, allocations=rows))
     assert told.changes == ("13,339.18 USD have to be free for it: that is the smallest deposit",)
 
@@ -162,11 +160,11 @@ def test_tokens_of_a_pool_are_added_up_and_its_own_limits_are_told() -> None:
         limit("max_protocol_share", "aave-v3", is_binding=False),
         limit("max_protocol_share", "compound-v2", is_binding=True),
     ]
-    frames: dict[str, Any] = {"prefiltered": pd.DataFrame([verdict()]), "eligible": pd.DataFrame([final()])}
+    frames: dict[str, Any] = {"prefiltered": [verdict()], "eligible": [final()]}
     told = explain_pool(
         POOL,
         DAY,
-        replace(EMPTY, runs=RUNS, allocations=pd.DataFrame(rows), allocation_limits=pd.DataFrame(limits), **frames),
+        replace(EMPTY, runs=RUNS, allocations=rows, allocation_limits=limits, **frames),
     )
     assert told.figures["value_usd"] == Decimal(200)
     assert told.answer.startswith("USDC · aave-v3 is in the plan with 20.0% of all assets")
@@ -179,9 +177,9 @@ def test_tokens_of_a_pool_are_added_up_and_its_own_limits_are_told() -> None:
 
 def test_the_history_tells_the_newest_day_first_and_gaps_as_gaps() -> None:
     frames: dict[str, Any] = {
-        "prefiltered": pd.DataFrame([verdict(BEFORE, codes="STALE"), verdict()]),
-        "eligible": pd.DataFrame([final()]),
-        "allocations": pd.DataFrame([planned("enter")]),
+        "prefiltered": [verdict(BEFORE, codes="STALE"), verdict()],
+        "eligible": [final()],
+        "allocations": [planned("enter")],
     }
     told = explain_pool(POOL, DAY, replace(EMPTY, runs=RUNS, **frames)).history
     assert [(one.day, one.is_prefiltered, one.is_eligible, one.action, one.codes) for one in told] == [
@@ -192,7 +190,7 @@ def test_the_history_tells_the_newest_day_first_and_gaps_as_gaps() -> None:
 
 def test_the_forecast_is_the_one_over_the_plans_horizon() -> None:
     row = {"target": "apy", "mean": 0.1, "p10": 0.0, "p90": 0.2, "model": "m", "tier": "panel"}
-    forecasts = pd.DataFrame([{**row, "horizon_days": 30}, {**row, "horizon_days": 60, "mean": 0.9}])
+    forecasts = [{**row, "horizon_days": 30}, {**row, "horizon_days": 60, "mean": 0.9}]
     told = explain_pool(POOL, DAY, replace(EMPTY, runs=RUNS, forecasts=forecasts))
     assert told.figures["forecast_apy"] == 0.1
     assert "10.00% over 30 days (0.00% to 20.00%), by m" in told.stages[3].words
