@@ -17,6 +17,7 @@ from rich.console import Console
 from starlette.applications import Starlette
 
 from defiyield_assets.cli.output import write_json
+from defiyield_assets.config.changes import named_folder
 from defiyield_assets.console.app import build_app
 from defiyield_assets.console.desk import Desk
 from defiyield_assets.domain.policy_preview import PolicyPreview
@@ -38,8 +39,9 @@ def serve(arguments: argparse.Namespace, console: Console) -> int:
     """Serve until Ctrl-C or SIGTERM; 0."""
     settings = load_settings()
     require_safe(arguments, settings)
+    named_folder(settings)
     WarehouseResource(url=settings.warehouse_url, market=settings.warehouse_market).engine.dispose()
-    os.environ.setdefault(SIGNED_BY, secrets.token_urlsafe(32))
+    os.environ[SIGNED_BY] = os.environ.get(SIGNED_BY) or secrets.token_urlsafe(32)
     is_https = arguments.certificate is not None or settings.console_is_https
     os.environ[HTTPS] = "1" if is_https else "0"
     address = f"{'https' if arguments.certificate else 'http'}://{arguments.host}:{arguments.port}/"
@@ -76,11 +78,22 @@ def require_safe(arguments: argparse.Namespace, settings: Settings) -> None:
             raise ConfigurationError(f"{path} is not a file: right would be a PEM file")
     if not 1 <= arguments.port <= 65_535 or not 1 <= arguments.workers <= 64:
         raise ConfigurationError("--port is from 1 to 65535, --workers from 1 to 64")
-    if not is_loopback(arguments.host) and not people_of(settings):
+    if (opening := _opening(arguments, settings)) and not people_of(settings):
         raise ConfigurationError(
-            f"--host {arguments.host} is open to other machines, so that a login is needed: set "
-            f"DEFIYIELD_CONSOLE_TOKENS=name:token (or DEFIYIELD_CONSOLE_TOKENS_FILE), or bind 127.0.0.1"
+            f"{opening} opens the console to other machines, so that a login is needed: set "
+            f"DEFIYIELD_CONSOLE_TOKENS=name:token (or DEFIYIELD_CONSOLE_TOKENS_FILE), or do without it on 127.0.0.1"
         )
+
+
+def _opening(arguments: argparse.Namespace, settings: Settings) -> str:
+    """What lets other machines in: the address, or what is only said where a proxy passes them on; "" for nothing."""
+    if not is_loopback(arguments.host):
+        return f"--host {arguments.host}"
+    if arguments.behind_proxy is not None:
+        return "--behind-proxy"
+    if _hosts(settings):
+        return "DEFIYIELD_CONSOLE_HOSTS"
+    return "DEFIYIELD_CONSOLE_IS_HTTPS" if settings.console_is_https else ""
 
 
 def is_loopback(host: str) -> bool:
@@ -143,7 +156,7 @@ def build_desk(settings: Settings, secret: str) -> Desk:
         report_inputs=read_report_inputs,
         preview=preview,
         config_folder=lambda: settings.config_path,
-        own_folder=settings.config_dir or settings.state_path / "config",
+        own_folder=named_folder(settings),
         dagster_url=settings.console_dagster_url,
         docs_url=settings.docs_url,
         secret=secret,

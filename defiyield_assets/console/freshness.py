@@ -1,16 +1,24 @@
-"""Whether the warehouse is still as it was: a number that changes with every commit of anybody.
+"""In which state the warehouse is: a value that changes with every commit of anybody.
 
-Lives here: asking the database for it, at most once a second. Not here: what is kept by it (remembered.py).
+Lives here: asking the database for it, and views of the warehouse with the state that they are of. Not here: what is
+kept by it (remembered.py).
 """
 
+import sqlite3
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from time import monotonic
 
 import sqlalchemy as sa
 
+from defiyield_assets.errors import TransientError
+from defiyield_assets.store.engine import one_view, read_transaction, typed_errors
+
 ASKED_EVERY = 1.0
 """Seconds: a page may be that much older than the warehouse."""
+SNAPSHOT = "SELECT pg_current_snapshot()::text"
+"""Which transactions are seen. Its parts alone do not do: an older transaction may end after a younger one."""
 
 
 class Freshness:
@@ -18,6 +26,7 @@ class Freshness:
 
     def __init__(self, engine: sa.Engine, clock: Callable[[], float] = monotonic) -> None:
         self._engine, self._clock = engine, clock
+        self._is_postgres = engine.dialect.name == "postgresql"
         self._lock = threading.Lock()
         self._asked_at: float | None = None
         self._version: Hashable = None
@@ -26,25 +35,48 @@ class Freshness:
     def version(self) -> Hashable:
         """The state as it was known within the last second."""
         with self._lock:
-            now = self._clock()
-            if self._asked_at is None or now - self._asked_at >= ASKED_EVERY:
-                self._version, self._asked_at = self._ask(), now
-            return self._version
+            return self._version if self.is_asked() else self._asked()
 
     def is_asked(self) -> bool:
         """Whether `version` would answer without asking the database."""
         return self._asked_at is not None and self._clock() - self._asked_at < ASKED_EVERY
 
-    def _ask(self) -> Hashable:
-        if self._engine.dialect.name == "postgresql":
-            with self._engine.connect() as connection:
-                return str(connection.exec_driver_sql("SELECT pg_snapshot_xmax(pg_current_snapshot())").scalar_one())
+    @contextmanager
+    def one_view(self) -> Iterator[tuple[sa.Connection, Hashable]]:
+        """A view of the warehouse as it is at one moment, and that state; one that is never again where it is unknown,
+        since somebody has just committed."""
+        if self._is_postgres:
+            with one_view(self._engine) as connection:
+                yield connection, str(connection.exec_driver_sql(SNAPSHOT).scalar_one())
+            return
+        with self._lock:
+            before = self._asked()
+        with one_view(self._engine) as connection:
+            connection.exec_driver_sql("SELECT 1 FROM sqlite_schema LIMIT 1").all()  # the view begins with a read
+            with self._lock:
+                after = self._asked()
+            yield connection, after if after == before else object()
+
+    def _asked(self) -> Hashable:
+        now = self._clock()
+        self._version, self._asked_at = self._of_postgres() if self._is_postgres else self._of_sqlite(), now
+        return self._version
+
+    def _of_postgres(self) -> str:
+        with read_transaction(self._engine, "the warehouse's state") as connection:
+            return str(connection.exec_driver_sql(SNAPSHOT).scalar_one())
+
+    def _of_sqlite(self) -> int:
         if self._connection is None:  # the counter is that of one connection, which has to stay open
-            self._connection = self._engine.connect()
+            with typed_errors("cannot read the warehouse's state"):
+                self._connection = self._engine.connect()
         driver = self._connection.connection.driver_connection
         if driver is None:
-            raise RuntimeError("the database closed the connection")
-        (version,) = driver.execute("PRAGMA data_version").fetchone()
+            raise TransientError("cannot read the warehouse's state: the database closed the connection")
+        try:
+            (version,) = driver.execute("PRAGMA data_version").fetchone()
+        except sqlite3.Error as error:
+            raise TransientError(f"cannot read the warehouse's state: {error}") from error
         return int(version)
 
     def close(self) -> None:

@@ -24,6 +24,7 @@ SOURCES = (
     "allocations",
 )
 """The assets behind the table."""
+MADE_OF = (*SOURCES, "policy_snapshot")
 JUDGED = ["pool_id", "is_passed", "reason_codes", "warning_codes", "chain", "protocol", "symbol", "size_usd"]
 SHORT = 60
 """Characters of a vendor's name that are shown and searched."""
@@ -32,7 +33,7 @@ Columns = dict[str, npt.NDArray[Any]]
 
 def pool_table(view: View) -> PoolTable:
     """All pools of the day; those that are held and no longer listed are among them."""
-    return view.remembered("pools", None, lambda: _read(view))
+    return view.remembered("pools", None, lambda: _read(view), tables=[schema.metadata.tables[one] for one in MADE_OF])
 
 
 def _read(view: View) -> PoolTable:

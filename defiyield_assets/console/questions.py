@@ -15,6 +15,9 @@ class QuestionError(ValueError):
     """An address that asks for what there cannot be; says what would be right."""
 
 
+FIRST_DAY = date(2000, 1, 1)
+
+
 @dataclass(frozen=True)
 class Question:
     """The parameters of an address, by name: those in the path and those behind the question mark."""
@@ -65,6 +68,9 @@ class Question:
         if not text:
             return None
         try:
-            return date.fromisoformat(text)
+            day = date.fromisoformat(text)
         except ValueError:
             raise QuestionError(f"{name} is not a day such as 2025-06-03") from None
+        if day < FIRST_DAY:
+            raise QuestionError(f"{name} is before {FIRST_DAY}")
+        return day

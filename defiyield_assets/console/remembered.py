@@ -1,7 +1,7 @@
 """Answers that are kept for as long as the warehouse stays as it is.
 
-Lives here: what is kept, how long, and that nobody makes the same thing twice at once. Not here: how one knows that
-the warehouse has changed (freshness.py), what is made (app.py, pages/).
+Lives here: what is kept, how long, and that nobody makes the same thing twice at once. Not here: how one knows in which
+state the warehouse is (freshness.py), what is made (serving.py, views.py).
 """
 
 import threading
@@ -9,11 +9,17 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
-DEAR = 10.0
-"""While somebody writes, what took a second to make is kept for ten: making things anew takes a tenth of the time."""
+
+
+@dataclass(frozen=True)
+class Made(Generic[T]):
+    """An answer, and the state of the warehouse that all of it is of."""
+
+    value: T
+    version: Hashable
 
 
 @dataclass
@@ -25,24 +31,29 @@ class _Kept:
 
 
 class Remembered:
-    """The newest answers by key. `version` tells the state of the warehouse; `most` bounds the sum of all weights."""
+    """The newest answers by key.
+
+    `most` bounds the sum of all weights. `dear`: for how many times the seconds that an answer took it is given though
+    the warehouse has changed; with 10, making things anew takes at most a tenth of the time while somebody writes. Such
+    an answer is older than the warehouse, but it is all of one state.
+    """
 
     def __init__(
         self,
-        version: Callable[[], Hashable],
         most: int,
         weigh: Callable[[Any], int] = lambda _value: 1,
+        *,
+        dear: float = 0.0,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._version, self._most, self._weigh, self._clock = version, most, weigh, clock
+        self._most, self._weigh, self._dear, self._clock = most, weigh, dear, clock
         self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
         self._making: dict[Hashable, threading.Lock] = {}
         self._lock = threading.Lock()
         self._weight = 0
 
-    def known(self, key: Hashable) -> Any | None:
-        """What is kept and still true, or None."""
-        version = self._version()
+    def known(self, key: Hashable, version: Hashable) -> Any | None:
+        """What is kept and still true of that state of the warehouse, or None."""
         with self._lock:
             kept = self._kept.get(key)
             if kept is None or (kept.version != version and self._clock() >= kept.until):
@@ -50,13 +61,13 @@ class Remembered:
             self._kept.move_to_end(key)
             return kept.value
 
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What is kept, or what `make` returns; whoever asks meanwhile waits for it. What raises is not kept."""
+    def get(self, key: Hashable, version: Callable[[], Hashable], make: Callable[[], Made[T]]) -> T:
+        """What is kept, or what `make` makes; whoever asks meanwhile waits for it. What raises is not kept."""
         with self._lock:
             making = self._making.setdefault(key, threading.Lock())
         with making:
             try:
-                found = self.known(key)
+                found = self.known(key, version())
                 if found is None:
                     found = self._made(key, make)
                 value: T = found
@@ -65,15 +76,15 @@ class Remembered:
                 with self._lock:
                     self._making.pop(key, None)
 
-    def _made(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        version, began = self._version(), self._clock()
-        value = make()
+    def _made(self, key: Hashable, make: Callable[[], Made[T]]) -> T:
+        began = self._clock()
+        made = make()
         ended = self._clock()
-        kept = _Kept(value, version, ended + DEAR * (ended - began), self._weigh(value))
+        kept = _Kept(made.value, made.version, ended + self._dear * (ended - began), self._weigh(made.value))
         with self._lock:
             before = self._kept.pop(key, None)
             self._weight += kept.weight - (0 if before is None else before.weight)
             self._kept[key] = kept
             while self._weight > self._most and len(self._kept) > 1:
                 self._weight -= self._kept.popitem(last=False)[1].weight
-        return value
+        return made.value

@@ -15,6 +15,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from defiyield_assets.console.desk import Desk
 from defiyield_assets.console.layout import Page, address
+from defiyield_assets.console.views import KnownDays
 from defiyield_assets.domain.reporting.formats import clean
 from defiyield_assets.domain.reporting.page import ShownSection, shown_section, style_sheet, templates
 
@@ -51,18 +52,23 @@ class ShownPanel:
 
 @dataclass(frozen=True)
 class Days:
-    """The day that is shown and those that one can go to; addresses, "" where there is none."""
+    """The day that is shown and those that one can go to; addresses, "" where there is none.
+
+    `unplanned` leads from the newest plan to a newer day, of which there are data and no plan.
+    """
 
     day: date
+    first: date
     newest: date
     before: str
     after: str
     of_newest: str
+    unplanned: str
     path: str
     kept: tuple[tuple[str, str], ...]
 
 
-def days_of(path: str, asked: dict[str, str], day: date, newest: date) -> Days:
+def days_of(path: str, asked: dict[str, str], day: date, known: KnownDays) -> Days:
     """Links to the day before and after with everything else that was asked for, page numbers excepted."""
     kept = {clean(name): clean(value) for name, value in asked.items() if name not in ("date", "page")}
     parts = [part for part in path.split("/") if part]
@@ -73,10 +79,12 @@ def days_of(path: str, asked: dict[str, str], day: date, newest: date) -> Days:
 
     return Days(
         day=day,
-        newest=newest,
-        before=to(day - timedelta(days=1)),
-        after=to(day + timedelta(days=1)) if day < newest else "",
-        of_newest=to(None) if day != newest else "",
+        first=known.first,
+        newest=known.newest,
+        before=to(day - timedelta(days=1)) if day > known.first else "",
+        after=to(day + timedelta(days=1)) if day < known.newest else "",
+        of_newest=to(None) if day != known.usual else "",
+        unplanned=to(known.newest) if day == known.planned and known.newest > day else "",
         path=address(*parts),
         kept=tuple(sorted(kept.items())),
     )

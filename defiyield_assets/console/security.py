@@ -50,7 +50,8 @@ NAME, CSRF, PROOF = "name", "csrf", "proof"
 WRONG_LOGINS = 10
 WRONG_LOGINS_OF_ALL = 100
 LOGIN_WINDOW = timedelta(minutes=15)
-"""Wrong logins of one address, and of all together, within the window, after which nobody is listened to."""
+"""Wrong logins within the window: of one address, which is not listened to after them, and of all together, after which
+wrong ones are neither judged nor written down."""
 
 OPEN = ("/login", "/healthz", "/static/")
 """Beginnings of addresses that need no login."""

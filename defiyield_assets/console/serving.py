@@ -5,12 +5,12 @@ Lives here: making, keeping and sending pages and files, and what is said when s
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from http import HTTPStatus
 
-import sqlalchemy as sa
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -21,17 +21,18 @@ from defiyield_assets.console.desk import Desk
 from defiyield_assets.console.freshness import Freshness
 from defiyield_assets.console.layout import Page
 from defiyield_assets.console.questions import Question, QuestionError
-from defiyield_assets.console.remembered import Remembered
-from defiyield_assets.console.views import View, newest_day
+from defiyield_assets.console.remembered import Made, Remembered
+from defiyield_assets.console.views import View, known_days
 from defiyield_assets.domain.reporting.formats import clean
 from defiyield_assets.errors import ConfigurationError, DefiYieldError, NotFound, TransientError
-from defiyield_assets.store.engine import one_view
 
 logger = logging.getLogger(__name__)
 MOST_BYTES = 64 * 2**20
 """Of pages that are kept, per process."""
 MOST_MODELS = 24
 """Tables shared by pages, each of some megabytes."""
+DEAR = 10.0
+"""While somebody writes, a page that took a second to make is kept for ten."""
 MOST_FIELDS = 64
 """Of a form."""
 PageMaker = Callable[[View, Question], Page]
@@ -54,16 +55,21 @@ class Console:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self._freshness = Freshness(desk.engine)
-        self.pages = Remembered(self._freshness.version, MOST_BYTES, len)
-        self.models = Remembered(self._freshness.version, MOST_MODELS)
+        self._pages = Remembered(MOST_BYTES, len, dear=DEAR)
+        self._models = Remembered(MOST_MODELS)
 
-    def view(self, connection: sa.Connection, question: Question) -> View:
-        """The day that is asked for, or the newest; NotFound for one that is yet to come."""
-        newest = newest_day(connection)
-        day = question.day() or newest
-        if day > newest:
-            raise NotFound(f"{day} is not there yet: the newest day is {newest}")
-        return View(connection, self.desk, day, newest, self.models)
+    @contextmanager
+    def view(self, question: Question) -> Iterator[View]:
+        """The warehouse on the day that is asked for, or on the newest that has a plan; NotFound for one before the
+        first or yet to come."""
+        with self._freshness.one_view() as (connection, version):
+            days = self._models.get("days", lambda: version, lambda: Made(known_days(connection), version))
+            day = question.day() or days.usual
+            if day > days.newest:
+                raise NotFound(f"{day} is not there yet: the newest day is {days.newest}")
+            if day < days.first:
+                raise NotFound(f"{day} was not made: the first day is {days.first}")
+            yield View(connection, self.desk, day, days, self._models, version)
 
     def html(
         self,
@@ -72,19 +78,24 @@ class Console:
         make: PageMaker,
         named: Mapping[str, str] | None = None,
         **more: object,
-    ) -> bytes:
+    ) -> Made[bytes]:
         """A page, made now. `path` is its address, with the parameters `named` in it; `more` what its template asks for
         besides."""
         question = Question({**asked, **(named or {})})
-        with one_view(self.desk.engine) as connection:
-            view = self.view(connection, question)
+        with self.view(question) as view:
             page = make(view, question)
-        days = rendering.days_of(path, dict(asked), view.day, view.newest) if page.is_dated else None
-        return rendering.render(page, self.desk, days, **more).encode()
+        days = rendering.days_of(path, dict(asked), view.day, view.days) if page.is_dated else None
+        return Made(rendering.render(page, self.desk, days, **more).encode(), view.version)
+
+    def kept(self, key: Hashable, make: Callable[[], Made[bytes]]) -> bytes:
+        """A page that is kept, or made now."""
+        return self._pages.get(key, self._freshness.version, make)
 
     def at_hand(self, key: Hashable) -> bytes | None:
         """A page that is kept, where one can tell without asking the database: no reader waits for pages being made."""
-        found: bytes | None = self.pages.known(key) if self._freshness.is_asked() else None
+        if not self._freshness.is_asked():
+            return None
+        found: bytes | None = self._pages.known(key, self._freshness.version())
         return found
 
     def close(self) -> None:
@@ -106,13 +117,13 @@ def shown(console: Console, make: PageMaker) -> Endpoint:
         path = request.scope["path"]  # as it was meant: an address would end at a ? within a name
         key = (path, tuple(sorted(asked.items())))
 
-        def made() -> bytes:
+        def made() -> Made[bytes]:
             return console.html(path, asked, make, request.path_params)
 
         async def answer() -> Response:
             body = console.at_hand(key)
             if body is None:
-                body = await run_in_threadpool(console.pages.get, key, made)
+                body = await run_in_threadpool(console.kept, key, made)
             return _kept(request, body)
 
         return await guarded(console, request, answer)
@@ -125,8 +136,8 @@ def served(console: Console, make: FileMaker) -> Endpoint:
 
     def made(asked: dict[str, str]) -> Download:
         question = Question(asked)
-        with one_view(console.desk.engine) as connection:
-            return make(console.view(connection, question), question)
+        with console.view(question) as view:
+            return make(view, question)
 
     async def endpoint(request: Request) -> Response:
         async def answer() -> Response:
@@ -160,15 +171,15 @@ async def guarded(console: Console, request: Request, answer: Callable[[], Await
     except NotFound as error:
         return wrong(console, HTTPStatus.NOT_FOUND, str(error))
     except TransientError as error:
-        logger.warning("%s: %s", request.url.path, error)
+        logger.warning("%s: %s", clean(request.url.path), error)
         return wrong(console, HTTPStatus.SERVICE_UNAVAILABLE, "The warehouse does not answer now. Try again.")
     except ConfigurationError as error:
         return wrong(console, HTTPStatus.CONFLICT, str(error))
     except DefiYieldError as error:
-        logger.warning("%s: %s", request.url.path, error)
+        logger.warning("%s: %s", clean(request.url.path), error)
         return wrong(console, HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
     except Exception:
-        logger.exception("%s could not be made", request.url.path)
+        logger.exception("%s could not be made", clean(request.url.path))
         told = "This page could not be made; the console's log says why."
         return wrong(console, HTTPStatus.INTERNAL_SERVER_ERROR, told)
 

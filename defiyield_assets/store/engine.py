@@ -102,10 +102,10 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 def read_transaction(engine: Readable, what: str) -> Iterator[sa.Connection]:
     """One consistent view for reading `what`; failures become errors of our tree, never an empty answer."""
     if isinstance(engine, sa.Connection):
-        with _typed_errors(f"cannot read {what}"):
+        with typed_errors(f"cannot read {what}"):
             yield engine
         return
-    with _typed_errors(f"cannot read {what}"), engine.connect() as connection, connection.begin():
+    with typed_errors(f"cannot read {what}"), engine.connect() as connection, connection.begin():
         yield connection
 
 
@@ -115,7 +115,7 @@ def one_view(engine: sa.Engine) -> Iterator[sa.Connection]:
     is_postgres = engine.dialect.name == "postgresql"
     options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if is_postgres else {}
     with (
-        _typed_errors("cannot read the warehouse"),
+        typed_errors("cannot read the warehouse"),
         engine.connect().execution_options(**options) as connection,
         connection.begin(),
     ):
@@ -128,7 +128,7 @@ def write_transaction(engine: sa.Engine, *what: str) -> Iterator[sa.Connection]:
 
     All or nothing: any exception rolls back. Database failures become errors of our tree.
     """
-    with _typed_errors(f"cannot write {' and '.join(what)}"), engine.connect() as connection:
+    with typed_errors(f"cannot write {' and '.join(what)}"), engine.connect() as connection:
         writing = connection.execution_options(defiyield_write=True)
         with writing.begin():
             if engine.dialect.name == "postgresql":
@@ -143,7 +143,8 @@ def _lock_number(name: str) -> int:
 
 
 @contextmanager
-def _typed_errors(attempt: str) -> Iterator[None]:
+def typed_errors(attempt: str) -> Iterator[None]:
+    """Failures of the database in the block become errors of our tree, which begin with what was attempted."""
     try:
         yield
     except DBAPIError as error:

@@ -224,6 +224,26 @@ def newest_day(engine: Readable, table: sa.Table, on_or_before: date | None = No
     return newest
 
 
+def slices_state(
+    connection: sa.Connection, tables: Sequence[sa.Table], day: date
+) -> tuple[tuple[int, int], ...] | None:
+    """A value that changes whenever a row of the day in any of these tables does; None where the database has none.
+
+    PostgreSQL stamps every row with the transaction that wrote it, and transactions are numbered upwards.
+    """
+    if connection.dialect.name != "postgresql":
+        return None
+    found = []
+    for table in tables:
+        written = sa.literal_column(f"{table.name}.xmin::text::bigint", sa.BigInteger)
+        newest = sa.func.coalesce(sa.func.max(written), 0)
+        query = sa.select(sa.func.count(), newest).select_from(table).where(day_column(table) == day)
+        with read_transaction(connection, table.name):
+            rows, transaction = connection.execute(query).one()
+        found.append((int(rows), int(transaction)))
+    return tuple(found)
+
+
 def days_with_rows(engine: Readable, table: sa.Table, where: Where = None) -> DayRange | None:
     """From the first to the last partition date that has rows (matching `where`); None when there is none."""
     day = day_column(table)

@@ -39,6 +39,22 @@ def test_beyond_loopback_there_has_to_be_a_login(host: str) -> None:
     require_safe(arguments(host=host), settings(TOKENS))
 
 
+@pytest.mark.parametrize(
+    ("opening", "more", "of_settings"),
+    [
+        ("--behind-proxy", {"behind_proxy": "127.0.0.1"}, {}),
+        ("DEFIYIELD_CONSOLE_HOSTS", {}, {"console_hosts": "treasury.example.com"}),
+        ("DEFIYIELD_CONSOLE_IS_HTTPS", {}, {"console_is_https": True}),
+    ],
+)
+def test_behind_a_proxy_there_has_to_be_a_login(
+    opening: str, more: dict[str, Any], of_settings: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"{opening} opens the console"):
+        require_safe(arguments(**more), Settings(**of_settings))
+    require_safe(arguments(**more), Settings(console_tokens=TOKENS, **of_settings))
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
 def test_loopback_needs_none(host: str) -> None:
     assert is_loopback(host)

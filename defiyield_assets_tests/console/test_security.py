@@ -124,6 +124,24 @@ def test_after_too_many_wrong_tokens_nobody_is_listened_to(sqlite_warehouse: sa.
         assert log_in(client, TOKEN).status_code == 303
 
 
+def test_strangers_who_guess_keep_nobody_out_who_has_a_token(
+    sqlite_warehouse: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(security, "WRONG_LOGINS_OF_ALL", 3)
+    remote = ["stranger"]
+    monkeypatch.setattr(security, "remote_of", lambda _request: remote[0])
+    with client_of(desk_over(sqlite_warehouse, tmp_path, PEOPLE)) as client:
+        assert [log_in(client, OTHER).status_code for _ in range(4)] == [403, 403, 403, 429]
+        remote[0] = "ann's"
+        assert log_in(client, OTHER).status_code == 429
+        assert log_in(client, TOKEN).status_code == 303
+
+
+def test_a_wrong_token_does_not_forget_where_one_was_going(closed_console: TestClient) -> None:
+    wrong = log_in(closed_console, OTHER, next="/plan?date=2025-06-03")
+    assert 'value="/plan?date=2025-06-03"' in wrong.text
+
+
 @pytest.mark.parametrize(
     "following", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)", "", "/\r\nX: y"]
 )
@@ -234,7 +252,7 @@ def test_a_fault_of_ours_is_told_without_details(
     def fails(_connection: Any) -> Any:
         raise RuntimeError("the password is hunter2")
 
-    monkeypatch.setattr("defiyield_assets.console.serving.newest_day", fails)
+    monkeypatch.setattr("defiyield_assets.console.serving.known_days", fails)
     with client_of(desk_over(sqlite_warehouse, tmp_path), raise_server_exceptions=False) as client:
         answer = client.get("/")
     assert answer.status_code == 500

@@ -62,9 +62,9 @@ ALTER DEFAULT PRIVILEGES FOR ROLE defiyield_owner IN SCHEMA public
 ALTER DEFAULT PRIVILEGES FOR ROLE defiyield_owner IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO defiyield_writer;
 ALTER DEFAULT PRIVILEGES FOR ROLE defiyield_owner IN SCHEMA public
   GRANT SELECT ON TABLES TO defiyield_reader, defiyield_console;
--- The migration that makes these tables grants the same where the role is there before them.
+-- The migration that makes these tables grants the same where the role is there before them. A restore makes all tables
+-- anew: after one, run this file again, for these grants and for the revocation below.
 SELECT format('GRANT INSERT ON public.%I TO defiyield_console', tablename)
 FROM pg_tables WHERE schemaname = 'public' AND tablename IN ('policy_versions', 'console_audit')
 \gexec
--- After a restore, which makes all tables anew, this line has to be run again.
 REVOKE INSERT, UPDATE, DELETE ON public.defiyield_schema_version FROM defiyield_writer;

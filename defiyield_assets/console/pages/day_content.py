@@ -50,6 +50,8 @@ class DayContent:
 def content_of(view: View) -> DayContent:
     """The report's content of the day that is looked at."""
 
+    view.require_policy()
+
     def make() -> DayContent:
         inputs = view.desk.report_inputs(view.warehouse, view.day)
         content, names = build_content(inputs), collect_names(inputs)

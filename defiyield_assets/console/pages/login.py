@@ -39,7 +39,7 @@ class _Login:
 
     async def ask(self, request: Request) -> Response:
         """The form."""
-        return self._form(request)
+        return self._form(request, following=request.query_params.get("next", "/"))
 
     async def enter(self, request: Request) -> Response:
         """Who brings a token gets a session; wrong ones are counted, and too many are not listened to any more."""
@@ -47,7 +47,8 @@ class _Login:
         async def answer() -> Response:
             form = await form_of(request)
             if not security.is_own_form(request, form):
-                return self._form(request, "The form was too old. Try again.", HTTPStatus.FORBIDDEN)
+                words = "The form was too old. Try again."
+                return self._form(request, words, HTTPStatus.FORBIDDEN, form.get("next", "/"))
             told = form.get("token", "")[:LONGEST_TOKEN]
             return await run_in_threadpool(self._judged, request, told, form.get("next", "/"))
 
@@ -57,16 +58,17 @@ class _Login:
         desk, writer, remote = self._desk, self._desk.writer(), security.remote_of(request)
         since = desk.now() - security.LOGIN_WINDOW
         own, of_all = console_audit.wrong_logins(writer, since, remote)
-        if own >= security.WRONG_LOGINS or of_all >= security.WRONG_LOGINS_OF_ALL:
+        name = security.name_of_token(told, desk) if own < security.WRONG_LOGINS else None
+        # Strangers elsewhere may use up what all together may try, and keep nobody out who has a token.
+        if own >= security.WRONG_LOGINS or (name is None and of_all >= security.WRONG_LOGINS_OF_ALL):
             words = f"Too many wrong tokens. Try again in {security.LOGIN_WINDOW.seconds // 60} minutes."
-            return self._form(request, words, HTTPStatus.TOO_MANY_REQUESTS)
-        name = security.name_of_token(told, desk)
+            return self._form(request, words, HTTPStatus.TOO_MANY_REQUESTS, following)
         outcome: console_audit.Outcome = "refused" if name is None else "done"
         detail = "a token that nobody has" if name is None else ""
         deed = console_audit.Deed(name or "", remote, console_audit.LOGIN, "console", outcome, detail)
         console_audit.record_deed(writer, deed, desk.now())
         if name is None:
-            return self._form(request, "Nobody has this token.", HTTPStatus.FORBIDDEN)
+            return self._form(request, "Nobody has this token.", HTTPStatus.FORBIDDEN, following)
         security.log_in(request, desk, name)
         return RedirectResponse(_within(following), HTTPStatus.SEE_OTHER)
 
@@ -87,13 +89,12 @@ class _Login:
 
         return await guarded(self._console, request, answer)
 
-    def _form(self, request: Request, words: str = "", status: HTTPStatus = HTTPStatus.OK) -> Response:
+    def _form(
+        self, request: Request, words: str = "", status: HTTPStatus = HTTPStatus.OK, following: str = "/"
+    ) -> Response:
         page = Page("Log in", "", "Log in", None, is_dated=False, template="login.html.j2")
-        following = _within(request.query_params.get("next", "/"))
-        token = security.form_token(request)
-        return HTMLResponse(
-            rendering.render(page, self._desk, None, words=words, following=following, token=token), status
-        )
+        more = {"words": words, "following": _within(following), "token": security.form_token(request)}
+        return HTMLResponse(rendering.render(page, self._desk, None, **more), status)
 
 
 def _within(following: str) -> str:
