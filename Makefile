@@ -97,6 +97,7 @@ bench: install
 	$(BIN)/python -m benchmarks.backtesting
 	$(BIN)/python -m benchmarks.warehouse
 	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.console
 
 clean:
 	rm -rf .state

@@ -140,7 +140,7 @@ def test_nothing_runs_as_root_or_may_become_it(rendered: dict[str, list[Manifest
             assert inner["allowPrivilegeEscalation"] is False
             assert inner["capabilities"] == {"drop": ["ALL"]}
             assert "privileged" not in inner
-    assert len(seen) == 3 * 4 + 1, "code server, daemon, web server and a run in each, and workers with Celery"
+    assert len(seen) == 3 * 5 + 1, "code server, daemon, web server, console and a run in each, and workers with Celery"
 
 
 def test_no_probe_that_restarts_asks_the_warehouse_and_a_short_outage_ends_nobody(
@@ -201,6 +201,21 @@ def test_only_the_migration_may_be_the_owner_of_the_warehouse(rendered: dict[str
         if "defiyield-owner" in str(container)
     }
     assert named == {"migrate-warehouse"}
+
+
+def test_the_console_gets_no_secret_but_its_own_and_is_asked_under_its_name(
+    rendered: dict[str, list[Manifest]],
+) -> None:
+    for _, name, pod in pods(rendered):
+        for container in containers(pod):
+            named = {one["secretRef"]["name"] for one in container.get("envFrom", []) if "secretRef" in one}
+            assert ("defiyield-console" in named) is (name == "defiyield-console")
+            if name != "defiyield-console":
+                continue
+            assert named == {"defiyield-console"}
+            for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+                headers = container[probe]["httpGet"]["httpHeaders"]
+                assert headers == [{"name": "Host", "value": "localhost"}], "another name is answered with 421"
 
 
 def test_no_manifest_holds_a_secret() -> None:
