@@ -51,7 +51,7 @@ def _read(view: View) -> PoolTable:
     is_prefiltered = joined.flags(listed["pool_id"][listed["is_passed"].astype(bool)])
     is_judged = joined.flags(judged["pool_id"])
     is_eligible = joined.flags(judged["pool_id"][judged["is_passed"].astype(bool)])
-    apys = _columns(view, schema.pools, ["pool_id", "apy"])
+    apys = _columns(view, schema.pools, ["pool_id", "apy", "is_stale"])
     metrics = _columns(view, schema.pool_metrics, ["pool_id", "apy_mean_30d", "apy_std_30d"])
     groups = _columns(view, schema.pool_groups, ["pool_id", "pool_group"])
     forecasts = _forecasts(view)
@@ -85,6 +85,7 @@ def _read(view: View) -> PoolTable:
             "is_refused": (is_listed & ~is_prefiltered) | (is_judged & ~is_eligible),
             "is_held": joined.flags(judged["pool_id"][judged["is_held"].astype(bool)]),
             "is_followed": is_prefiltered | is_judged,
+            "is_stale": joined.flags(apys["pool_id"][apys["is_stale"].astype(bool)]),
         },
         codes=joined.words(together["pool_id"], _codes(together), judged["pool_id"], _codes(judged)),
         underlyings=_cleaned(symbols),

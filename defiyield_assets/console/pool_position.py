@@ -4,7 +4,7 @@ Lives here: value over time, what is held, income day by day. Not here: what the
 what the plan wants (pages/plan.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -14,6 +14,7 @@ from defiyield_assets.console.pool_rows import rows_of
 from defiyield_assets.console.views import View
 from defiyield_assets.domain.ledger.valuation import exact_sum
 from defiyield_assets.domain.reporting.formats import (
+    UNKNOWN,
     about_amount,
     is_missing,
     number,
@@ -25,7 +26,7 @@ from defiyield_assets.domain.reporting.formats import (
 )
 from defiyield_assets.domain.reporting.layout import Chart, Fact, Point, Section, Series, Table, numbers, text
 from defiyield_assets.domain.reporting.ledger_sections import LARGEST_APY
-from defiyield_assets.store import schema
+from defiyield_assets.store import reads, schema
 
 SHOWN_DAYS = 365
 LISTED_DAYS = 90
@@ -44,33 +45,53 @@ EARNED_COLUMNS = (
 MOVES = (("flows_usd", signed_usd), ("income_usd", signed_usd), ("price_change_usd", signed_usd))
 
 
-def position_panels(view: View, pool_id: str) -> tuple[Panel, ...]:
-    """What we hold and what it earned; nothing where we never held anything."""
-    back = SHOWN_DAYS - 1
-    held = rows_of(view, schema.pool_positions, {"pool_id": pool_id}, back=back)
-    earned = rows_of(view, schema.yield_attribution, {"pool_id": pool_id}, back=back)
+def positions_of(view: View, pool_id: str) -> list[dict[str, Any]]:
+    """Our positions in the pool on the day and before, rows of `pool_positions`."""
+    return rows_of(view, schema.pool_positions, {"pool_id": pool_id}, back=SHOWN_DAYS - 1)
+
+
+def is_held(view: View, positions: Sequence[dict[str, Any]]) -> bool | None:
+    """Whether we hold one of these positions on the day; None where the ledger does not have the day."""
+    if any(row["date"] == view.day for row in positions):
+        return True
+    for table in (schema.pool_positions, schema.nav_daily):
+        if reads.newest_day(view.connection, table, view.day) == view.day:
+            return False
+    return None
+
+
+def position_panels(
+    view: View, pool_id: str, positions: Sequence[dict[str, Any]], *, held: bool | None
+) -> tuple[Panel, ...]:
+    """What we hold and what it earned; nothing where we never held anything.
+
+    `positions` as positions_of and `held` as is_held give them.
+    """
+    earned = rows_of(view, schema.yield_attribution, {"pool_id": pool_id}, back=SHOWN_DAYS - 1)
     found = []
-    if held:
-        found.append(Panel(_held_section(view.day, held), ("pool_positions",), view.day))
+    if positions:
+        found.append(Panel(_held_section(view.day, positions, held=held), ("pool_positions",), view.day))
     if earned:
         found.append(Panel(_earned_section(view.day, earned), ("yield_attribution",), view.day))
     return tuple(found)
 
 
-def _held_section(day: date, rows: Sequence[dict[str, Any]]) -> Section:
+def _held_section(day: date, rows: Sequence[dict[str, Any]], *, held: bool | None) -> Section:
     values: dict[date, Decimal] = {}
     for row in rows:
         values[row["date"]] = values.get(row["date"], Decimal(0)) + row["value_usd"]
     points = tuple(Point(str(known), float(values[known])) for known in sorted(values))
     last = max(values)
     words = f"Held on {len(values)} of the {SHOWN_DAYS} days up to {day}."
-    if last != day:
-        words = f"{words} Nothing is held at the end of {day}; the last position is of {last}."
+    if not held:
+        end = "What is held" if held is None else "Nothing is held"
+        known = " is not known yet" if held is None else ""
+        words = f"{words} {end} at the end of {day}{known}; the last position is of {last}."
     summary = f"From {usd(values[min(values)])} on {min(values)} to {usd(values[last])} on {last}."
     chart = Chart("lines", "Value of our position by day", "usd", (Series("Our position", points),), summary)
     today = [row for row in rows if row["date"] == day]
     today.sort(key=lambda row: (row["token_address"], row["wallet"]))
-    facts = (Fact(f"Our position on {day}", usd(values.get(day, Decimal(0)))),)
+    facts = (Fact(f"Our position on {day}", UNKNOWN if held is None else usd(values.get(day, Decimal(0)))),)
     tables = (
         (Table(HELD_COLUMNS, tuple(map(_held_row, today)), caption=f"Held on {day}", fold="never"),) if today else ()
     )
@@ -97,7 +118,7 @@ def _earned_section(day: date, rows: list[dict[str, Any]]) -> Section:
         Fact("Earned", _sum(rows, "income_usd"), f"{len(rows)} days, {rows[-1]['date']} to {rows[0]['date']}"),
         Fact("Change of prices", _sum(rows, "price_change_usd"), "on what was held at the start of each day"),
         Fact("In and out", _sum(rows, "flows_usd"), "paid in minus paid out"),
-        Fact("Costs", _sum(rows, "cost_usd"), "gas and conversions of its own transactions"),
+        Fact("Costs", _sum(rows, "cost_usd", usd), "gas and conversions of its own transactions"),
     )
     listed = tuple(_earned_row(row) for row in rows[:LISTED_DAYS])
     words = [
@@ -110,10 +131,10 @@ def _earned_section(day: date, rows: list[dict[str, Any]]) -> Section:
     return Section("earned", "What it earned us", tuple(words), facts, tables=(table,))
 
 
-def _sum(rows: Sequence[dict[str, Any]], name: str) -> str:
+def _sum(rows: Sequence[dict[str, Any]], name: str, words: Callable[[Decimal], str] = signed_usd) -> str:
     """The exact sum; what is unknown on any day is unknown in sum."""
     values = [row[name] for row in rows]
-    return usd(None) if any(map(is_missing, values)) else signed_usd(exact_sum(values))
+    return UNKNOWN if any(map(is_missing, values)) else words(exact_sum(values))
 
 
 def _earned_row(row: dict[str, Any]) -> tuple[str, ...]:

@@ -10,7 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from http import HTTPStatus
+from typing import Any, TypeVar
 
+import anyio
+import anyio.to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -35,6 +38,9 @@ DEAR = 10.0
 """While somebody writes, a page that took a second to make is kept for ten."""
 MOST_FIELDS = 64
 """Of a form."""
+FORMS_AT_ONCE = 3
+"""Logins, previews and writes worked on at the same time by a process."""
+T = TypeVar("T")
 PageMaker = Callable[[View, Question], Page]
 FileMaker = Callable[[View, Question], "Download"]
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -57,6 +63,7 @@ class Console:
         self._freshness = Freshness(desk.engine)
         self._pages = Remembered(MOST_BYTES, len, dear=DEAR)
         self._models = Remembered(MOST_MODELS)
+        self._forms: anyio.CapacityLimiter | None = None
 
     @contextmanager
     def view(self, question: Question) -> Iterator[View]:
@@ -97,6 +104,12 @@ class Console:
             return None
         found: bytes | None = self._pages.known(key, self._freshness.version())
         return found
+
+    async def of_a_form(self, call: Callable[..., T], *what: Any) -> T:
+        """What a form asks for, in a thread of its own kind: a long preview keeps no reader waiting."""
+        if self._forms is None:  # belongs to the loop that is running now
+            self._forms = anyio.CapacityLimiter(FORMS_AT_ONCE)
+        return await anyio.to_thread.run_sync(call, *what, limiter=self._forms)
 
     def close(self) -> None:
         """Give connections back."""

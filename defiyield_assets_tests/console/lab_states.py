@@ -14,6 +14,7 @@ import pandas as pd
 import sqlalchemy as sa
 from starlette.testclient import TestClient
 
+from defiyield_assets.domain.strategies.engine import ENGINE_VERSION
 from defiyield_assets.store import schema
 from defiyield_assets_tests.console.desks import client_of, desk_over
 from defiyield_assets_tests.installations import Loop
@@ -82,11 +83,11 @@ def require_harmless(html: str) -> None:
 def assess(treasury: Treasury, as_of: date) -> None:
     """Fill the lab by hand: two scenarios, three strategies, curves and trades of the runs over the first."""
     names = {"s1": ("covid", "crisis", True), "s2": ("whole", "full_cycle", False)}
-    insert(treasury, schema.scenarios, [_scenario(one, *told, as_of) for one, told in names.items()])
+    insert(treasury, schema.scenarios, [scenario(one, *told, as_of) for one, told in names.items()])
     insert(treasury, schema.strategies, [_strategy(name) for name in STRATEGIES])
-    runs = [_run(place, name, one, as_of) for place, name in enumerate(STRATEGIES) for one in names]
+    runs = [run(place, name, one, as_of) for place, name in enumerate(STRATEGIES) for one in names]
     insert(treasury, schema.backtest_results, runs)
-    insert(treasury, schema.strategy_rankings, [_rank(place, name, as_of) for place, name in enumerate(STRATEGIES)])
+    insert(treasury, schema.strategy_rankings, [rank(place, name, as_of) for place, name in enumerate(STRATEGIES)])
     insert(treasury, schema.equity_curves, [mark for name in STRATEGIES for mark in _curve(f"{name}/s1", as_of)])
     insert(treasury, schema.backtest_trades, [_trade("bold/s1", number, as_of) for number in range(120)])
     regime = {"as_of": as_of, "scope": "all", "regime": "calm", "sharpe": 1.25, "return": 0.5, "n_scenarios": 1}
@@ -101,7 +102,8 @@ def insert(treasury: Treasury, table: sa.Table, rows: list[dict[str, Any]]) -> N
     treasury.change(sa.insert(table), [{column.name: row.get(column.name) for column in table.columns} for row in rows])
 
 
-def _scenario(scenario_id: str, name: str, family: str, is_ranked: bool, as_of: date) -> dict[str, Any]:
+def scenario(scenario_id: str, name: str, family: str, is_ranked: bool, as_of: date) -> dict[str, Any]:
+    """A row of `scenarios` of the current set."""
     words = {"partition_key": scenario_id, "name": name, "family": family, "type": "historical_window"}
     days = {"as_of": as_of, "starts_on": date(2020, 2, 1), "ends_on": date(2020, 5, 1), "n_steps": 89, "n_warm_up": 0}
     hashes = {"paths_hash": f"paths {scenario_id}", "bars_hash": "bars", "generator_version": 1}
@@ -118,18 +120,20 @@ def _strategy(name: str) -> dict[str, Any]:
     }
 
 
-def _run(place: int, name: str, scenario_id: str, as_of: date) -> dict[str, Any]:
+def run(place: int, name: str, scenario_id: str, as_of: date) -> dict[str, Any]:
+    """A row of `backtest_results`; the further its place, the worse."""
     keys = {"run_key": f"{name}/{scenario_id}", "strategy_id": name, "strategy_hash": f"hash {name}"}
     family = "crisis" if scenario_id == "s1" else "full_cycle"
     made = {"scenario_id": scenario_id, "family": family, "universe": "crypto", "as_of": as_of}
-    hashes = {"paths_hash": f"paths {scenario_id}", "inputs_hash": "inputs", "engine_version": "2"}
+    hashes = {"paths_hash": f"paths {scenario_id}", "inputs_hash": "inputs", "engine_version": ENGINE_VERSION}
     terms = {"costs_json": "{}", "account_json": "{}", "instruments_json": '["crypto:BTC"]', "refusals_json": "{}"}
     flags = {"is_in_sample": False, "has_curve": scenario_id == "s1", "cost_grid_json": "[]", "periods_per_year": 365.0}
     figures = {"n_bars": 89.0, "total_return": 0.125 - 0.25 * place, "sharpe": 1.5, "max_drawdown": -0.0625}
     return {**keys, **made, **hashes, **terms, **flags, **figures, "n_trades": 120.0, "excess_return": 0.03125}
 
 
-def _rank(place: int, name: str, as_of: date) -> dict[str, Any]:
+def rank(place: int, name: str, as_of: date) -> dict[str, Any]:
+    """A row of `strategy_rankings` over one scenario."""
     keys = {"as_of": as_of, "scope": "all", "strategy_id": name, "strategy_hash": f"hash {name}", "rank": place + 1}
     counts = {"n_scenarios": 1, "n_families": 1, "n_trades": 120, "n_trials": 3, "is_eligible": True}
     return {**keys, **counts, "score": 0.75 - 0.25 * place, "eligibility_flags": "", "worst_scenario": "s1"}

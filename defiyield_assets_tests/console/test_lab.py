@@ -14,7 +14,17 @@ import sqlalchemy as sa
 
 from defiyield_assets.console.pages.lab_curves import MOST_MARKS, shown_marks
 from defiyield_assets.store import schema
-from defiyield_assets_tests.console.lab_states import HOSTILE, STRATEGIES, Treasury, assess, require_harmless
+from defiyield_assets_tests.console.lab_states import (
+    HOSTILE,
+    STRATEGIES,
+    Treasury,
+    assess,
+    insert,
+    rank,
+    require_harmless,
+    run,
+    scenario,
+)
 from defiyield_assets_tests.installations import Loop
 
 
@@ -55,6 +65,8 @@ def test_the_matrix_has_a_figure_of_every_run(treasury: Treasury) -> None:
     """Rows and columns have headers, colours repeat the sign."""
     page, words = treasury.page("/lab/scenarios"), treasury.words("/lab/scenarios")
     assert "covid 2020-02-01 to 2020-05-01 89 +12.50% -12.50% -37.50%" in words
+    assert "Total return: 1 scenarios, 3 strategies" in words
+    assert "whole, evidence only 2020-02-01" in words
     assert page.count('scope="rowgroup"') == 2
     assert page.count('scope="row"') == 2
     assert page.count('scope="col"') == 3 + len(STRATEGIES)
@@ -104,19 +116,92 @@ def test_a_day_knows_no_later_assessment(treasury: Treasury) -> None:
     assert f"The newest one is as of {treasury.days[1]}, after the day shown" in words
 
 
-def test_later_assessments_change_no_earlier_page(own: Treasury) -> None:
-    """Noise in rows of a later assessment, runs among them."""
+def test_runs_that_are_not_ranked_change_no_page(own: Treasury) -> None:
+    """Of an engine before this one, over other bars, and over a scenario that a set of the same day superseded."""
+    day = own.days[0]
+    assess(own, day)
+    paths = ("/lab", "/lab/scenarios", "/lab/strategies/steady")
+    before = [own.page(path) for path in paths]
+    insert(own, schema.scenarios, [{**scenario("s9", "superseded", "crisis", True, day), "is_current": False}])
+    more = [{**run(place, name, "s9", day), "family": "crisis"} for place, name in enumerate(STRATEGIES)]
+    for key, changed in (("engine", {"engine_version": "1"}), ("bars", {"paths_hash": "other bars"})):
+        more += [{**run(0, "steady", one, day), **changed, "run_key": f"{key} {one}"} for one in ("s1", "s2")]
+    insert(own, schema.backtest_results, [{**row, "total_return": -0.9} for row in more])
+    assert [own.page(path) for path in paths] == before
+
+
+def test_a_scope_has_the_scenarios_that_it_is_ranked_over(own: Treasury) -> None:
+    """All universes over what all took part in, a universe over its own; a strategy's page lists every run."""
+    day = own.days[0]
+    assess(own, day)
+    insert(own, schema.scenarios, [scenario("s3", "only crypto", "crisis", True, day)])
+    alone = [{**run(place, name, "s3", day), "family": "crisis"} for place, name in enumerate(STRATEGIES[:2])]
+    insert(own, schema.backtest_results, [{**row, "total_return": 9.0} for row in alone])
+    own.change(
+        sa.update(schema.backtest_results)
+        .where(schema.backtest_results.c.strategy_id == STRATEGIES[2])
+        .values(universe="stocks")
+    )
+    counts = {"scope": "crypto", "n_scenarios": 2, "n_trades": 240}
+    insert(
+        own,
+        schema.strategy_rankings,
+        [{**rank(place, name, day), **counts} for place, name in enumerate(STRATEGIES[:2])],
+    )
+    everywhere, crypto = own.words("/lab"), own.words("/lab?scope=crypto")
+    assert "steady +12.50%" in everywhere[everywhere.index("Median total return") :]
+    assert "steady +456.25%" in crypto[crypto.index("Median total return") :]
+    everywhere, crypto = own.words("/lab/scenarios"), own.words("/lab/scenarios?scope=crypto")
+    assert "Total return: 1 scenarios, 3 strategies" in everywhere
+    assert "only crypto" not in everywhere
+    assert "Total return: 2 scenarios, 2 strategies" in crypto
+    assert "only crypto 2020-02-01" in crypto
+    words = own.words("/lab/strategies/steady")
+    assert "only crypto crisis in its universe" in words
+    assert "covid crisis yes" in words
+
+
+@pytest.mark.parametrize("taken", ["a newer set", "the same set half made again", "another set of the day"])
+def test_an_assessment_whose_runs_are_gone_says_so_and_keeps_its_ranks(own: Treasury, taken: str) -> None:
+    """No figure of other runs stands beside its ranks; its page as a file stays."""
+    day, scenarios, runs = own.days[0], schema.scenarios, schema.backtest_results
+    assess(own, day)
+    if taken == "a newer set":
+        later = day + timedelta(days=1)
+        own.change(sa.update(scenarios).where(scenarios.c.scenario_id == "s1").values(as_of=later))
+        own.change(sa.update(runs).where(runs.c.scenario_id == "s1").values(total_return=7.0))
+        own.change(sa.update(scenarios).where(scenarios.c.scenario_id == "s2").values(is_current=False))
+        insert(own, schema.strategy_rankings, [rank(place, name, later) for place, name in enumerate(STRATEGIES)])
+    elif taken == "the same set half made again":
+        own.change(sa.delete(runs).where(runs.c.run_key == "bold/s1"))
+    else:
+        own.change(sa.update(scenarios).where(scenarios.c.scenario_id == "s1").values(is_current=False))
+        insert(own, scenarios, [scenario("s9", "another seed", "crisis", True, day)])
+        insert(
+            own, runs, [{**run(place, name, "s9", day), "total_return": 7.0} for place, name in enumerate(STRATEGIES)]
+        )
+    for path in ("/lab", "/lab/scenarios", "/lab/strategies/steady"):
+        words = own.words(f"{path}?date={day}")
+        assert "no longer kept as it ranked them" in words
+        assert "+700.00%" not in words
+        assert "Median total return" not in words
+    assert "steady 1 0.75" in own.words(f"/lab?date={day}")
+    assert "covid" in own.words(f"/lab?date={day}"), "the worst scenario keeps its name"
+    assert "all universes 1 0.75" in own.words(f"/lab/strategies/steady?date={day}")
+    own.page(f"/lab/assessment.html?date={day}")
+    own.page(f"/lab/strategies/steady/sheet.html?date={day}", 404)
+    own.page(f"/lab/strategies/nobody?date={day}", 404)
+
+
+def test_later_ranks_change_no_earlier_page(own: Treasury) -> None:
+    """Noise in the ranks of a later assessment."""
     day = own.days[0]
     assess(own, day)
     paths = [f"{path}?date={day}" for path in ("/lab", "/lab/scenarios", "/lab/strategies/bold")]
     before = [own.page(path) for path in paths]
     later = day + timedelta(days=1)
-    with own.engine.connect() as connection:
-        ranks = connection.execute(sa.select(schema.strategy_rankings)).mappings().all()
-        runs = connection.execute(sa.select(schema.backtest_results)).mappings().all()
-    own.change(sa.insert(schema.strategy_rankings), [{**row, "as_of": later, "score": 0.01} for row in ranks])
-    noise = [{**row, "as_of": later, "run_key": f"later {row['run_key']}", "total_return": 7.0} for row in runs]
-    own.change(sa.insert(schema.backtest_results), noise)
+    noise = [{**rank(place, name, later), "score": 0.01} for place, name in enumerate(STRATEGIES)]
+    insert(own, schema.strategy_rankings, noise)
     assert [own.page(path) for path in paths] == before
 
 

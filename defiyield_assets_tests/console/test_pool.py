@@ -195,3 +195,54 @@ def test_later_days_change_nothing(closed_loop: Loop, console: TestClient, tmp_p
     insert(treasury, table, [{**row, "revision": row["revision"] + 1, "apy": 0.77, "seen_at": seen} for row in newest])
     assert treasury.page(f"/pools/{held}?date={FIRST}") == console.get(f"/pools/{held}?date={FIRST}").text
     assert treasury.page(f"/pools/{held}?date={DAY}") != console.get(f"/pools/{held}?date={DAY}").text
+
+
+@pytest.fixture
+def own(closed_loop: Loop, tmp_path: Path) -> Treasury:
+    """To be changed."""
+    return Treasury(closed_loop, tmp_path)
+
+
+def forget(treasury: Treasury, *tables: sa.Table) -> None:
+    """Take the newest day out of some tables."""
+    for table in tables:
+        treasury.change(sa.delete(table).where(table.c[table.info["day"]] == treasury.days[-1]))
+
+
+def test_without_a_plan_the_share_is_unknown_and_held_is_what_the_ledger_says(own: Treasury, held: str) -> None:
+    """Unknown is neither nothing nor no."""
+    url, day = f"/pools/{held}", own.days[-1]
+    planned = own.rows(schema.allocations).query("date == @day and pool_id == @held")["share_of_aum"].sum()
+    assert f"Share in the plan {planned:.2%} we hold a position" in own.words(url)
+    plan = (schema.allocations, schema.allocation_runs, schema.allocation_limits, schema.allocation_steps)
+    forget(own, *plan, schema.eligible_pools)
+    own.change(sa.delete(schema.forecast_scores))
+    assert "Share in the plan unknown we hold a position" in own.words(f"{url}?date={day}")
+    forget(own, schema.pool_positions, schema.nav_daily)
+    words = own.words(f"{url}?date={day}")
+    assert "Share in the plan unknown whether we hold it is not known yet" in words
+    assert f"What is held at the end of {day} is not known yet" in words
+    assert f"Our position on {day} unknown" in words
+    assert "Nothing is held" not in words
+
+
+def test_a_plan_that_does_not_hold_the_pool_says_zero(own: Treasury) -> None:
+    """And so does the ledger, where it has the day; a day without a plan to follow says nothing."""
+    day = own.days[-1]
+    planned = set(own.rows(schema.allocations).query("date == @day")["pool_id"])
+    listed = own.rows(schema.prefiltered_pools).query("date == @day")["pool_id"]
+    url = f"/pools/{next(one for one in listed if one not in planned)}?date={day}"
+    assert "Share in the plan 0.00% we hold nothing" in own.words(url)
+    own.change(sa.delete(schema.pool_positions).where(schema.pool_positions.c.date == day))
+    assert "Share in the plan 0.00% we hold nothing" in own.words(url), "the ledger has the day, and no position"
+    own.change(sa.update(schema.allocation_runs).values(status="infeasible"))
+    assert "Share in the plan unknown we hold nothing" in own.words(url)
+
+
+def test_costs_are_told_as_costs(console_state: Installation, console: TestClient, held: str) -> None:
+    """The exact sum without the sign of a gain."""
+    rows = of(console_state, schema.yield_attribution, held, back=364)
+    costs = sum(rows["cost_usd"], Decimal(0))
+    assert costs > 0
+    words = words_of(console.get(f"/pools/{held}?date={DAY}").text)
+    assert f"Costs ${costs:,.2f} gas and conversions" in words

@@ -191,6 +191,24 @@ def test_hostile_names_are_text(closed_loop: Loop, tmp_path: Path) -> None:
     assert "&lt;script&gt;" in html
 
 
+def test_a_rate_of_an_old_row_is_told_as_stale(closed_loop: Loop, tmp_path: Path) -> None:
+    """In its cell; it is found and sorted by its figure as before."""
+    treasury = Treasury(closed_loop, tmp_path)
+    pools, url = schema.pools, "/pools?sort=apy&rows=200&least_apy=3"
+    told = treasury.rows(pools)
+    told = told[told["snapshot_date"] == treasury.days[-1]].set_index("pool_id")
+    before = treasury.page(url)
+    shown = ids(before)
+    assert before.count("%, stale<") == told.loc[shown, "is_stale"].sum()
+    fresh = next(pool_id for pool_id in shown if not told.loc[pool_id, "is_stale"])
+    treasury.change(sa.update(pools).where(pools.c.pool_id == fresh).values(is_stale=True))
+    page = treasury.page(url)
+    assert ids(page) == shown
+    assert page.count("%, stale<") == before.count("%, stale<") + 1
+    row = page[page.index(f"/pools/{fresh}") :]
+    assert f">{told.loc[fresh, 'apy'] * 100:,.2f}%, stale<" in row[: row.index("</tr>")]
+
+
 @pytest.fixture(scope="module")
 def early(closed_loop: Loop, tmp_path_factory: pytest.TempPathFactory) -> tuple[Treasury, date]:
     """Days after the first are gone from every table that the page reads."""

@@ -90,6 +90,32 @@ def test_a_run_tells_everything_that_is_stored_of_it(treasury: Treasury) -> None
         assert f"/plan?date={run['date']}" in treasury.page(f"/runs/{run['run_id']}")
 
 
+def test_what_became_of_a_plan_is_told_as_later_than_its_day(treasury: Treasury) -> None:
+    """Wherever it stands: it was sent on the day after."""
+    for run in treasury.rows(schema.allocation_runs).to_dict("records"):
+        words = treasury.words(f"/runs/{run['run_id']}")
+        assert "What became of it the day after, as known by now: " in words
+    for path in ("/", "/runs"):
+        assert "What became of it the day after, as known by now" in treasury.words(f"{path}?date={treasury.days[1]}")
+
+
+def test_doing_nothing_is_told_on_all_assets(treasury: Treasury) -> None:
+    """Idle cash counts, at 0."""
+    run = treasury.rows(schema.allocation_runs).iloc[-1]
+    words = treasury.words(f"/runs/{run['run_id']}")
+    assert f"Doing nothing {run['hold_apy']:.2%} APY on all assets; idle cash counts as 0" in words
+
+
+def test_a_run_that_is_not_the_plan_of_its_day_says_so(own: Treasury) -> None:
+    """It shows no steps, and says where they are."""
+    run = own.rows(schema.allocation_runs).iloc[-1].to_dict()
+    insert(own, schema.allocation_runs, [{**run, "run_id": f"{run['date']}-0-earlier"}])
+    words = own.words(f"/runs/{run['date']}-0-earlier")
+    assert f"Steps Another run is the plan of {run['date']}, so the steps of this one are not shown" in words
+    assert f"/runs/{run['run_id']}" in own.page(f"/runs/{run['date']}-0-earlier")
+    assert "Another run is the plan" not in own.words(f"/runs/{run['run_id']}")
+
+
 def test_a_run_tells_which_parameters_differ_from_the_run_before(own: Treasury) -> None:
     """A changed parameter before and after, a token that came: both by name."""
     day = own.days[1]

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -21,8 +23,11 @@ import pytest
 
 from defiyield_assets.cli.assess import Bench
 from defiyield_assets.cli.lab_runs import Stage
+from defiyield_assets.console.pages.lab_tables import read_assessment as shown_assessment
+from defiyield_assets.console.questions import Question
 from defiyield_assets.domain.strategies.evidence import count_trials
 from defiyield_assets.domain.strategies.ranking import rank_strategies
+from defiyield_assets.domain.strategies.scopes import EVERYWHERE
 from defiyield_assets.errors import SuspiciousDataError
 from defiyield_assets.orchestration.assets.strategies import Backtesting, _rank_rows, run_backtests
 from defiyield_assets.orchestration.checks.scenarios import (
@@ -42,7 +47,6 @@ from defiyield_assets.orchestration.declarations import PROGRESS
 from defiyield_assets.orchestration.feature_inputs import FEATURE_SET
 from defiyield_assets.orchestration.jobs import assess_strategies, generate_scenarios
 from defiyield_assets.orchestration.lab.assessments import (
-    EVERYWHERE,
     current_set,
     ranked_scopes,
     read_assessment,
@@ -134,6 +138,23 @@ def test_ranks_are_by_scope_and_carry_the_evidence(lab: Told) -> None:
     pages = made.installation.rows(schema.assessment_report)
     assert set(pages["scope"]) == set(ranks["scope"])
     assert all("buy_and_hold" in page or "sixty_forty" in page for page in pages["page_html"])
+
+
+def test_the_console_shows_the_runs_that_were_ranked(lab: Told) -> None:
+    """Of every scope the same ones."""
+    made, _ = lab
+    told = read_assessment(made.engine, strategies_in(PolicyResource()).values())
+    with made.engine.connect() as connection:
+        view: Any = SimpleNamespace(
+            connection=connection, day=told.as_of, remembered=lambda _name, _key, make, **_more: make()
+        )
+        shown = shown_assessment(view, Question({}))
+    assert shown is not None
+    assert shown.kept is not None
+    assert set(shown.scopes) == set(told.scopes())
+    for scope, results in told.scopes().items():
+        assert set(shown.kept.ranked[scope]["run_key"]) == set(results["run_key"])
+    assert set(shown.kept.runs["run_key"]) == set(told.results["run_key"])
 
 
 def test_a_second_assessment_runs_nothing_and_changes_nothing(

@@ -12,6 +12,7 @@ from defiyield_assets.console.views import View
 from defiyield_assets.domain.reporting.content import build_content
 from defiyield_assets.domain.reporting.inputs import Names, ReportInputs, collect_names
 from defiyield_assets.domain.reporting.layout import Content, Section, Table
+from defiyield_assets.domain.reporting.plan_sections import ALL_SHARES
 
 SOURCES = {
     "steps": ("allocation_steps", "allocations", "gas_forecasts"),
@@ -55,7 +56,11 @@ def content_of(view: View) -> DayContent:
     def make() -> DayContent:
         inputs = view.desk.report_inputs(view.warehouse, view.day)
         content, names = build_content(inputs), collect_names(inputs)
-        pools = {name: Inner(name, "pools", pool_id, date=view.day) for pool_id, name in names.pools.items()}
+        pools = {
+            name + remark: Inner(name + remark, "pools", pool_id, date=view.day)
+            for pool_id, name in names.pools.items()
+            for remark in ("", ALL_SHARES)
+        }
         sections = tuple(_with_links(section, pools) for section in content.sections)
         return DayContent(inputs, replace(content, sections=sections), names)
 

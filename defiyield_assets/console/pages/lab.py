@@ -7,7 +7,7 @@ Lives here: these panels and the stored page of the assessment as a file. Not he
 from typing import Any
 
 from defiyield_assets.console.layout import Inner, Page, Panel, address
-from defiyield_assets.console.pages.lab_tables import AssessmentTables, empty_lab, read_assessment
+from defiyield_assets.console.pages.lab_tables import NOT_KEPT, AssessmentTables, empty_lab, read_assessment
 from defiyield_assets.console.questions import Question
 from defiyield_assets.console.serving import Download
 from defiyield_assets.console.views import View
@@ -28,6 +28,7 @@ RANKING_COLUMNS = (
     *numbers("Return there"),
     *text("Against a rank"),
 )
+FAMILIES = "Families of scenarios"
 EVIDENCE_COLUMNS = (*text("Strategy"), *numbers(*(label for label, _, _ in EVIDENCE)))
 
 
@@ -47,7 +48,7 @@ def lab(view: View, question: Question) -> Page:
         paragraphs=(
             f"Assessment as of {told.as_of}: {number(len(told.ranking))} strategies in {scope}, "
             f"{number(best['n_trials'])} ever tried. Ranks are no advice: the second table says how likely luck is.",
-            Inner("Every scenario", "lab", "scenarios", date=question.day(), scope=told.scope),
+            *(() if told.kept is None else (_every_scenario(told, question),)),
         ),
         panels=(_ranking(told, question), _families(told)),
         downloads=(
@@ -56,6 +57,10 @@ def lab(view: View, question: Question) -> Page:
         template="lab.html.j2",
         extra={"scopes": [(scope, scope_words(scope)) for scope in told.scopes], "scope": told.scope},
     )
+
+
+def _every_scenario(told: AssessmentTables, question: Question) -> Inner:
+    return Inner("Every scenario", "lab", "scenarios", date=question.day(), scope=told.scope)
 
 
 def scope_words(scope: str) -> str:
@@ -106,9 +111,11 @@ def _ranking_row(row: dict[str, Any], told: AssessmentTables, question: Question
 
 
 def _families(told: AssessmentTables) -> Panel:
-    """Median total return of each strategy in each family of scenarios that count."""
-    ranked = set(told.scenarios.loc[told.scenarios["is_ranked"].astype(bool), "scenario_id"])
-    runs = told.runs[told.runs["scenario_id"].isin(ranked)]
+    """Median total return of each strategy in each family of the scenarios that it is ranked over."""
+    if told.kept is None:
+        words = f"{NOT_KEPT} The assessment's page as a file has what each strategy did in each family."
+        return Panel(Section("families", FAMILIES, (words,)), ("strategy_rankings",), told.as_of)
+    runs = told.kept.ranked[told.scope]
     medians = runs.groupby(["strategy_id", "family"])["total_return"].median().to_dict()
     families = sorted(set(runs["family"]))
     rows = tuple(
@@ -116,9 +123,8 @@ def _families(told: AssessmentTables) -> Panel:
         for name in told.ranking["strategy_id"]
     )
     columns = (*text("Strategy"), *numbers(*(clean(family, 40).replace("_", " ") for family in families)))
-    words = "Median total return over the scenarios of a family, all costs paid."
-    tables = (Table(columns, rows, fold="never"),) if families else ()
-    section = Section("families", "Families of scenarios", (words,), tables=tables)
+    words = "Median total return over the scenarios of a family that are ranked, all costs paid."
+    section = Section("families", FAMILIES, (words,), tables=(Table(columns, rows, fold="never"),))
     return Panel(section, ("backtest_results", "scenarios"), told.as_of)
 
 

@@ -8,10 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from defiyield_assets.console.layout import Page, Panel
+from defiyield_assets.console.layout import Page, Panel, address
 from defiyield_assets.console.pages.lab import scope_words, strategy_link
-from defiyield_assets.console.pages.lab_tables import AssessmentTables, empty_lab, read_assessment
+from defiyield_assets.console.pages.lab_tables import (
+    NOT_KEPT,
+    AssessmentRuns,
+    AssessmentTables,
+    empty_lab,
+    read_assessment,
+)
 from defiyield_assets.console.paging import turn
 from defiyield_assets.console.questions import Question
 from defiyield_assets.console.views import View
@@ -63,22 +70,28 @@ def scenarios(view: View, question: Question) -> Page:
     told = read_assessment(view, question)
     if told is None:
         return empty_lab(view, "Scenarios")
+    if told.kept is None:
+        return _gone(view, told)
     figure = question.choice("figure", FIGURES, "total_return")
-    listed = told.scenarios.sort_values(["family", "name", "scenario_id"], ignore_index=True)
-    listed = listed[listed["scenario_id"].isin(set(told.runs["scenario_id"]))].reset_index(drop=True)
+    runs = _runs_of_scope(told.kept, told)
+    listed = told.kept.scenarios.sort_values(["family", "name", "scenario_id"], ignore_index=True)
+    listed = listed[listed["scenario_id"].isin(set(runs["scenario_id"]))].reset_index(drop=True)
+    n_ranked = told.kept.ranked[told.scope]["scenario_id"].nunique()
     pager = turn(
         question, len(listed), MOST, *("lab", "scenarios"), date=question.day(), scope=told.scope, figure=figure
     )
-    rows = _rows(told, records(listed.iloc[pager.first : pager.first + MOST]), figure)
+    rows = _rows(told, runs, records(listed.iloc[pager.first : pager.first + MOST]), figure)
     name = FIGURES[figure][0]
     words = f"{name} of every run, all costs paid. Empty: the strategy takes no part in the scenario."
+    if n_ranked < len(listed):
+        words += " A full history is evidence only: no rank and no count of scenarios rests on it."
     if figure in SHADED:
         words += " The darker a cell, the further from zero among those of its scenario: green up, red down."
     section = Section("matrix", "Scenarios and strategies", (words,))
     return Page(
         title="Scenarios",
         here="lab",
-        headline=f"{name}: {number(len(listed))} scenarios, {number(len(told.ranking))} strategies",
+        headline=f"{name}: {number(n_ranked)} scenarios, {number(len(told.ranking))} strategies",
         day=view.day,
         paragraphs=(f"Assessment as of {told.as_of}, {scope_words(told.scope)}.",),
         panels=(Panel(section, ("backtest_results", "scenarios"), told.as_of),),
@@ -95,9 +108,31 @@ def scenarios(view: View, question: Question) -> Page:
     )
 
 
-def _rows(told: AssessmentTables, shown: list[dict[str, Any]], figure: str) -> list[MatrixRow]:
+def _gone(view: View, told: AssessmentTables) -> Page:
+    """The page of an assessment whose runs are no longer kept."""
+    words = f"{NOT_KEPT} The assessment's page as a file has its matrix of scenarios and strategies."
+    return Page(
+        title="Scenarios",
+        here="lab",
+        headline=f"The scenarios of {told.as_of} are no longer kept",
+        day=view.day,
+        panels=(Panel(Section("matrix", "Scenarios and strategies", (words,)), ("scenarios",), told.as_of),),
+        downloads=(
+            ("The assessment's page as a file", address("lab", "assessment.html", date=view.day, scope=told.scope)),
+        ),
+    )
+
+
+def _runs_of_scope(kept: AssessmentRuns, told: AssessmentTables) -> pd.DataFrame:
+    """The runs that are ranked together, and beside them those of their strategies over full histories."""
+    is_evidence = ~kept.runs["is_ranked"].astype(bool)
+    evidence = kept.runs[is_evidence & kept.runs["strategy_hash"].isin(set(told.ranking["strategy_hash"]))]
+    return pd.concat([kept.ranked[told.scope], evidence], ignore_index=True)
+
+
+def _rows(told: AssessmentTables, runs: pd.DataFrame, shown: list[dict[str, Any]], figure: str) -> list[MatrixRow]:
     hashes = told.ranking["strategy_hash"].tolist()
-    own = told.runs[told.runs["scenario_id"].isin([row["scenario_id"] for row in shown])]
+    own = runs[runs["scenario_id"].isin([row["scenario_id"] for row in shown])]
     keys = zip(own["scenario_id"], own["strategy_hash"], strict=True)
     values = dict(zip(keys, own[figure].astype(float).tolist(), strict=True))
     rows, family = [], ""
@@ -107,7 +142,8 @@ def _rows(told: AssessmentTables, shown: list[dict[str, Any]], figure: str) -> l
         is_first = row["family"] != family
         family = row["family"]
         told_family = clean(family, 40).replace("_", " ") if is_first else ""
-        rows.append(MatrixRow(told_family, clean(row["name"], 60), days, number(row["n_steps"]), cells))
+        name = clean(row["name"], 60) + ("" if row["is_ranked"] else ", evidence only")
+        rows.append(MatrixRow(told_family, name, days, number(row["n_steps"]), cells))
     return rows
 
 

@@ -8,7 +8,7 @@ import json
 
 import pandas as pd
 
-from defiyield_assets.console.pages.lab_runs import read_strategy
+from defiyield_assets.console.pages.lab_runs import StrategyRuns, read_strategy
 from defiyield_assets.console.questions import Question
 from defiyield_assets.console.serving import Download
 from defiyield_assets.console.views import View
@@ -23,7 +23,7 @@ from defiyield_assets.store.schema.lab import RUN_FIGURES
 def strategy_sheet(view: View, question: Question) -> Download:
     """One self-contained page; NotFound where the run's curve is not stored."""
     found = read_strategy(view, question)
-    if found is None or not found.run["has_curve"]:
+    if not isinstance(found, StrategyRuns) or not found.run["has_curve"]:
         raise NotFound(f"there is no curve of such a run up to {view.day}")
     run, of_run = found.run, {"run_key": str(found.run["run_key"])}
     standing = found.rankings[0]

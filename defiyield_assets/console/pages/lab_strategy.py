@@ -13,8 +13,8 @@ import pandas as pd
 from defiyield_assets.console.layout import Inner, Page, Panel, address
 from defiyield_assets.console.pages.lab import scope_words
 from defiyield_assets.console.pages.lab_curves import run_charts
-from defiyield_assets.console.pages.lab_runs import StrategyRuns, read_strategy
-from defiyield_assets.console.pages.lab_tables import empty_lab
+from defiyield_assets.console.pages.lab_runs import StrategyRanks, StrategyRuns, read_strategy
+from defiyield_assets.console.pages.lab_tables import NOT_KEPT, empty_lab
 from defiyield_assets.console.paging import Pager, turn
 from defiyield_assets.console.questions import Question
 from defiyield_assets.console.views import View
@@ -52,6 +52,8 @@ def strategy(view: View, question: Question) -> Page:
     found = read_strategy(view, question)
     if found is None:
         return empty_lab(view, "Strategy")
+    if not isinstance(found, StrategyRuns):
+        return _ranks_alone(view, found)
     run, name = found.run, clean(found.strategy_id, 60)
     parts = ("lab", "strategies", found.strategy_id)
     scenario = question.words("scenario")
@@ -83,6 +85,19 @@ def strategy(view: View, question: Question) -> Page:
         downloads=(("Tear sheet as a file", address(*parts, "sheet.html", date=view.day, scenario=scenario)),),
         template="strategy.html.j2",
         extra={"pager": pager},
+    )
+
+
+def _ranks_alone(view: View, found: StrategyRanks) -> Page:
+    """The page where runs are no longer kept: what the assessment stored of the strategy."""
+    name = clean(found.strategy_id, 60)
+    return Page(
+        title=f"Strategy {name}",
+        here="lab",
+        headline=f"{name}: its ranks as of {found.as_of}",
+        day=view.day,
+        paragraphs=(*((clean(found.description, 600),) if found.description else ()), NOT_KEPT),
+        panels=(_standing(found), _regimes(view, found)),
     )
 
 
@@ -129,7 +144,7 @@ def _costs(found: StrategyRuns) -> Panel:
     return Panel(Section("costs", "What costs do to it", (words,), tables=tables), ("backtest_results",), found.as_of)
 
 
-def _standing(found: StrategyRuns) -> Panel:
+def _standing(found: StrategyRanks) -> Panel:
     """Ranks in every scope, and what speaks for the figures being luck."""
     rows = tuple(
         (
@@ -151,7 +166,7 @@ def _standing(found: StrategyRuns) -> Panel:
     return Panel(Section("standing", "Ranks and evidence", tables=tables), ("strategy_rankings",), found.as_of)
 
 
-def _regimes(view: View, found: StrategyRuns) -> Panel:
+def _regimes(view: View, found: StrategyRanks) -> Panel:
     where = {"as_of": found.as_of, "strategy_id": found.strategy_id}
     told = records(reads.read_all(view.connection, schema.regime_performance, where))
     rows = tuple(
@@ -180,7 +195,7 @@ def _scenarios(found: StrategyRuns, question: Question) -> Panel:
                 scenario=run["scenario_id"],
             ),
             clean(run["family"], 40).replace("_", " "),
-            "yes" if found.is_ranked(run) else "evidence only",
+            found.counts(run),
             written(run["n_bars"], "count"),
             written(run["total_return"], "signed"),
             written(run["excess_return"], "signed"),

@@ -1,7 +1,8 @@
-"""The newest assessment of strategies up to a day: its ranking, scenarios and runs.
+"""The newest assessment of strategies up to a day: its ranking, and the runs that it rests on while they are kept.
 
-Lives here: which rows belong together, and the words for a lab that is empty. Not here: what is shown (lab.py,
-lab_scenarios.py, lab_strategy.py), how an assessment is made (orchestration/lab).
+Lives here: reading these rows, and the words for a lab that is empty or whose runs are gone. Not here: which runs are
+ranked together (domain/strategies/scopes.py), what is shown (lab.py, lab_scenarios.py, lab_strategy.py), how an
+assessment is made (orchestration/lab).
 """
 
 from collections.abc import Mapping
@@ -16,34 +17,45 @@ from defiyield_assets.console.questions import Question
 from defiyield_assets.console.views import View
 from defiyield_assets.domain.reporting.formats import clean, short_id
 from defiyield_assets.domain.reporting.layout import Section
+from defiyield_assets.domain.strategies.scopes import EVERYWHERE, is_ranking_of, ranked_together, runs_of_set
 from defiyield_assets.domain.strategies.terms import of_one_account
 from defiyield_assets.store import reads, schema
 
-EVERYWHERE = "all"
-"""Scope of the ranking over the scenarios that every universe takes part in."""
 HOW_TO_FILL = "`defiyield assess` makes scenarios, runs every strategy over them and ranks them."
+NOT_KEPT = (
+    "The single runs of this assessment are no longer kept as it ranked them: another set of scenarios, other bars or "
+    "another engine took their place. Its ranks stay as they were stored."
+)
+
+
+@dataclass(frozen=True)
+class AssessmentRuns:
+    """What an assessment rests on.
+
+    `scenarios`: rows of `scenarios` of its set that can be run; `runs`: rows of `backtest_results` of the ranked
+    strategies over them, on the same terms, with `is_ranked` of their scenarios; `ranked`: scope -> those of them that
+    are ranked together.
+    """
+
+    scenarios: pd.DataFrame
+    runs: pd.DataFrame
+    ranked: Mapping[str, pd.DataFrame]
 
 
 @dataclass(frozen=True)
 class AssessmentTables:
     """One scope of an assessment.
 
-    `ranking`: its rows of `strategy_rankings`, best first; `scopes`: all there are; `scenarios`: rows of `scenarios`
-    that can be run; `runs`: rows of `backtest_results` of the ranked strategies over them, on the same terms.
+    `ranking`: its rows of `strategy_rankings`, best first; `scopes`: all there are; `names`: of scenarios by id,
+    cleaned; `kept`: the runs that it rests on, None where others took their place.
     """
 
     as_of: date
     scope: str
     scopes: tuple[str, ...]
     ranking: pd.DataFrame
-    scenarios: pd.DataFrame
-    runs: pd.DataFrame
-
-    @property
-    def names(self) -> Mapping[str, str]:
-        """Names of scenarios by id, cleaned."""
-        told = self.scenarios[["scenario_id", "name"]].itertuples(index=False, name=None)
-        return {str(scenario_id): clean(name, 60) for scenario_id, name in told}
+    names: Mapping[str, str]
+    kept: AssessmentRuns | None
 
     def name(self, scenario_id: Any) -> str:
         """What people call a scenario."""
@@ -58,27 +70,41 @@ def read_assessment(view: View, question: Question) -> AssessmentTables | None:
     scopes = tuple(sorted(set(rankings["scope"]), key=lambda scope: (scope != EVERYWHERE, scope)))
     scope = question.choice("scope", scopes, scopes[0])
     as_of: date = rankings["as_of"].iloc[0]
-    scenarios, runs = view.remembered("assessment", as_of, lambda: _scenarios_and_runs(view, as_of, rankings))
+    kept, names = view.remembered("assessment", as_of, lambda: _runs_and_names(view, rankings))
     ranking = rankings[rankings["scope"] == scope]
     ranking = ranking.sort_values(["rank", "strategy_id"], key=_unranked_last, ignore_index=True)
-    own = runs[runs["strategy_hash"].isin(set(ranking["strategy_hash"]))].reset_index(drop=True)
-    return AssessmentTables(as_of, scope, scopes, ranking, scenarios, own)
+    return AssessmentTables(as_of, scope, scopes, ranking, names, kept)
 
 
 def _unranked_last(values: "pd.Series[Any]") -> "pd.Series[Any]":
     return pd.to_numeric(values).fillna(float("inf")) if values.name == "rank" else values
 
 
-def _scenarios_and_runs(view: View, as_of: date, rankings: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Scenarios of the set that the assessment rests on, and the runs of its strategies over their bars."""
-    told = reads.read_all(view.connection, schema.scenarios, {"status": "ready"})
-    is_own = (told["as_of"] == as_of) | (told["is_current"].astype(bool) & (told["as_of"] <= as_of))
-    told = told[is_own].reset_index(drop=True)
-    wanted = {"scenario_id": told["scenario_id"].tolist(), "strategy_hash": sorted(set(rankings["strategy_hash"]))}
-    runs = reads.read_all(view.connection, schema.backtest_results, wanted)
-    hashes = dict(zip(told["scenario_id"], told["paths_hash"], strict=True))
-    is_current = (runs["as_of"] <= as_of) & (runs["paths_hash"] == runs["scenario_id"].map(hashes))
-    return told, of_one_account(runs[is_current].reset_index(drop=True))
+def _runs_and_names(view: View, rankings: pd.DataFrame) -> tuple[AssessmentRuns | None, Mapping[str, str]]:
+    """What ranks rest on, and what their scenarios are called; superseded scenarios stay listed under their names."""
+    kept = _kept_runs(view, rankings)
+    wanted = sorted({str(one) for one in rankings["worst_scenario"].dropna()})
+    named = (
+        reads.read_all(view.connection, schema.scenarios, {"scenario_id": wanted}) if kept is None else kept.scenarios
+    )
+    told = named[["scenario_id", "name"]].itertuples(index=False, name=None)
+    return kept, {str(scenario_id): clean(name, 60) for scenario_id, name in told}
+
+
+def _kept_runs(view: View, rankings: pd.DataFrame) -> AssessmentRuns | None:
+    """The runs of the current set where it is the one that was ranked; None where others took their place.
+
+    Scenarios and runs are kept of one set only: a newer set takes over those that it shares with an older one.
+    """
+    told = reads.read_all(view.connection, schema.scenarios, {"is_current": True, "status": "ready"})
+    if told.empty or max(told["as_of"]) != rankings["as_of"].iloc[0]:
+        return None
+    hashes = sorted(set(rankings["strategy_hash"]))
+    wanted = {"scenario_id": told["scenario_id"].tolist(), "strategy_hash": hashes}
+    runs = runs_of_set(reads.read_all(view.connection, schema.backtest_results, wanted), told, hashes)
+    runs = of_one_account(runs.merge(told[["scenario_id", "is_ranked"]], on="scenario_id"))
+    ranked = ranked_together(runs)
+    return AssessmentRuns(told, runs, ranked) if is_ranking_of(rankings, ranked) else None
 
 
 def empty_lab(view: View, title: str) -> Page:

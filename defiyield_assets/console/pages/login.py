@@ -7,7 +7,6 @@ Lives here: the form, and what becomes of it. Not here: sessions and tokens (sec
 from collections.abc import Sequence
 from http import HTTPStatus
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -50,7 +49,7 @@ class _Login:
                 words = "The form was too old. Try again."
                 return self._form(request, words, HTTPStatus.FORBIDDEN, form.get("next", "/"))
             told = form.get("token", "")[:LONGEST_TOKEN]
-            return await run_in_threadpool(self._judged, request, told, form.get("next", "/"))
+            return await self._console.of_a_form(self._judged, request, told, form.get("next", "/"))
 
         return await guarded(self._console, request, answer)
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from defiyield_assets.console.layout import Inner, Page, Panel
 from defiyield_assets.console.pages.day_content import DayContent, content_of
+from defiyield_assets.console.pages.runs import BECAME, became
 from defiyield_assets.console.questions import Question
 from defiyield_assets.console.views import View
-from defiyield_assets.domain.reporting.formats import clean, is_missing, number, percent, usd
+from defiyield_assets.domain.reporting.formats import is_missing, number, percent, usd
 from defiyield_assets.domain.reporting.layout import Fact, Section, Table, numbers, text
 from defiyield_assets.domain.reporting.plan_sections import records
 from defiyield_assets.store import schema
@@ -21,7 +22,7 @@ RETURN = "Time-weighted return"
 RUN_COLUMNS = (
     *text("Day", "Plan"),
     *numbers("Transactions", "Projected APY", "Doing nothing", "Costs", "Net asset value"),
-    *text("What became of it"),
+    *text(BECAME),
 )
 
 
@@ -70,7 +71,6 @@ def _last_runs(view: View) -> Panel:
 
 
 def _row(run: dict[str, Any], execution: dict[str, Any] | None, nav_usd: Any) -> tuple[str, ...]:
-    became = "" if execution is None else f"{str(execution['status']).replace('_', ' ')}: {clean(execution['message'])}"
     return (
         Inner(str(run["date"]), "runs", str(run["run_id"])),
         str(run["status"]).replace("_", " "),
@@ -79,5 +79,5 @@ def _row(run: dict[str, Any], execution: dict[str, Any] | None, nav_usd: Any) ->
         percent(run["hold_apy"]),
         usd(run["gas_usd"] + run["conversion_usd"]),
         "" if is_missing(nav_usd) else usd(nav_usd),
-        became,
+        became(execution),
     )

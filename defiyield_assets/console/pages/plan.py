@@ -38,7 +38,7 @@ DOING_NOTHING = {
     "gain_usd": "hold_gain_usd",
     "aum_usd": "aum_usd",
 }
-"""Figure of a plan -> the same of doing nothing; what is not here is none."""
+"""Figure of a plan -> the same of doing nothing; beside them only the pools that are held are not none."""
 SHARE_COLUMNS = (*text("Pool"), *numbers("Yesterday's plan", "Today's plan", "Change", "Forecast now"))
 
 
@@ -73,11 +73,12 @@ def _compared(view: View, day: DayContent) -> tuple[Panel, ...]:
     runs = records(reads.read_days(view.connection, schema.allocation_runs, DayRange.of(before)))
     earlier = runs[-1] if runs else None
     columns = (*text("Figure"), *numbers("This plan", "Doing nothing", f"Plan of {before}"))
+    nothing = _doing_nothing(run, day.inputs.allocations)
     rows = tuple(
         (
             name,
             told(run[figure]),
-            told(run[DOING_NOTHING[figure]]) if figure in DOING_NOTHING else told(_nothing(run[figure])),
+            told(nothing[figure]),
             UNKNOWN if earlier is None else told(earlier[figure]),
         )
         for name, figure, told in COMPARED
@@ -92,6 +93,17 @@ def _compared(view: View, day: DayContent) -> tuple[Panel, ...]:
         tables.append(Table(SHARE_COLUMNS, shares, caption="Shares of assets, pool by pool", fold="never"))
     section = Section("compared", "Compared with yesterday and with doing nothing", (words,), tables=tuple(tables))
     return (Panel(section, ("allocation_runs", "allocations"), view.day),)
+
+
+def _doing_nothing(run: dict[str, Any], allocations: pd.DataFrame) -> dict[str, Any]:
+    """Every figure of COMPARED as it is where what is held is kept."""
+    own = allocations[allocations["run_id"] == run["run_id"]] if len(allocations) else allocations
+    held = {row["pool_id"] for row in records(own) if int(row["amount_before"]) > 0} - {IDLE}
+    return {
+        **{figure: _nothing(run[figure]) for _, figure, _ in COMPARED},
+        **{figure: run[same] for figure, same in DOING_NOTHING.items()},
+        "n_pools": len(held),
+    }
 
 
 def _nothing(value: Any) -> Any:

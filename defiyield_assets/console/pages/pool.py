@@ -10,12 +10,13 @@ from typing import Any
 from defiyield_assets.console.layout import Inner, Page, Panel
 from defiyield_assets.console.pool_day import SHORT, pool_table
 from defiyield_assets.console.pool_outlook import outlook_panel, worth_panel
-from defiyield_assets.console.pool_position import position_panels
+from defiyield_assets.console.pool_position import is_held, position_panels, positions_of
 from defiyield_assets.console.pool_rates import history_of, history_panel, revisions_panel
 from defiyield_assets.console.pool_table import Wanted
 from defiyield_assets.console.questions import Question
 from defiyield_assets.console.views import View
 from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.reporting.content import PUBLISHED
 from defiyield_assets.domain.reporting.explanation_sections import (
     WIDE,
     changes_section,
@@ -45,6 +46,7 @@ ALIKE = 3
 MOST_COMPARED = 300
 EXPLAINED_DAYS = 30
 """Days of verdicts, the day of the page included."""
+HELD_WORDS = {True: "we hold a position", False: "we hold nothing", None: "whether we hold it is not known yet"}
 EVIDENCE = (
     *("prefiltered_pools", "pool_quality", "pool_groups", "pool_forecasts", "eligible_pools", "allocations"),
     "allocation_limits",
@@ -61,6 +63,8 @@ def pool(view: View, question: Question) -> Page:
     known = _known(view, pool_id, evidence)
     name, protocol = clean(known.name, 120), clean(known.protocol, SHORT)
     told = explain_pool(known, view.day, evidence)
+    positions = positions_of(view, pool_id)
+    held = is_held(view, positions)
     history = history_of(view, pool_id)
     changes = changes_section(told)
     panels = (
@@ -69,7 +73,7 @@ def pool(view: View, question: Question) -> Page:
         history_panel(view, history, evidence.metrics),
         outlook_panel(view, name, history, evidence.forecasts),
         worth_panel(view, pool_id),
-        *position_panels(view, pool_id),
+        *position_panels(view, pool_id, positions, held=held),
         revisions_panel(view, pool_id),
         Panel(past_section(told), ("prefiltered_pools", "eligible_pools", "allocations"), view.day),
     )
@@ -83,8 +87,11 @@ def pool(view: View, question: Question) -> Page:
             clean(told.answer, WIDE),
             Inner(f"All pools of {protocol}", "pools", protocol=protocol, date=view.day),
         ),
-        facts=_facts(view, told),
-        facts_assets=("prefiltered_pools", "eligible_pools", "pool_groups", "pool_forecasts", "allocations"),
+        facts=_facts(view, told, _share_words(told, evidence), HELD_WORDS[held]),
+        facts_assets=(
+            *("prefiltered_pools", "eligible_pools", "pool_groups", "pool_forecasts", "allocations"),
+            "pool_positions",
+        ),
         panels=tuple(panel for panel in panels if panel is not None),
     )
 
@@ -124,18 +131,25 @@ def _tone(told: Explanation) -> str:
     return "warn" if REFUSED in (verdicts["pre-filter"], verdicts["final filter"]) else "calm"
 
 
-def _facts(view: View, told: Explanation) -> tuple[Fact, ...]:
+def _share_words(told: Explanation, evidence: Evidence) -> str:
+    """Share of assets in the day's plan: none where there is a plan that does not speak of it, unknown without one."""
+    share = told.figures.get("share_of_aum")
+    if share is not None:
+        return percent(share)
+    has_plan = bool(evidence.runs) and evidence.runs[-1]["status"] in PUBLISHED
+    return percent(0.0) if has_plan else UNKNOWN
+
+
+def _facts(view: View, told: Explanation, share: str, held: str) -> tuple[Fact, ...]:
     figures, pool_id = told.figures, told.pool.pool_id
     verdicts = {stage.name: stage.verdict.replace("_", " ") for stage in told.stages}
     band = f"p10 to p90: {percent(figures['forecast_p10'])} to {percent(figures['forecast_p90'])}"
-    share = figures.get("share_of_aum")
-    is_held = bool(figures.get("is_held"))
     return (
         Fact("Verdict", _verdict_words(told), f"pre-filter: {verdicts['pre-filter']}, plan: {verdicts['plan']}"),
         Fact("Size", _or_unknown(figures, "size_usd"), "supply where known, else TVL"),
         Fact("Last APY", _or_unknown(figures, "last_apy"), "as the vendor told it"),
         Fact("Forecast APY", _or_unknown(figures, "forecast_apy"), band if figures["forecast_apy"] is not None else ""),
-        Fact("Share in the plan", percent(share or 0.0), "we hold a position" if is_held else "we hold nothing"),
+        Fact("Share in the plan", share, held),
         Fact("Risk group", group_name(figures["pool_group"])),
         Fact("Protocol and chain", f"{clean(told.pool.protocol, 60)}, {clean(told.pool.chain, 40)}"),
         Fact("Id", Link(clean(pool_id, 120), pool_url(view.desk.market, pool_id))),

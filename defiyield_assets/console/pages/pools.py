@@ -245,13 +245,18 @@ def _shown_pool(view: View, table: PoolTable, row: int, told: Mapping[str, Any])
         group=followed(figures["pool_group"], group_name),
         figures=(
             f"at least {size}" if is_at_least else size,
-            percent(figures["apy"]),
+            _apy_words(figures["apy"], is_stale=bool(table.flags["is_stale"][row])),
             followed(figures["apy_mean_30d"], percent),
             followed(figures["apy_std_30d"], percent),
             followed(figures["forecast_apy"], lambda mean: _forecast_words(mean, figures)),
             "" if isnan(figures["share_of_aum"]) else percent(figures["share_of_aum"]),
         ),
     )
+
+
+def _apy_words(apy: float, *, is_stale: bool) -> str:
+    """The rate that the vendor told; marked where its own row was older than a day when it was asked."""
+    return f"{percent(apy)}, stale" if is_stale and not isnan(apy) else percent(apy)
 
 
 def _forecast_words(mean: float, figures: Mapping[str, float]) -> str:

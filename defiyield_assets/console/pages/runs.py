@@ -15,6 +15,8 @@ from defiyield_assets.domain.reporting.plan_sections import records
 from defiyield_assets.store import reads, schema
 from defiyield_assets.store.row_pages import Wanted, count_rows, read_page
 
+BECAME = "What became of it the day after, as known by now"
+"""A plan is sent on the day after its own: this may be later than every other figure of a page."""
 MOST = 50
 """Plans of a page."""
 SHOWN_DIGITS = 8
@@ -22,7 +24,7 @@ SHOWN_DIGITS = 8
 RUN_COLUMNS = (
     *text("Day", "Plan"),
     *numbers("Assets", "Projected APY", "Doing nothing", "Gain", "Costs", "Transactions"),
-    *text("Solver", "Policy", "Inputs", "What became of it"),
+    *text("Solver", "Policy", "Inputs", BECAME),
 )
 
 

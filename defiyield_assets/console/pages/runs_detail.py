@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from defiyield_assets.console.layout import Inner, Page, Panel, address
 from defiyield_assets.console.pages.day_content import content_of
-from defiyield_assets.console.pages.runs import became
+from defiyield_assets.console.pages.runs import BECAME, became
 from defiyield_assets.console.pages.runs_policy import policy_panels
 from defiyield_assets.console.pages.runs_tables import RunTables, read_run, read_run_before
 from defiyield_assets.console.questions import Question
@@ -55,7 +55,7 @@ def run(view: View, question: Question) -> Page:
         paragraphs=(
             Inner(f"The plan of {found.day} with all its reasons", "plan", date=found.day),
             f"Status: {str(facts['status']).replace('_', ' ')}.",
-            f"What became of it: {became(found.execution) or UNKNOWN}.",
+            f"{BECAME}: {became(found.execution) or UNKNOWN}.",
         ),
         facts=_promises(facts),
         facts_assets=("allocation_runs",),
@@ -77,7 +77,7 @@ def run(view: View, question: Question) -> Page:
 def _promises(facts: dict[str, Any]) -> tuple[Fact, ...]:
     return (
         Fact("Projected APY", percent(facts["projected_apy"]), f"{percent(facts['projected_apy_net'])} after costs"),
-        Fact("Doing nothing", percent(facts["hold_apy"]), "APY of what is held"),
+        Fact("Doing nothing", percent(facts["hold_apy"]), "APY on all assets; idle cash counts as 0"),
         Fact("Gain", usd(facts["gain_usd"]), f"over {number(facts['horizon_days'])} days, after costs"),
         Fact("Costs", usd(facts["gas_usd"] + facts["conversion_usd"]), "gas and conversion"),
         Fact("Assets under management", usd(facts["aum_usd"])),
@@ -150,8 +150,13 @@ def _advice(view: View, found: RunTables) -> tuple[Panel, ...]:
     day = content_of(replace(view, day=found.day))
     plan = plan_of_day(day.inputs)
     if plan is None or plan["run_id"] != found.facts["run_id"]:
-        words = f"Another run is the plan of {found.day}. The files of this one have its steps and holdings."
-        return (Panel(Section("steps", "Steps", (words,)), ("allocation_runs",), found.day),)
+        words = [
+            f"Another run is the plan of {found.day}, so the steps of this one are not shown: they are not to be sent. "
+            "Its files have them, with its holdings."
+        ]
+        if plan is not None:
+            words.append(Inner("The run that is the plan", "runs", str(plan["run_id"])))
+        return (Panel(Section("steps", "Steps", tuple(words)), ("allocation_runs",), found.day),)
     return day.panels("steps", "plan", "why", "limits")
 
 

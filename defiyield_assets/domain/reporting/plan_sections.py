@@ -28,6 +28,8 @@ from defiyield_assets.domain.reporting.layout import Chart, Point, Section, Seri
 
 IDLE = "IDLE"
 """Pool id under which allocations list cash."""
+ALL_SHARES = " (all shares)"
+"""Behind the name of a pool that a step leaves."""
 TOP_LEFT_OUT = 12
 """Pools shown among those left out."""
 MOST_BARS = 11
@@ -266,7 +268,7 @@ def _step_row(step: dict[str, Any], names: Names, *, has_legs: bool) -> tuple[st
     takes = _flow(step["amount_out"], step["token_out"], names)
     kind = str(step["step_type"])
     source, target = {
-        "WITHDRAW": (names.pool_link(step["pool_id"], " (all shares)") if bool(step["is_full_exit"]) else pool, takes),
+        "WITHDRAW": (names.pool_link(step["pool_id"], ALL_SHARES) if bool(step["is_full_exit"]) else pool, takes),
         "DEPOSIT": (gives, pool),
         "CONVERT": (gives, takes),
         "HOLD": (pool, gives),

@@ -29,6 +29,7 @@ from defiyield_assets.domain.strategies.evidence import count_trials
 from defiyield_assets.domain.strategies.limits import MOST_PROCESSES
 from defiyield_assets.domain.strategies.plots import plot_curves, plot_matrix, plot_scores
 from defiyield_assets.domain.strategies.ranking import Ranking, rank_strategies
+from defiyield_assets.domain.strategies.scopes import EVERYWHERE
 from defiyield_assets.domain.strategies.strategy import Strategy
 from defiyield_assets.domain.strategies.trials import EVIDENCE_COLUMNS
 from defiyield_assets.errors import ConfigurationError
@@ -36,7 +37,6 @@ from defiyield_assets.orchestration.assets.scenarios import REGENERATED, bars_of
 from defiyield_assets.orchestration.bars import EVER
 from defiyield_assets.orchestration.declarations import tell_progress
 from defiyield_assets.orchestration.lab.assessments import (
-    EVERYWHERE,
     Assessment,
     current_runs,
     ranked_scopes,

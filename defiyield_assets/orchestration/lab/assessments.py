@@ -1,7 +1,8 @@
 """What a ranking rests on: the runs of the current strategies over the current set, all of them or none.
 
-Lives here: reading an assessment, its scopes, and the comparison with what is due. Not here: ranks
-(domain/strategies/ranking.py), which runs are made (runs.py), pages (pages.py), the assets (assets/strategies.py).
+Lives here: reading an assessment, and the comparison with what is due. Not here: what is ranked together
+(domain/strategies/scopes.py), ranks (domain/strategies/ranking.py), which runs are made (runs.py), pages (pages.py),
+the assets (assets/strategies.py).
 """
 
 from collections.abc import Collection
@@ -16,8 +17,8 @@ from sqlalchemy import Engine
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.signals.types import STUB_TYPE
 from defiyield_assets.domain.strategies.assessment import why_left_out
-from defiyield_assets.domain.strategies.engine import ENGINE_VERSION
 from defiyield_assets.domain.strategies.evidence import count_trials
+from defiyield_assets.domain.strategies.scopes import ranked_together, runs_of_set
 from defiyield_assets.domain.strategies.strategy import Strategy
 from defiyield_assets.domain.strategies.terms import of_one_account
 from defiyield_assets.domain.strategies.trials import EVIDENCE_COLUMNS, evidence_of, trials_of
@@ -28,8 +29,6 @@ from defiyield_assets.orchestration.lab.runs import taking_part
 from defiyield_assets.orchestration.lab.signals import stored_signals
 from defiyield_assets.store import reads, schema
 
-EVERYWHERE = "all"
-"""Scope of the ranking over the scenarios that every universe takes part in."""
 Due = dict[tuple[str, str], tuple[str, str]]
 """Scenario and strategy_hash of a run -> names of the strategy and of the scenario."""
 
@@ -49,20 +48,8 @@ class Assessment:
     market: str
 
     def scopes(self) -> dict[str, pd.DataFrame]:
-        """Scope -> the results that are ranked together.
-
-        Each universe over its own scenarios; `all` over those in which every universe was run, so that nobody is
-        punished for a market that was not there yet.
-        """
-        ranked = self.results[self.results["is_ranked"]]
-        found = {str(name): own for name, own in ranked.groupby("universe", sort=True)}
-        if len(found) > 1:
-            counts = ranked.groupby("scenario_id")["universe"].nunique()
-            everywhere = set(counts.index[counts == len(found)])
-            found[EVERYWHERE] = ranked[ranked["scenario_id"].isin(everywhere)]
-        elif found:
-            found[EVERYWHERE] = ranked
-        return {scope: own.reset_index(drop=True) for scope, own in found.items() if len(own)}
+        """Scope -> the results that are ranked together."""
+        return ranked_together(self.results)
 
 
 def read_assessment(engine: Engine, strategies: Collection[Strategy]) -> Assessment:
@@ -104,10 +91,7 @@ def current_runs(engine: Engine, told: pd.DataFrame, listed: pd.DataFrame) -> pd
     """Stored runs by this engine of current strategies (`listed`: rows of `strategies`) over the bars of a set."""
     current = listed[listed["is_current"].astype(bool)]
     found = reads.read_all(engine, schema.backtest_results, {"scenario_id": told["scenario_id"].tolist()})
-    hashes = dict(zip(told["scenario_id"], told["paths_hash"], strict=True))
-    is_own = found["strategy_hash"].isin(set(current["content_hash"])) & (found["engine_version"] == ENGINE_VERSION)
-    is_own &= found["paths_hash"] == found["scenario_id"].map(hashes)
-    return found[is_own].reset_index(drop=True)
+    return runs_of_set(found, told, set(current["content_hash"]))
 
 
 def ranked_scopes(told: Assessment) -> dict[str, pd.DataFrame]:

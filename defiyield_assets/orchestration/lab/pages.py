@@ -17,9 +17,10 @@ from sqlalchemy import Engine
 from defiyield_assets.domain.strategies.assessment_page import EVIDENCE_COLUMNS, assessment_page
 from defiyield_assets.domain.strategies.ranking import Ranking, rank_strategies
 from defiyield_assets.domain.strategies.runs import GRID_FIGURES
+from defiyield_assets.domain.strategies.scopes import EVERYWHERE
 from defiyield_assets.domain.strategies.tear_sheet import EVIDENCE, SheetInputs, tear_sheet
 from defiyield_assets.errors import SuspiciousDataError
-from defiyield_assets.orchestration.lab.assessments import EVERYWHERE, Assessment
+from defiyield_assets.orchestration.lab.assessments import Assessment
 from defiyield_assets.store import reads, schema
 from defiyield_assets.store.schema.lab import RUN_FIGURES
 
