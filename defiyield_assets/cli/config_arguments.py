@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 CONFIG = """The settings of this installation and the files of its policy. The program's own
 files are never changed: `config init` copies them into the folder that
 DEFIYIELD_CONFIG_DIR names; without one, changes are kept in the folder config
-of the state folder. `config set` and the console write versions of the policy,
-with author and reason."""
+of the state folder. `config set`, `config edit lists` and the console write
+versions of the policy, with author and reason."""
 SHOW = """Every setting as it is in force, where it comes from, and which file of the
 configuration is read. Secrets are only said to be set."""
 VALIDATE = """Read the settings and every configuration file, and tell all that is wrong with
 file, line, key and what would be right. Exit code 2: something is wrong."""
 EDIT = """Change the lists of the configuration: approved tokens and protocols, the
 blacklist, overrides and aliases. With `add` or `remove` the change is shown as
-a difference, checked as a whole, and written in one stroke; who did it and why
-stands beside the row, and what is removed stays with the day of its end.
-Without them $EDITOR opens a copy of --file, which takes the file's place once
-it is right."""
+a difference, checked as a whole, and written in one stroke as a new version;
+who did it and why stands beside the row, and what is removed stays with the
+day of its end. Without them $EDITOR opens a copy of --file, which takes the
+file's place, as a new version, once it is right; only accounts.yaml has none."""
 SET = """Change one parameter of the policy. The whole configuration is checked with it;
 then the change is recorded as a new version, with author and reason, and the
 file is replaced in one stroke. Files that somebody changed by hand since the
@@ -35,11 +35,14 @@ last version are recorded first. The change counts from the next day that is
 made; `config preview` tells what it would have done to the last one.
 Exit code 2: it was refused, and nothing was written."""
 PREVIEW = """Judge and plan a planned day again in memory, under other parameters or the
-files of another folder, and tell what would have been different: pools, plan,
-costs, projected APY. Nothing is written, nobody is asked."""
+files of another folder, as they will count on the next day that is made, and
+tell what would have been different: pools, plan, costs, projected APY. Nothing
+is written, nobody is asked."""
 VERSIONS = """Versions of the policy's files (policy.yaml, tokens.yaml, protocols.yaml): list
 them, show one with its texts, compare two, or put an older one in force as a
-new version. accounts.yaml has no versions."""
+new version. accounts.yaml has no versions. A restore brings back rows without
+the ends that they got since: made days stay, but one that is made again is made
+as if such a row had never ended."""
 VERBS = ("list", "show", "compare", "restore")
 KINDS = ("token", "protocol", "blacklist", "override", "icebox", "alias", "protocol-alias")
 FILES = ("tokens.yaml", "protocols.yaml", "policy.yaml", "accounts.yaml")
@@ -88,7 +91,7 @@ def add_arguments(commands: Commands, parents: Parents, day: Day) -> None:
         "edit",
         "change lists, by a row or in an editor",
         description=EDIT,
-        examples=["defiyield config edit lists --file tokens.yaml"],
+        examples=['defiyield config edit lists --file tokens.yaml --reason "board of June"'],
     )
     _add_edit(edited.add_subparsers(dest="subject", required=True, metavar="WHAT"), parents, day)
     _add_set(actions, parents)
@@ -177,7 +180,7 @@ def _add_edit(subjects: Commands, parents: Parents, day: Day) -> None:
             'defiyield config edit lists add protocol aave-v4 --reason "audited" --dry-run',
             'defiyield config edit lists remove protocol goldfinch --reason "losses"',
             'defiyield config edit lists add override 43641cf5 --set exit_days=3 --reason "queue"',
-            "defiyield config edit lists --file tokens.yaml  # opens $EDITOR",
+            'defiyield config edit lists --file tokens.yaml --reason "board of June"  # opens $EDITOR',
         ],
     )
     parser.add_argument(
@@ -199,10 +202,14 @@ def _add_edit(subjects: Commands, parents: Parents, day: Day) -> None:
         help="a field of the new row, as YAML reads it; may be given often; default: the fields' own defaults",
     )
     parser.add_argument("--chain", default="Ethereum", metavar="NAME", help="chain of a token; default: Ethereum")
-    parser.add_argument("--reason", metavar="TEXT", help="why; required with add and remove; default: none")
+    parser.add_argument("--reason", metavar="TEXT", help="why; required, except for accounts.yaml; default: none")
     parser.add_argument("--author", metavar="NAME", help="who; default: the user of this machine")
     parser.add_argument(
-        "--from", dest="first", type=day, metavar="D", help="first day of the change; default: today (UTC)"
+        "--from",
+        dest="first",
+        type=day,
+        metavar="D",
+        help="first day of the change; default: after the newest made day, today (UTC) at the latest or without any",
     )
     parser.add_argument(
         "--file",

@@ -43,6 +43,7 @@ LABELS = {
 def preview(arguments: argparse.Namespace, console: Console) -> int:
     """Print what the change would have done; 0, whatever that is."""
     settings = load_settings()
+    changes.named_folder(settings)
     texts = changed_texts(settings, arguments.values, arguments.folder)
     changes.check(settings.config_path, texts, arguments.date or datetime.now(UTC).date())
     told = previewed(settings, texts, arguments.date)

@@ -7,7 +7,6 @@ Lives here: reading, drawing, and what the arguments mean. Not here: when a vers
 import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from rich import box
@@ -15,24 +14,25 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from defiyield_assets.cli.config_edit import print_difference, user_of_machine
+from defiyield_assets.cli.config_edit import (
+    engine_of_market,
+    print_difference,
+    tell_written,
+    today,
+    user_of_machine,
+)
 from defiyield_assets.cli.output import write_json
 from defiyield_assets.cli.tables import print_table
 from defiyield_assets.config import changes, versions
 from defiyield_assets.config.parameters import parameter, shown_value, typed_value
 from defiyield_assets.config.versions import Comparison, InForce, Written
 from defiyield_assets.domain.reporting.formats import clean
-from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.settings import load_settings
 from defiyield_assets.store.policy_versions import PolicyVersion, VersionFacts, list_versions, read_version
 
 NUMBERS: Mapping[str, int] = {"list": 0, "show": 1, "compare": 2, "restore": 1}
 """How many versions each verb takes."""
-
-
-def engine_of_market() -> sa.Engine:
-    """The migrated warehouse of the market that settings name."""
-    return WarehouseResource(market=load_settings().warehouse_market).engine
+COUNTS = "it counts from the next day that is made, {day}"
 
 
 def _before(engine: sa.Engine) -> InForce:
@@ -43,8 +43,8 @@ def _before(engine: sa.Engine) -> InForce:
 def set_value(arguments: argparse.Namespace, console: Console) -> int:
     """Write one parameter as a new version; 0 when it was written, or nothing was to change."""
     name, value = arguments.name, typed_value(arguments.name, arguments.value)
-    before = _before(engine_of_market())
-    said = _said(arguments)
+    engine = engine_of_market()
+    before, said = _before(engine), _said(arguments, engine)
     text = changes.set_parameter(before.files["policy.yaml"], name, value, said)
     what = f"{name} set to {shown_value(value)}"
     is_changed = text != before.files["policy.yaml"]
@@ -56,13 +56,14 @@ def set_value(arguments: argparse.Namespace, console: Console) -> int:
         print_difference(difference, console)
     if is_changed and not arguments.dry_run:
         written = versions.write_version(
-            engine_of_market(),
+            engine,
             before.folder,
             {"policy.yaml": text},
             author=said.author,
             reason=said.reason,
             what=what,
             seen=before.stamp,
+            day=said.day,
         )
     if arguments.json:
         told = {"version": written.version if written else None, "found": written.found if written else None}
@@ -73,18 +74,13 @@ def set_value(arguments: argparse.Namespace, console: Console) -> int:
         console.print("dry run: nothing was written")
     else:
         tell_written(written, console)
+        console.print(COUNTS.format(day=said.day))
     return 0
 
 
-def _said(arguments: argparse.Namespace) -> changes.Said:
-    return changes.Said(arguments.author or user_of_machine(), arguments.reason or "", datetime.now(UTC).date())
-
-
-def tell_written(written: Written, console: Console) -> None:
-    """Say which version was written, and under which the files were recorded that were found."""
-    if written.found is not None:
-        console.print(f"the files as they were found are version {written.found}")
-    console.print(Text(f"version {written.version}: {written.what}; it counts from the next day that is made"))
+def _said(arguments: argparse.Namespace, engine: sa.Engine) -> changes.Said:
+    day = versions.first_day_of_change(engine, today())
+    return changes.Said(arguments.author or user_of_machine(), arguments.reason or "", day)
 
 
 # --- versions ------------------------------------------------------------------------------------------------------
@@ -176,10 +172,16 @@ def print_comparison(told: Comparison, console: Console) -> None:
 
 
 def _restore(arguments: argparse.Namespace, console: Console) -> None:
-    engine, said = engine_of_market(), _said(arguments)
-    before = _before(engine)
+    engine = engine_of_market()
+    before, said = _before(engine), _said(arguments, engine)
     written = versions.restore_version(
-        engine, before.folder, arguments.number[0], author=said.author, reason=said.reason, seen=before.stamp
+        engine,
+        before.folder,
+        arguments.number[0],
+        author=said.author,
+        reason=said.reason,
+        seen=before.stamp,
+        day=said.day,
     )
     if arguments.json:
         write_json(written)
@@ -187,3 +189,4 @@ def _restore(arguments: argparse.Namespace, console: Console) -> None:
     for difference in written.diffs.values():
         print_difference(difference, console)
     tell_written(written, console)
+    console.print(COUNTS.format(day=said.day))

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -101,16 +101,20 @@ def text_difference(name: str, before: str, after: str, *, now: str = "now", the
 
 
 # --- where files are -----------------------------------------------------------------------------------------------
-def folder_of_changes(settings: Settings) -> Path:
+def named_folder(settings: Settings) -> Path:
     """The folder that changes go into: `config_dir`, else that of the state folder, which may not be there yet.
 
-    ConfigurationError for a `config_dir` that is no folder, or the program's own: its files are never changed.
+    ConfigurationError for a `config_dir` that is no folder: what a user named is never made by the way.
     """
     folder = settings.config_dir
-    if folder is None:
-        return settings.own_config_path
-    if not folder.is_dir():
+    if folder is not None and not folder.is_dir():
         raise ConfigurationError(f"DEFIYIELD_CONFIG_DIR={folder} is no folder: `defiyield config init` makes it")
+    return folder or settings.own_config_path
+
+
+def folder_of_changes(settings: Settings) -> Path:
+    """The same; ConfigurationError also for the program's own folder: its files are never changed."""
+    folder = named_folder(settings)
     if folder.resolve() == SHIPPED.resolve():
         raise ConfigurationError(
             "DEFIYIELD_CONFIG_DIR names the program's own files: `defiyield config init FOLDER` copies them elsewhere"
@@ -175,9 +179,10 @@ def add_listed(
     return editing.add_row(text, place.path, {**row, **(fields or {})}, comment, place.file)
 
 
-def end_listed(text: str, kind: str, key: str, said: Said, *, chain: str = "Ethereum") -> str:
+def end_listed(text: str, kind: str, key: str, said: Said, *, chain: str = "Ethereum", first: str | None = None) -> str:
     """The text of the kind's file in which a row ends on the day: it stays with that day, or as a comment where rows of
-    the kind have no end. ConfigurationError naming the nearest row where none is in force."""
+    the kind have no end. `first`: the row's first day, "" for one without; None: of several the last one.
+    ConfigurationError naming the nearest row where none is in force."""
     place = KINDS[kind]
     key, comment = normal_key(place, key), f"removed {said}"
     if place.first is None:
@@ -185,10 +190,12 @@ def end_listed(text: str, kind: str, key: str, said: Said, *, chain: str = "Ethe
             raise ConfigurationError(_absent(place, key, sorted(_rows(text, place))))
         return editing.comment_out_entry(text, place.path, key, comment, place.file)
     in_force = rows_in_force(text, kind, said.day)
-    found = [(index, row) for index, row in in_force if _is_row(row, place, key, chain)]
+    meant = [(index, row) for index, row in in_force if _is_row(row, place, key, chain)]
+    found = [pair for pair in meant if first is None or first_day_of(pair[1], place) == first]
     if not found:
-        raise ConfigurationError(_absent(place, key, [str(row.get(place.keys[0])) for _, row in in_force]))
-    index, row = found[-1]
+        since = f" since {first}" if meant and first else ""
+        raise ConfigurationError(_absent(place, key, [name_of(row, place) for _, row in in_force], since))
+    index, row = next((pair for pair in reversed(found) if pair[1].get(place.keys[0]) is None), found[-1])
     if place.end is None:
         return editing.comment_out_row(text, place.path, index, comment, place.file)
     end = said.day - timedelta(days=1) if place.last_counts else said.day
@@ -202,6 +209,23 @@ def set_parameter(text: str, name: str, value: Any, said: Said) -> str:
     """The text of policy.yaml in which a parameter (`gas_units.swap` for one of its parts) has the value."""
     path = ("parameters", *name.split("."))
     return editing.set_value(text, path, value, f"{editing.SET_MARK}{said}", "policy.yaml")
+
+
+def told_change(kind: str, key: str, day: date, *, is_new: bool) -> str:
+    """A row that was added or ended, in words."""
+    return f"{kind} {normal_key(KINDS[kind], key)} {'added' if is_new else 'removed'} from {day} on"
+
+
+def name_of(row: Mapping[str, Any], place: Listed) -> str:
+    """What names a row: its address or name; of a token without an address its symbol."""
+    name = row.get(place.keys[0])
+    return str(row.get("symbol") or "" if name is None else name)
+
+
+def first_day_of(row: Mapping[str, Any], place: Listed) -> str:
+    """The first day of a row as text, "" where it has none."""
+    day = row.get(place.first) if place.first else None
+    return "" if day is None else str(day)
 
 
 def normal_key(place: Listed, key: str) -> str:
@@ -233,10 +257,10 @@ def _require_new(is_known: bool, key: str, place: Listed) -> None:
         raise ConfigurationError(f"{place.file}: {place.path} holds {key} already; remove it first, or edit the file")
 
 
-def _absent(place: Listed, key: str, names: list[str]) -> str:
+def _absent(place: Listed, key: str, names: list[str], since: str = "") -> str:
     near = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{place.file}: {place.path} holds no {key!r:.80} in force{hint}"
+    hint = f"; did you mean {near[0]!r}?" if near and not since else ""
+    return f"{place.file}: {place.path} holds no {key!r:.80}{since} in force{hint}"
 
 
 def _rows(text: str, place: Listed) -> Any:
@@ -255,7 +279,7 @@ def _is_row(row: Mapping[str, Any], place: Listed, key: str, chain: str) -> bool
     if place.has_chain and row.get("chain") != chain:
         return False
     names = [row.get(place.keys[0])]
-    if place.has_chain and not key.startswith("0x") and key != NATIVE_TOKEN:
+    if place.has_chain and (names == [None] or not (key.startswith("0x") or key == NATIVE_TOKEN)):
         names.append(row.get("symbol"))
     return key.lower() in [str(name).lower() for name in names if name is not None]
 
@@ -290,12 +314,14 @@ def check(folder: Path | None, changed: Mapping[str, str], day: date) -> tuple[s
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Nobody else on this machine changes files of the folder meanwhile; it is made, for its owner only, where it is
-    not there yet. ConfigurationError where it cannot be, and for the program's own files, which are never changed."""
+    not there yet, as the folder above it is; one that is there stays as it is. ConfigurationError where it cannot be,
+    and for the program's own files, which are never changed."""
     if folder.resolve() == SHIPPED.resolve():
         raise ConfigurationError(f"{folder} belongs to the program: name another folder with DEFIYIELD_CONFIG_DIR")
     try:
         if not folder.is_dir():
-            make_private(folder.parent)
+            if not folder.parent.is_dir():
+                make_private(folder.parent)
             make_private(folder)
         handle = os.open(folder, os.O_RDONLY)
     except OSError as error:
@@ -331,40 +357,81 @@ def _read(path: Path) -> str:
     return path.read_bytes().decode("utf-8", "replace")
 
 
+class PartlyReplaced(ConfigurationError):  # noqa: N818 - it tells what became of the files
+    """Some files were replaced, another could not be, and what had been replaced could not be put back."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A file with the text that is to take its place; `former` is a copy of the old one, None where there was none."""
+
+    path: Path
+    ready: Path
+    former: Path | None
+
+    def take_back(self) -> None:
+        """As it was before; OSError where it cannot be."""
+        if self.former is None:
+            self.path.unlink(missing_ok=True)
+        else:
+            self.former.replace(self.path)
+
+
 class _Put:
     """New files that lie ready beside the old ones."""
 
-    def __init__(self, places: Sequence[tuple[Path, Path]]) -> None:
+    def __init__(self, places: Sequence[_Place]) -> None:
         self._places = places
 
     def __call__(self) -> None:
-        """Each takes its place; ConfigurationError where one cannot."""
-        for ready, path in self._places:
+        """Each takes its place, or none does: ConfigurationError where one cannot, PartlyReplaced where those before
+        it stay replaced, too."""
+        for number, place in enumerate(self._places):
             try:
-                ready.replace(path)
+                place.ready.replace(place.path)
             except OSError as error:
-                raise ConfigurationError(f"{path} cannot be replaced: {error.strerror}") from error
+                self._take_back(self._places[:number], f"{place.path} cannot be replaced: {error.strerror}", error)
+
+    @staticmethod
+    def _take_back(replaced: Sequence[_Place], words: str, error: OSError) -> NoReturn:
+        stuck = []
+        for place in reversed(replaced):
+            try:
+                place.take_back()
+            except OSError as worse:
+                stuck.append(f"{place.path} has its new text and cannot be put back: {worse.strerror}")
+        if stuck:
+            raise PartlyReplaced(f"{words}; {'; '.join(stuck)}") from error
+        raise ConfigurationError(f"{words}{'; the other files were put back' if replaced else ''}") from error
 
 
 @contextmanager
 def staged(changes: Sequence[Change]) -> Iterator[_Put]:
-    """Write the new texts beside their files, on disk, and hand out what puts them in place.
+    """Write the new texts beside their files, on disk, and hand out what puts them in place, all or none.
 
-    Whatever was not put in place is taken away. ConfigurationError, and nothing is left, where the folder cannot be
-    written (a read-only volume, no rights, no room).
+    Whatever was not put in place is taken away, and so are copies of the old texts, which several files need.
+    ConfigurationError, and nothing is left, where the folder cannot be written (a read-only volume, no rights, no
+    room).
     """
-    places: list[tuple[Path, Path]] = []
+    made: list[Path] = []
+
+    def beside(change: Change, text: str) -> Path:
+        made.append(_beside(change, text))
+        return made[-1]
+
     try:
+        places = []
         for change in changes:
-            places.append((_ready(change), change.path))  # noqa: PERF401 - those before one that fails are taken away
+            former = None if change.is_new or len(changes) == 1 else beside(change, change.before)
+            places.append(_Place(change.path, beside(change, change.after), former))
         yield _Put(places)
     finally:
-        for ready, _ in places:
-            ready.unlink(missing_ok=True)
+        for path in made:
+            path.unlink(missing_ok=True)
 
 
-def _ready(change: Change) -> Path:
-    """The new text on disk, beside the file that it is going to replace, with that file's mode."""
+def _beside(change: Change, text: str) -> Path:
+    """The text on disk, beside the file that it is going to replace, with that file's mode."""
     path = change.path
     try:
         mode = 0o600 if path.name in PRIVATE else (0o644 if change.is_new else path.stat().st_mode & 0o777)
@@ -376,7 +443,7 @@ def _ready(change: Change) -> Path:
         ) from error
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(change.after.encode("utf-8"))
+            file.write(text.encode("utf-8"))
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(mode)

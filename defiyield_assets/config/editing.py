@@ -20,7 +20,7 @@ from defiyield_assets.errors import ConfigurationError
 LONGEST_COMMENT = 300
 SET_MARK = "set "
 """How the comment above a value begins that `set_value` wrote: the next one takes its place."""
-_HINT = "change it in an editor: `defiyield config edit lists --file {file}`"
+_HINT = "change it in an editor: `defiyield config edit lists --file {file} --reason …`"
 Row = Mapping[str, Any]
 
 

@@ -4,6 +4,7 @@ Lives here: fields by kind of row, read from the schema, and their values from t
 which kinds there are and what a change does (changes.py), parameters (parameters.py).
 """
 
+import math
 import re
 import types
 from collections.abc import Mapping
@@ -116,12 +117,22 @@ def _typed(one: RowField, text: str) -> Any:
             return _chosen(one, text)
         if one.sort in ("texts", "numbers"):
             parts = [part for part in re.split(r"[\s,]+", text) if part]
-            return [float(part) for part in parts] if one.sort == "numbers" else parts
-        return {"text": str, "whole": int, "number": float}[one.sort](text)
+            return [_number(part) for part in parts] if one.sort == "numbers" else parts
+        if one.sort == "number":
+            return _number(text)
+        return int(text) if one.sort == "whole" else text
     except ValueError:
         right = {"whole": "a whole number", "number": "a number", "numbers": "numbers between commas"}
         would_be = right.get(one.sort, "a day such as 2025-06-03" if one.sort == "day" else " or ".join(one.choices))
         raise ConfigurationError(f"{one.name}: {text!r:.80} is not {would_be}") from None
+
+
+def _number(text: str) -> float:
+    """ValueError for `nan` and `inf`, too: no row counts with these."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 def _chosen(one: RowField, text: str) -> Any:

@@ -7,9 +7,9 @@ Rows come first, files after them: a crash between the two leaves a version that
 `in_force` and `drift` tell of, and never a change that nobody can be asked about. accounts.yaml has no versions.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from defiyield_assets.config.files import in_full
 from defiyield_assets.config.parameters import parameters
 from defiyield_assets.errors import ConfigurationError
 from defiyield_assets.store import policy_versions as stored
+from defiyield_assets.store import reads, schema
+from defiyield_assets.store.console_audit import Deed
 from defiyield_assets.store.engine import Readable
 from defiyield_assets.store.policy_versions import NewVersion, Origin, PolicyVersion, VersionFacts, hash_of
 
@@ -30,6 +32,10 @@ LONGEST_AUTHOR = 80
 LONGEST_REASON = 300
 OF_FILES = "files"
 """Author of what was found in the folder: whoever can write there."""
+
+
+class NotInForce(ConfigurationError):  # noqa: N818 - it tells what became of the version
+    """A version was recorded, and its files did not take their places."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,16 @@ def in_force(engine: Readable, folder: Path) -> InForce:
     return InForce(folder, texts_in_force(folder), stored.newest(engine))
 
 
+def first_day_of_change(engine: Readable, today: date) -> date:
+    """The day from which a change counts that is written now: the one after the newest day that was made, so that no
+    made day changes, and never later than today. Without any made day it is today.
+
+    Days of a simulated or recorded market are not those of the clock.
+    """
+    made = reads.newest_day(engine, schema.policy_snapshot)
+    return today if made is None else min(today, made + timedelta(days=1))
+
+
 def texts_in_force(folder: Path) -> dict[str, str]:
     """The texts of the files that have versions: the folder's, or the shipped ones where it has none."""
     return {name: changes.read_text(folder, name)[1] for name in VERSIONED}
@@ -99,20 +115,25 @@ def write_version(
     now: datetime | None = None,
     origin: Origin = "console",
     restored_from: int | None = None,
+    day: date | None = None,
+    deed: Callable[[int], Deed] | None = None,
 ) -> Written:
     """Check the whole configuration with the changed texts, record the new version, and put its files in place.
 
-    `changed`: texts by name of those files that change; `seen`: the `InForce.stamp` on which the change was made.
+    `changed`: texts by name of those files that change; `seen`: the `InForce.stamp` on which the change was made;
+    `day`: that from which it counts, whose policy is checked (None: today); `deed`: what the audit log is to say of
+    the version, by its number, in the same transaction.
+
     Files that nobody recorded yet are recorded first, so that nothing is lost. ConfigurationError, and nothing is
     written, where author or reason are missing, the configuration would not load, somebody else wrote meanwhile,
-    nothing would change, or the folder cannot be written.
+    nothing would change, or the folder cannot be written; NotInForce where the version is there, and its files are not.
     """
     author, reason = _required("an author", author, LONGEST_AUTHOR), _required("a reason", reason, LONGEST_REASON)
     unknown = sorted(set(changed) - set(VERSIONED))
     if unknown:
         raise ConfigurationError(f"{', '.join(unknown)} has no versions; {', '.join(VERSIONED)} have")
     moment = now or datetime.now(UTC)
-    changes.check(folder, changed, moment.date())
+    changes.check(folder, changed, day or moment.date())
     with changes.alone(folder):
         before = in_force(engine, folder)
         _require_seen(before, seen)
@@ -126,17 +147,26 @@ def write_version(
         after = {**before.files, **changed}
         versions.append(NewVersion(author, reason, origin, one_line(what), after, restored_from))
         with changes.staged(planned) as put:
-            numbers = stored.record(engine, versions, newest, moment)
+            numbers = stored.record(engine, versions, newest, moment, deed)
             try:
                 put()
             except ConfigurationError as error:
-                raise ConfigurationError(f"version {numbers[-1]} is recorded, but not in force: {error}") from error
+                how = "only partly" if isinstance(error, changes.PartlyReplaced) else "not"
+                raise NotInForce(f"version {numbers[-1]} is recorded, but {how} in force: {error}") from error
     found = numbers[0] if len(numbers) > 1 else None
     return Written(numbers[-1], found, one_line(what), {change.path.name: change.diff for change in planned})
 
 
 def restore_version(
-    engine: sa.Engine, folder: Path, number: int, *, author: str, reason: str, seen: str, now: datetime | None = None
+    engine: sa.Engine,
+    folder: Path,
+    number: int,
+    *,
+    author: str,
+    reason: str,
+    seen: str,
+    now: datetime | None = None,
+    day: date | None = None,
 ) -> Written:
     """Put the files of an older version in force as a new version. NotFound where there is none of that number."""
     old = stored.read_version(engine, number)
@@ -151,6 +181,7 @@ def restore_version(
         now=now,
         origin="restore",
         restored_from=number,
+        day=day,
     )
 
 

@@ -139,7 +139,7 @@ class Judged:
 def compare_days(day: date, before: Judged, after: Judged, caveats: tuple[str, ...] = ()) -> PolicyPreview:
     """What differs between the day under two policies."""
     passed = [_passed(one.eligible) for one in (before, after)]
-    named = _rows(before.prefiltered) | _rows(before.eligible) | _rows(after.prefiltered) | _rows(after.eligible)
+    old, new = _Rows.of(before), _Rows.of(after)
     dropped, let_in = sorted(passed[0] - passed[1]), sorted(passed[1] - passed[0])
     return PolicyPreview(
         day=day,
@@ -147,11 +147,11 @@ def compare_days(day: date, before: Judged, after: Judged, caveats: tuple[str, .
         prefiltered_after=len(_passed(after.prefiltered)),
         eligible_before=len(passed[0]),
         eligible_after=len(passed[1]),
-        dropped=tuple(_verdict(pool_id, after, before.eligible) for pool_id in dropped),
-        let_in=tuple(_verdict(pool_id, before, after.eligible) for pool_id in let_in),
+        dropped=tuple(_verdict(pool_id, new, old) for pool_id in dropped),
+        let_in=tuple(_verdict(pool_id, old, new) for pool_id in let_in),
         before=_figures(before.runs),
         after=_figures(after.runs),
-        holdings=_holdings(before.allocations, after.allocations, named),
+        holdings=_holdings(before.allocations, after.allocations, old.named | new.named),
         caveats=caveats,
     )
 
@@ -165,10 +165,27 @@ def _rows(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return {str(row["pool_id"]): row for row in records}
 
 
-def _verdict(pool_id: str, refusing: Judged, passing: pd.DataFrame) -> PoolVerdict:
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of a judged day by pool, made once: tens of thousands of pools may come and go."""
+
+    prefiltered: Mapping[str, dict[str, Any]]
+    eligible: Mapping[str, dict[str, Any]]
+
+    @classmethod
+    def of(cls, day: Judged) -> "_Rows":
+        return cls(_rows(day.prefiltered), _rows(day.eligible))
+
+    @property
+    def named(self) -> dict[str, dict[str, Any]]:
+        """Every pool: of the final selection, else of the pre-filter."""
+        return {**self.prefiltered, **self.eligible}
+
+
+def _verdict(pool_id: str, refusing: _Rows, passing: _Rows) -> PoolVerdict:
     """The pool with the reasons of the policy that refuses it: of the final selection, else of the pre-filter."""
-    refused = _rows(refusing.eligible).get(pool_id) or _rows(refusing.prefiltered).get(pool_id, {})
-    row = _rows(passing)[pool_id]
+    refused = refusing.eligible.get(pool_id) or refusing.prefiltered.get(pool_id, {})
+    row = passing.eligible[pool_id]
     return PoolVerdict(
         pool_id,
         str(row["symbol"]),

@@ -6,19 +6,20 @@ words (domain/policy_preview.py).
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
+from typing import TypeVar, cast
 
 import pandas as pd
-import sqlalchemy as sa
 
+from defiyield_assets.config.loader import load_policy
 from defiyield_assets.domain.allocation.plan import AllocationPlan, plan_allocation
 from defiyield_assets.domain.allocation.problem import build_problem
 from defiyield_assets.domain.canonical import content_hash
 from defiyield_assets.domain.days import DayRange
-from defiyield_assets.domain.policy import Parameters, Policy
+from defiyield_assets.domain.policy import IceboxOverride, Parameters, Policy, PoolAlias, PoolOverride
 from defiyield_assets.domain.policy_codec import policy_to_json
 from defiyield_assets.domain.policy_preview import Judged, PolicyPreview, compare_days
 from defiyield_assets.domain.pools.groups import assign_groups
@@ -27,16 +28,18 @@ from defiyield_assets.domain.selection.registry import build_token_registry
 from defiyield_assets.errors import NotFound
 from defiyield_assets.orchestration.plan_inputs import investable_wallet, plan_inputs, utilisation_curves
 from defiyield_assets.orchestration.pool_bundles import PoolWork, metric_rows, quality_rows
-from defiyield_assets.orchestration.resources import MarketResource, PolicyResource, WarehouseResource
+from defiyield_assets.orchestration.resources import MarketResource, WarehouseResource
 from defiyield_assets.orchestration.selection_inputs import eligible_of, icebox_of, prefiltered_of, previous_icebox
 from defiyield_assets.store import reads, schema
-from defiyield_assets.store.warehouse import aliases_of
+from defiyield_assets.store.engine import Readable, one_view
+from defiyield_assets.store.warehouse import Warehouse, aliases_of
 
 OF_QUALITY = ("stuck_days", "gap_days", "apy_plausible_max", "spike_median_multiple", "spike_robust_z")
 """Parameters that quality, metrics and risk groups of pools are made with."""
 OF_FORECASTS = ("gap_days", "apy_plausible_max", "spike_median_multiple", "spike_robust_z")
 OF_LEDGER = ("confirmations", "lot_method")
 """Parameters that act on the books alone."""
+_Row = TypeVar("_Row", PoolOverride, IceboxOverride, PoolAlias)
 
 
 @dataclass(frozen=True)
@@ -65,21 +68,28 @@ def preview_change(
     of the folder `in_force` (None: the shipped files).
 
     Where the files in force are what the day was made with, the stored day is compared with; otherwise the day is made
-    again under them, too, so that the change alone makes the difference. NotFound for a day without a plan;
-    ConfigurationError for files that do not load; SuspiciousDataError where the stored day does not hold what a plan
-    under the changed policy needs, such as the price of a token that nobody asked for.
+    again under them, too, so that the change alone makes the difference. Both are taken as they will be on the next day
+    that is made, from which a change counts: rows of lists that begin or end then do so in the preview. The day is read
+    as it is at one moment, whatever is written meanwhile.
+
+    NotFound for a day without a plan; ConfigurationError for files that do not load; SuspiciousDataError where the
+    stored day does not hold what a plan under the changed policy needs, such as the price of a token that nobody asked
+    for.
     """
-    chosen = planned_day(warehouse.engine, day)
-    stored = warehouse.policy(chosen)
-    now, then = (_loaded(folder, chosen, market, stored) for folder in (in_force, changed))
-    is_as_made = policy_to_json(now) == policy_to_json(stored)
-    before = _stored(warehouse.engine, chosen) if is_as_made else day_under(warehouse, chosen, now).judged
-    after = day_under(warehouse, chosen, then)
-    caveats = _caveats(warehouse.engine, chosen, now, then, after, is_as_made=is_as_made)
+    with one_view(warehouse.engine) as view:
+        # what is called below only reads, and says "resource" or "engine" where a view would do
+        held = cast("WarehouseResource", Warehouse(view, warehouse.market))
+        chosen = planned_day(view, day)
+        stored, next_day = held.policy(chosen), _next_day(view, chosen)
+        now, then = (_loaded(folder, next_day, chosen, market, stored) for folder in (in_force, changed))
+        is_as_made = policy_to_json(now) == policy_to_json(stored)
+        before = _stored(view, chosen) if is_as_made else day_under(held, chosen, now).judged
+        after = day_under(held, chosen, then)
+        caveats = _caveats(view, chosen, now, then, after, is_as_made=is_as_made)
     return compare_days(chosen, before, after.judged, tuple(caveats))
 
 
-def planned_day(engine: sa.Engine, day: date | None) -> date:
+def planned_day(engine: Readable, day: date | None) -> date:
     """The day, or the newest one, that has a plan; NotFound where there is none."""
     newest = reads.newest_day(engine, schema.allocation_runs)
     if newest is None:
@@ -89,22 +99,46 @@ def planned_day(engine: sa.Engine, day: date | None) -> date:
     return day or newest
 
 
-def _loaded(folder: Path | None, day: date, market: MarketResource, stored: Policy) -> Policy:
-    """The policy of the folder on the day, with wallets, lots and contracts as they stood when the day was made: no
-    version of the policy changes these of a day that is over."""
-    resource = PolicyResource(config_dir=None if folder is None else str(folder))
-    loaded = resource.load(day, market.simulation).policy
-    return replace(loaded, wallets=stored.wallets, lot_choices=stored.lot_choices, pool_contracts=stored.pool_contracts)
+def _next_day(engine: Readable, planned: date) -> date:
+    """The next day that is made: after the newest that has a policy."""
+    return max(planned, reads.newest_day(engine, schema.policy_snapshot) or planned) + timedelta(days=1)
 
 
-def _stored(engine: sa.Engine, day: date) -> Judged:
+def _loaded(folder: Path | None, next_day: date, day: date, market: MarketResource, stored: Policy) -> Policy:
+    """The policy of the folder on the next day, for the planned day before it.
+
+    Rows that say from when they count do so from the planned day on at the latest. Wallets, lots and contracts are as
+    they stood when the day was made, and so is what the market says of its pools: no version of the policy changes
+    these of a day that is over.
+    """
+    simulation = market.simulation
+    told = () if simulation is None else simulation.pool_overrides()
+    renamed = () if simulation is None else simulation.pool_aliases()
+    loaded = load_policy(next_day, folder, told).policy
+    return replace(
+        loaded,
+        pool_overrides=_counting(loaded.pool_overrides, day),
+        icebox_overrides=_counting(loaded.icebox_overrides, day),
+        pool_aliases=(*_counting(loaded.pool_aliases, day), *(alias for alias in renamed if alias.since <= day)),
+        wallets=stored.wallets,
+        lot_choices=stored.lot_choices,
+        pool_contracts=stored.pool_contracts,
+    )
+
+
+def _counting(rows: Sequence[_Row], day: date) -> tuple[_Row, ...]:
+    """Rows that would count from a later day only, from the day on."""
+    return tuple(row if row.since is None or row.since <= day else replace(row, since=day) for row in rows)
+
+
+def _stored(engine: Readable, day: date) -> Judged:
     only = DayRange.of(day)
     tables = (schema.prefiltered_pools, schema.eligible_pools, schema.allocation_runs, schema.allocations)
     return Judged(*(reads.read_days(engine, table, only) for table in tables))
 
 
 def day_under(warehouse: WarehouseResource, day: date, policy: Policy) -> DayUnderPolicy:
-    """The stored day judged and planned under a policy.
+    """The stored day judged and planned under a policy; `warehouse` may be one view of it.
 
     Made again are token registry, pre-filter, icebox (from that of the day before), effective lists, quality, metrics
     and groups where their parameters differ, final selection and plan. As stored are prices, histories, forecasts, gas,
@@ -157,7 +191,7 @@ def _planned(
 
 # --- what cannot be known ------------------------------------------------------------------------------------------
 def _caveats(
-    engine: sa.Engine, day: date, now: Policy, then: Policy, after: DayUnderPolicy, *, is_as_made: bool
+    engine: Readable, day: date, now: Policy, then: Policy, after: DayUnderPolicy, *, is_as_made: bool
 ) -> list[str]:
     """What the preview leaves out, in sentences."""
     found = []
@@ -184,7 +218,7 @@ def _caveats(
     return found + _unknown_words(engine, day, now, then, after)
 
 
-def _unknown_words(engine: sa.Engine, day: date, now: Policy, then: Policy, after: DayUnderPolicy) -> list[str]:
+def _unknown_words(engine: Readable, day: date, now: Policy, then: Policy, after: DayUnderPolicy) -> list[str]:
     """Pools and tokens of which the day knows nothing, because nobody asked for them under the old policy."""
     found = []
     followed = set(reads.read_days(engine, schema.pool_quality, DayRange.of(day), columns=["pool_id"])["pool_id"])

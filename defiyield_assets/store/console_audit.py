@@ -39,13 +39,18 @@ class Deed:
 
 def record_deed(engine: sa.Engine, deed: Deed, at: datetime) -> str:
     """Add a row; returns its id."""
+    with write_transaction(engine, schema.console_audit.name) as connection:
+        return add_deed(connection, deed, at)
+
+
+def add_deed(connection: sa.Connection, deed: Deed, at: datetime) -> str:
+    """The same within a transaction that writes `console_audit`, and perhaps what was done."""
     table = schema.console_audit
     texts = {name: _one_line(text) for name, text in vars(deed).items()}
     row: dict[str, Any] = {"audit_id": uuid4().hex, "at": at, **texts}
     frame = storable_text(pd.DataFrame([row], dtype=object))
     require_valid(table, frame)
-    with write_transaction(engine, table.name) as connection:
-        insert(connection, table, to_rows(table, frame))
+    insert(connection, table, to_rows(table, frame))
     return str(row["audit_id"])
 
 
@@ -57,12 +62,12 @@ def recent_deeds(engine: Readable, limit: int = 100) -> list[dict[str, Any]]:
         return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def wrong_logins(engine: Readable, since: datetime, remote: str) -> tuple[int, int]:
-    """Logins that were refused since then: from one address, and from all together."""
+def refused_deeds(engine: Readable, action: str, since: datetime, remote: str) -> tuple[int, int]:
+    """How often an action was refused since then: to one address, and to all together."""
     table = schema.console_audit
     is_own = sa.case((table.c.remote == remote, 1), else_=0)
     query = sa.select(sa.func.coalesce(sa.func.sum(is_own), 0), sa.func.count()).where(
-        table.c.action == LOGIN, table.c.outcome == "refused", table.c.at >= since
+        table.c.action == action, table.c.outcome == "refused", table.c.at >= since
     )
     with read_transaction(engine, table.name) as connection:
         own, of_all = connection.execute(query).one()

@@ -1,11 +1,11 @@
 """Versions of the policy's files: rows that are only ever added, numbered one after the other.
 
 Lives here: SQL of policy_versions. Not here: files (config/changes.py), when a version is written (config/versions.py),
-what was refused (console_audit.py).
+rows of the audit log (console_audit.py).
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from defiyield_assets.domain.canonical import canonical_json, content_hash
 from defiyield_assets.errors import ConfigurationError, NotFound
 from defiyield_assets.store import schema
+from defiyield_assets.store.console_audit import Deed, add_deed
 from defiyield_assets.store.engine import Readable, read_transaction, write_transaction
 from defiyield_assets.store.inserts import insert
 from defiyield_assets.store.rows import storable_text, to_rows
@@ -64,14 +65,21 @@ def hash_of(files: Mapping[str, str]) -> str:
     return content_hash(dict(files))
 
 
-def record(engine: sa.Engine, versions: Sequence[NewVersion], seen: int, now: datetime) -> list[int]:
+def record(
+    engine: sa.Engine,
+    versions: Sequence[NewVersion],
+    seen: int,
+    now: datetime,
+    deed: Callable[[int], Deed] | None = None,
+) -> list[int]:
     """Add versions with the next numbers, all or none; returns the numbers.
 
     `seen`: the newest number that the caller knows of (0: none). ConfigurationError when there is a newer one: somebody
-    else wrote meanwhile.
+    else wrote meanwhile. `deed`: the row of the audit log that goes in with them, by the last number.
     """
     table = schema.policy_versions
-    with write_transaction(engine, table.name) as connection:
+    names = [table.name] if deed is None else [table.name, schema.console_audit.name]
+    with write_transaction(engine, *names) as connection:
         newest = connection.execute(sa.select(sa.func.max(table.c.version))).scalar() or 0
         if newest != seen:
             raise ConfigurationError(
@@ -82,6 +90,8 @@ def record(engine: sa.Engine, versions: Sequence[NewVersion], seen: int, now: da
         frame = storable_text(pd.DataFrame(rows, dtype=object))
         require_valid(table, frame)
         insert(connection, table, to_rows(table, frame))
+        if deed is not None:
+            add_deed(connection, deed(rows[-1]["version"]), now)
     return [row["version"] for row in rows]
 
 

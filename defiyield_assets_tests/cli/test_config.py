@@ -5,11 +5,12 @@ Not here: how a YAML file is changed as text (config/test_editing.py), or the ru
 
 import json
 import shutil
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 import yaml
 
 from defiyield_assets.addresses import without_secrets
@@ -19,19 +20,23 @@ from defiyield_assets.config import changes
 from defiyield_assets.config.loader import POLICY_FILES, load_policy
 from defiyield_assets.config.reading import SHIPPED
 from defiyield_assets.errors import ConfigurationError
+from defiyield_assets.store import schema
 
 pytestmark = pytest.mark.usefixtures("command_line", "state")
 SECRET = "s3cret-Zx9-hunter"
 EDIT = ["config", "edit", "lists"]
 WHY = ["--reason", "audited", "--author", "Ada"]
 TODAY = datetime.now(UTC).date()
+COUNTS = {"n_tokens": 0, "n_protocols": 0, "n_overrides": 0}
 TOKEN = "0x" + "ab" * 20
 
 
 @pytest.fixture
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A state folder that is not there yet."""
+def state(tmp_path: Path, sqlite_template: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state folder with a migrated warehouse."""
     found = tmp_path / "state"
+    found.mkdir(mode=0o700)
+    shutil.copyfile(sqlite_template, found / "warehouse.sqlite")
     monkeypatch.setenv("DEFIYIELD_STATE_DIR", str(found))
     return found
 
@@ -346,21 +351,67 @@ def test_account_data_stay_private_and_links_stay_links(folder: Path, tmp_path: 
     assert (folder / "accounts.yaml").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_row_is_a_version_with_author_and_reason(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = told(capsys, *EDIT, "remove", "protocol", "goldfinch", *WHY)
+    assert (found["found"], found["version"]) == (1, 2)
+    listed = told(capsys, "config", "versions")
+    assert listed["drift"] is None, "the file is that of the newest version"
+    newest = listed["versions"][0]
+    assert (newest["version"], newest["author"], newest["reason"]) == (2, "Ada", "audited")
+    assert newest["what"] == f"protocol goldfinch removed from {TODAY} on"
+    assert main(["config", "versions", "restore", "1", *WHY]) == 0
+    assert "goldfinch" in load_policy(TODAY, folder).policy.protocols
+
+
+@pytest.mark.parametrize("is_early", [True, False])
+def test_a_row_counts_from_the_day_after_the_newest_made_one_and_never_later_than_today(
+    is_early: bool, state: Path, folder: Path
+) -> None:
+    """Days of a simulated market are long over by the clock."""
+    made = date(2025, 6, 3) if is_early else TODAY
+    engine = sa.create_engine(f"sqlite:///{state / 'warehouse.sqlite'}")
+    with engine.begin() as connection:
+        policy = {"date": made, "policy_hash": "x", "policy_json": "{}", **COUNTS}
+        connection.execute(sa.insert(schema.policy_snapshot).values(policy))
+    engine.dispose()
+    first = date(2025, 6, 4) if is_early else TODAY
+    assert main([*EDIT, "remove", "protocol", "goldfinch", *WHY]) == 0
+    assert "goldfinch" in load_policy(first - timedelta(days=1), folder).policy.protocols
+    assert "goldfinch" not in load_policy(first, folder).policy.protocols
+    assert main([*EDIT, "add", "protocol", "x-y", *WHY, "--from", "2999-01-01"]) == 0
+    assert "x-y" not in load_policy(TODAY, folder).policy.protocols
+    assert "x-y" in load_policy(date(2999, 1, 1), folder).policy.protocols
+
+
+def test_accounts_have_no_versions_and_need_no_reason(
+    state: Path, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (state / "warehouse.sqlite").unlink()
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", "sed -i s/cold/frozen/")
+    assert told(capsys, *EDIT, "--file", "accounts.yaml")["version"] is None
+    assert "frozen" in (folder / "accounts.yaml").read_text(encoding="utf-8")
+    assert "run `defiyield migrate`" in refused(capsys, *EDIT, "add", "protocol", "x-y", *WHY)
+
+
 # --- the editor -----------------------------------------------------------------------------------------------------
 def test_an_editor_changes_a_copy_that_takes_the_files_place_once_it_is_right(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("VISUAL", raising=False)
     monkeypatch.setenv("EDITOR", "sed -i s/goldfinch/goldfinch-2/")
-    assert told(capsys, *EDIT, "--file", "protocols.yaml")["is_written"]
+    assert told(capsys, *EDIT, "--file", "protocols.yaml", *WHY)["is_written"]
     slugs = yaml.safe_load((folder / "protocols.yaml").read_text(encoding="utf-8"))["approved"]
     assert "goldfinch-2" in slugs
+    (newest, _) = told(capsys, "config", "versions")["versions"]
+    assert (newest["what"], newest["author"], newest["reason"]) == ("edited with sed", "Ada", "audited")
+    assert "--reason says why" in refused(capsys, *EDIT, "--file", "protocols.yaml")
     before = contents(folder)
     monkeypatch.setenv("EDITOR", "sed -i s/approved:/aproved:/")
-    words = refused(capsys, *EDIT, "--file", "protocols.yaml")
+    words = refused(capsys, *EDIT, "--file", "protocols.yaml", *WHY)
     assert "did you mean 'approved'?" in words
     assert "your copy:" in words
     for editor, wanted in (("false", "ended with 1"), ("no-such-editor-x", "cannot be started"), ("", "set EDITOR")):
         monkeypatch.setenv("EDITOR", editor)
-        assert wanted in refused(capsys, *EDIT, "--file", "protocols.yaml")
+        assert wanted in refused(capsys, *EDIT, "--file", "protocols.yaml", *WHY)
     assert contents(folder) == before

@@ -14,8 +14,11 @@ import pytest
 
 from defiyield_assets.cli.config_arguments import VERBS
 from defiyield_assets.cli.config_versions import NUMBERS
+from defiyield_assets.cli.console import build_desk
 from defiyield_assets.cli.main import main
 from defiyield_assets.config.loader import load_policy
+from defiyield_assets.errors import ConfigurationError
+from defiyield_assets.settings import load_settings
 from defiyield_assets_tests.installations import FIRST, Loop
 
 pytestmark = pytest.mark.usefixtures("command_line")
@@ -64,7 +67,7 @@ def test_a_parameter_is_set_compared_and_restored(state: Path, capsys: pytest.Ca
     assert (found["found"], found["version"]) == (1, 2)
     assert "by Ada: small pools are thin" in found["diff"]
     words = said(capsys, *SET, "max_group_share", "0.4, 0.3,0.2,0", *WHY)
-    assert "version 3: max_group_share set to 0.4, 0.3, 0.2, 0.0; it counts from the next day" in words
+    assert "version 3: max_group_share set to 0.4, 0.3, 0.2, 0.0 it counts from the next day" in words
     policy = load_policy(date(2025, 6, 3), state / "config").policy.parameters
     assert (policy.pool_tvl_min_usd, policy.max_group_share) == (1_000_000.0, (0.4, 0.3, 0.2, 0.0))
     listed = told(capsys, "config", "versions")
@@ -111,6 +114,23 @@ def test_wrong_use_is_told_and_writes_nothing(
     assert words in said(capsys, *arguments, code=2)
     assert not (state / "config").exists()
     assert told(capsys, "config", "versions")["versions"] == []
+
+
+def test_a_named_folder_that_is_not_there_is_told_and_never_made(
+    state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    above = tmp_path / "etc"
+    above.mkdir(mode=0o755)
+    monkeypatch.setenv("DEFIYIELD_CONFIG_DIR", str(above / "typo"))
+    for arguments in (["preview", "--set", "min_pools=7"], ["preview", "--folder", str(tmp_path)]):
+        assert "typo is no folder" in said(capsys, "config", *arguments, code=2)
+    assert "typo is no folder" in said(capsys, *SET, "min_pools", "7", *WHY, code=2)
+    assert "typo is no folder" in said(capsys, "console", "--port", "39999", code=2)
+    with pytest.raises(ConfigurationError, match="typo is no folder"):
+        build_desk(load_settings(), "secret of a test")
+    assert not (above / "typo").exists()
+    assert above.stat().st_mode & 0o777 == 0o755
+    assert state.is_dir()
 
 
 def test_versions_and_days_that_there_are_not(state: Path, capsys: pytest.CaptureFixture[str]) -> None:

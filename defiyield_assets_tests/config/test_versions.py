@@ -7,7 +7,8 @@ import errno
 import fcntl
 import os
 import threading
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,22 @@ import yaml
 from defiyield_assets.config import changes, versions
 from defiyield_assets.config.loader import load_policy
 from defiyield_assets.config.reading import SHIPPED
-from defiyield_assets.config.versions import InForce, Written, in_force, restore_version, write_version
-from defiyield_assets.errors import ConfigurationError, NotFound
+from defiyield_assets.config.versions import (
+    InForce,
+    NotInForce,
+    Written,
+    first_day_of_change,
+    in_force,
+    restore_version,
+    write_version,
+)
+from defiyield_assets.errors import ConfigurationError, NotFound, SuspiciousDataError
+from defiyield_assets.store import schema
+from defiyield_assets.store.console_audit import Deed, recent_deeds
 from defiyield_assets.store.policy_versions import list_versions, read_version
 
 NOW = datetime(2025, 6, 3, 12, 0, tzinfo=UTC)
+COUNTS = {"n_tokens": 0, "n_protocols": 0, "n_overrides": 0}
 SAID = changes.Said("Ada", "small pools are thin", NOW.date())
 
 
@@ -258,6 +270,91 @@ def test_a_file_that_cannot_be_replaced_is_told_with_its_version(
             write(warehouse, folder, "min_pools", 7)
     assert held(folder) == {}
     assert in_force(warehouse, folder).drift is not None
+
+
+def two_files(engine: sa.Engine, folder: Path) -> Written:
+    """A change of two files at once, as a restore makes it."""
+    seen = in_force(engine, folder)
+    slugs = changes.end_listed(seen.files["protocols.yaml"], "protocol", "goldfinch", SAID)
+    both = {**with_value(seen, "min_pools", 9), "protocols.yaml": slugs}
+    return write_version(engine, folder, both, author="Ada", reason="r", what="both", seen=seen.stamp, now=NOW)
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_where_one_file_cannot_be_replaced_the_others_are_put_back(
+    is_new: bool, warehouse: sa.Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not is_new:
+        write(warehouse, folder, "min_pools", 7)
+    before, replace = held(folder), Path.replace
+
+    def busy(path: Path, target: Path) -> Path:
+        if target.name == "protocols.yaml":
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        return replace(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", busy)
+        with pytest.raises(NotInForce, match=r"is recorded, but not in force: .*busy; the other files were put back"):
+            two_files(warehouse, folder)
+    assert held(folder) == before
+    assert in_force(warehouse, folder).drift is not None
+
+
+def test_files_that_cannot_be_put_back_either_are_told(
+    warehouse: sa.Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(warehouse, folder, "min_pools", 7)
+    replace, done = Path.replace, []
+
+    def once(path: Path, target: Path) -> Path:
+        if done:
+            raise OSError(errno.EROFS, "Read-only file system")
+        done.append(target)
+        return replace(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", once)
+        with pytest.raises(
+            NotInForce, match=r"only partly in force: .*policy\.yaml has its new text and cannot be put"
+        ):
+            two_files(warehouse, folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["policy.yaml"]
+    assert load_policy(NOW.date(), folder).policy.parameters.min_pools == 9
+
+
+def test_a_folder_that_is_there_keeps_its_mode_and_so_does_the_one_above(warehouse: sa.Engine, tmp_path: Path) -> None:
+    above = tmp_path / "etc"
+    above.mkdir()
+    above.chmod(0o755)
+    write(warehouse, above / "own", "min_pools", 7)
+    assert above.stat().st_mode & 0o777 == 0o755
+    assert (above / "own").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_version_and_its_line_in_the_audit_log_are_there_together_or_not_at_all(
+    warehouse: sa.Engine, folder: Path
+) -> None:
+    def told(outcome: Any) -> Callable[[int], Deed]:
+        return lambda number: Deed("Ada", "127.0.0.1", "write_version", "min_pools", outcome, f"version {number}")
+
+    seen = in_force(warehouse, folder)
+    said: dict[str, Any] = {"author": "Ada", "reason": "r", "what": "w", "seen": seen.stamp, "now": NOW}
+    with pytest.raises(SuspiciousDataError):
+        write_version(warehouse, folder, with_value(seen, "min_pools", 7), **said, deed=told("perhaps"))
+    assert (list_versions(warehouse), recent_deeds(warehouse), held(folder)) == ([], [], {})
+    write_version(warehouse, folder, with_value(seen, "min_pools", 7), **said, deed=told("done"))
+    assert [(one["outcome"], one["detail"]) for one in recent_deeds(warehouse)] == [("done", "version 2")]
+
+
+def test_a_change_counts_from_the_day_after_the_newest_that_was_made(warehouse: sa.Engine) -> None:
+    assert first_day_of_change(warehouse, NOW.date()) == NOW.date()
+    for made in (date(2025, 5, 1), date(2025, 5, 2)):
+        with warehouse.begin() as connection:
+            policy = {"date": made, "policy_hash": "x", "policy_json": "{}", **COUNTS}
+            connection.execute(sa.insert(schema.policy_snapshot).values(policy))
+    assert first_day_of_change(warehouse, NOW.date()) == date(2025, 5, 3)
+    assert first_day_of_change(warehouse, date(2025, 5, 2)) == date(2025, 5, 2), "never later than today"
 
 
 @pytest.fixture

@@ -4,10 +4,12 @@ Not here: when a version is written (config/test_versions.py), days under anothe
 (orchestration/test_policy_previews.py), sessions and login (test_security.py), real browsers (test_browser.py).
 """
 
+import errno
 import html
 import re
 from collections.abc import Iterator
-from datetime import date
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,16 @@ import pytest
 import sqlalchemy as sa
 from starlette.testclient import TestClient
 
+from defiyield_assets.config.changes import KINDS
 from defiyield_assets.config.loader import load_policy
 from defiyield_assets.config.parameters import parameters
+from defiyield_assets.config.reading import SHIPPED
+from defiyield_assets.config.row_fields import fields_of
 from defiyield_assets.console.desk import Desk
 from defiyield_assets.console.pages.settings_pages import LISTS
 from defiyield_assets.domain.policy_preview import PolicyPreview, compare_days
-from defiyield_assets.errors import NotFound
+from defiyield_assets.errors import NotFound, TransientError
+from defiyield_assets.store import console_audit, policy_versions, schema
 from defiyield_assets.store.console_audit import recent_deeds
 from defiyield_assets.store.policy_versions import list_versions, read_version
 from defiyield_assets_tests.console.desks import NOW, client_of, desk_over
@@ -29,6 +35,7 @@ from defiyield_assets_tests.domain.test_policy_preview import SAME, judged
 
 DAY = date(2025, 6, 7)
 WHY = {"author": "Ada", "reason": "small pools are thin"}
+OF_NOTHING = {"policy_hash": "x", "policy_json": "{}", "n_tokens": 0, "n_protocols": 0, "n_overrides": 0}
 HOSTILE = '"><script>alert(1)</script>\x1b[31m'
 
 
@@ -101,7 +108,10 @@ def test_every_parameter_and_list_is_shown_with_its_way_to_be_changed(client: Te
         assert client.get(f"/settings/parameters/{one.name}").status_code == 200
     for kind, (title, _) in LISTS.items():
         assert title in page.text
-        assert client.get(f"/settings/lists/{kind}").status_code == 200
+        form = client.get(f"/settings/lists/{kind}")
+        assert form.status_code == 200
+        for name in (*KINDS[kind].keys, *(field.name for field in fields_of(kind))):
+            assert re.search(f'<(input|select) name="{name}"', form.text), "whatever a row says can be said"
     assert "no version was written yet" in page.text
     assert "0x66bf5221573f6e094493fe502d96b1f5c63a3950" not in page.text, "wallets are shown nowhere"
 
@@ -127,7 +137,7 @@ def test_a_parameter_is_previewed_and_then_written_with_author_and_reason(
     assert load_policy(DAY, desk.own_folder).policy.parameters.pool_tvl_min_usd == 1_000_000.0
     (deed,) = recent_deeds(desk.engine)
     assert (deed["author"], deed["action"], deed["outcome"]) == ("Ada", "write_version", "done")
-    assert (deed["subject"], deed["detail"]) == ("pool_tvl_min_usd set to 1000000.0", "version 2")
+    assert (deed["subject"], deed["detail"]) == ("pool_tvl_min_usd set to 1000000.0", "version 2 recorded")
     page = client.get("/settings/versions/2")
     assert "small pools are thin" in page.text
     assert "These files are in force now." in page.text
@@ -174,7 +184,7 @@ def test_rows_are_added_and_ended(client: TestClient, desk: Desk) -> None:
     assert write(client, page).status_code == 303
     (word,) = load_policy(NOW.date(), desk.own_folder).policy.icebox_overrides
     assert (word.barred, word.reason) == (True, "small pools are thin (Ada)")
-    assert list_versions(desk.engine)[0].what == f"icebox {token} added"
+    assert list_versions(desk.engine)[0].what == f"icebox {token} added from 2025-06-08 on"
     assert "NEW" in client.get("/settings/lists/token").text
 
 
@@ -201,6 +211,78 @@ def test_rows_that_cannot_be_are_told_and_write_nothing(
     assert list_versions(desk.engine) == []
 
 
+@pytest.mark.parametrize(
+    ("made", "now", "first"),
+    [
+        (None, NOW, "2025-06-08"),
+        (date(2025, 6, 3), NOW, "2025-06-04"),
+        (date(2025, 6, 3), datetime(2026, 11, 23, tzinfo=UTC), "2025-06-04"),
+        (date(2025, 6, 7), NOW, "2025-06-08"),
+        (date(2025, 6, 20), NOW, "2025-06-08"),
+    ],
+)
+def test_a_row_counts_from_the_next_day_of_the_market_whatever_the_clock_says(
+    made: date | None, now: datetime, first: str, desk: Desk
+) -> None:
+    if made is not None:
+        with desk.engine.begin() as connection:
+            connection.execute(sa.insert(schema.policy_snapshot).values({**OF_NOTHING, "date": made}))
+    with client_of(replace(desk, now=lambda: now)) as client:
+        assert f"It counts from {first} on" in client.get("/settings/lists/protocol").text
+        page = preview(client, "/settings/lists/protocol", {}, action="end", slug="goldfinch")
+        assert f"Written now, it counts from {first} on" in page.text
+        assert f"removed_on: {first}" in page.text
+        assert write(client, page).status_code == 303
+        assert 'value="goldfinch"' not in client.get("/settings/lists/protocol").text
+    day = date.fromisoformat(first)
+    assert "goldfinch" in load_policy(day - timedelta(days=1), desk.own_folder).policy.protocols
+    assert "goldfinch" not in load_policy(day, desk.own_folder).policy.protocols
+    assert list_versions(desk.engine)[0].what == f"protocol goldfinch removed from {first} on"
+
+
+def test_a_token_that_is_barred_by_its_symbol_alone_can_be_freed(client: TestClient, desk: Desk) -> None:
+    other = "0x" + "cd" * 20
+    desk.own_folder.mkdir()
+    (desk.own_folder / "tokens.yaml").write_text(
+        (SHIPPED / "tokens.yaml").read_text(encoding="utf-8").split("\nblacklist:")[0]
+        + "\nblacklist:\n  - {symbol: SCAM, chain: Ethereum, added_on: 2025-01-01}\n"
+        + '  - {symbol: "0xBAD", chain: Ethereum}\n'
+        + f'  - {{symbol: SCAM, chain: Ethereum, address: "{other}", added_on: 2025-01-01}}\n',
+        encoding="utf-8",
+    )
+    for symbol in ("SCAM", "0xBAD"):
+        page = preview(client, "/settings/lists/blacklist", {}, action="end", address=symbol)
+        assert page.status_code == 200, page.text
+        assert write(client, page).status_code == 303
+    (left,) = load_policy(NOW.date(), desk.own_folder).policy.blacklist
+    assert left.address == other
+
+
+def test_of_two_rows_of_one_name_the_one_whose_button_is_pressed_ends(client: TestClient, desk: Desk) -> None:
+    desk.own_folder.mkdir()
+    rows = "approved:\n  - {slug: aave-v3, removed_on: 2025-07-01}\n  - {slug: aave-v3, added_on: 2025-08-01}\n"
+    (desk.own_folder / "protocols.yaml").write_text(rows, encoding="utf-8")
+    page = preview(client, "/settings/lists/protocol", {}, action="end", slug="aave-v3", first_day="")
+    assert write(client, page).status_code == 303
+    text = (desk.own_folder / "protocols.yaml").read_text(encoding="utf-8")
+    assert "{slug: aave-v3, removed_on: 2025-06-08}" in text
+    assert "  - {slug: aave-v3, added_on: 2025-08-01}" in text
+    page = preview(client, "/settings/lists/protocol", {}, action="end", slug="aave-v3", first_day="2025-08-01")
+    assert write(client, page).status_code == 303
+    assert "aave-v3" not in load_policy(date(2025, 8, 1), desk.own_folder).policy.protocols
+    gone = form_of(client.get("/settings/lists/icebox"), "/settings/preview")
+    named = {"action": "end", "kind": "protocol", "slug": "aave-v3", "first_day": "2025-08-01"}
+    answer = client.post("/settings/preview", data={**gone, **named})
+    assert (answer.status_code, "holds no" in answer.text) == (409, True)
+
+
+@pytest.mark.parametrize("value", ["nan", "0.5, inf"])
+def test_what_is_no_number_is_told_as_that(client: TestClient, value: str) -> None:
+    page = preview(client, "/settings/lists/override", {"pool_id": "p", "reserve_shares": value}, action="add")
+    assert page.status_code == 409
+    assert "is not numbers between commas" in page.text
+
+
 def test_versions_are_listed_compared_and_restored(client: TestClient, desk: Desk) -> None:
     set_to(client, "min_pools", "7")
     set_to(client, "max_pool_share", "0.1", author="Eve", reason=HOSTILE)
@@ -212,7 +294,10 @@ def test_versions_are_listed_compared_and_restored(client: TestClient, desk: Des
     assert "max_pool_share" in page.text
     assert "+  min_pools: 7" in page.text
     assert "no difference" in client.get("/settings/compare", params={"before": "2", "after": "2"}).text
+    again = "a row that has ended since is in them without its end"
+    assert again in client.get("/settings/versions/1").text
     shown = preview(client, "/settings/versions/1", {}, action="restore")
+    assert again in shown.text
     answer = write(client, shown, reason="too strict")
     assert answer.headers["location"] == "/settings/versions/4"
     one = read_version(desk.engine, 4)
@@ -291,6 +376,73 @@ def test_without_a_planned_day_a_change_can_be_written_and_the_page_says_that_no
         assert "No preview: the warehouse holds no plan yet" in page.text
         assert write(client, page).status_code == 303
     assert desk.own_folder.is_dir()
+
+
+def test_where_a_preview_breaks_the_change_can_be_written_all_the_same(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_changed: Path) -> PolicyPreview:
+        raise KeyError(HOSTILE)
+
+    with client_of(replace(desk, preview=broken)) as client:
+        page = preview(client, "/settings/parameters/min_pools", {"value": "7"})
+        assert page.status_code == 200
+        words = "the preview failed (KeyError); the console&#39;s log says why."
+        assert words in page.text
+        assert "alert(1)" in caplog.text
+        assert write(client, page).status_code == 303
+
+
+def test_a_version_without_its_line_in_the_audit_log_is_not_written_and_the_same_form_does_it_later(
+    client: TestClient, desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    page = preview(client, "/settings/parameters/min_pools", {"value": "7"})
+    with monkeypatch.context() as patch:
+
+        def gone(*_: Any) -> None:
+            raise TransientError("server closed the connection")
+
+        patch.setattr(policy_versions, "add_deed", gone)
+        patch.setattr(console_audit, "add_deed", gone)
+        answer = write(client, page)
+    assert (answer.status_code, "Try again" in answer.text) == (503, True)
+    assert "could not be written into the audit log" in caplog.text
+    assert (list_versions(desk.engine), recent_deeds(desk.engine)) == ([], [])
+    assert write(client, page).status_code == 303
+    assert [deed["outcome"] for deed in recent_deeds(desk.engine)] == ["done"]
+
+
+def test_a_refusal_is_told_even_where_the_audit_log_cannot_be_written(
+    client: TestClient, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = preview(client, "/settings/parameters/min_pools", {"value": "7"})
+
+    def gone(*_: Any) -> None:
+        raise TransientError("server closed the connection")
+
+    monkeypatch.setattr(console_audit, "add_deed", gone)
+    answer = write(client, page, reason=" ")
+    assert (answer.status_code, "a version needs a reason" in answer.text) == (409, True)
+    assert write(client, page, csrf="forged").status_code == 403
+    assert list_versions(desk.engine) == []
+
+
+def test_a_version_that_is_not_in_force_is_a_failure_in_the_audit_log(
+    client: TestClient, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = preview(client, "/settings/parameters/min_pools", {"value": "7"})
+
+    def busy(_path: Path, _target: Path) -> Path:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", busy)
+        answer = write(client, page)
+    assert (answer.status_code, "version 2 is recorded, but not in force" in answer.text) == (409, True)
+    told = {deed["outcome"]: deed["detail"] for deed in recent_deeds(desk.engine)}
+    assert told["done"] == "version 2 recorded"
+    assert "version 2 is recorded, but not in force" in told["failed"]
+    assert set(told) == {"done", "failed"}
 
 
 def test_files_that_somebody_broke_are_told_and_every_page_still_answers(client: TestClient, desk: Desk) -> None:

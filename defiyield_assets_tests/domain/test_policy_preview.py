@@ -74,6 +74,19 @@ def test_pools_that_go_and_come_bear_the_reasons_of_the_policy_that_refuses_them
     assert found.before.cost_usd == 3.0
 
 
+def test_rows_of_a_day_are_gone_through_once_however_many_pools_go_and_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, records = list[int](), pd.DataFrame.to_dict
+
+    def counted(frame: pd.DataFrame, *arguments: Any, **named: Any) -> Any:
+        asked.append(1)
+        return records(frame, *arguments, **named)
+
+    monkeypatch.setattr(pd.DataFrame, "to_dict", counted)
+    many = {f"p{number}": "" for number in range(50)}
+    assert len(told(judged(many), judged(dict.fromkeys(many, "too old"))).dropped) == 50
+    assert len(asked) == 4, "the pre-filter and the selection of two days"
+
+
 def test_holdings_are_summed_by_pool_and_the_largest_change_is_first() -> None:
     found = told(judged(SAME, held={"a": 10.0, "b": 1.0, "IDLE": 3.0}), judged(SAME, held={"b": 0.5, "IDLE": 3.0}))
     assert [(one.pool_id, one.before_usd, one.after_usd) for one in found.holdings] == [

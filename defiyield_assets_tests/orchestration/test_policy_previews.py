@@ -5,7 +5,7 @@ Not here: words of a preview (domain/test_policy_preview.py), the command (cli/t
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +131,78 @@ def test_rows_of_lists_count_and_the_manual_word_bars_at_once(first_day: Loop) -
     slugs = (SHIPPED / "protocols.yaml").read_text(encoding="utf-8")
     gone = preview(installation, {"protocols.yaml": changes.end_listed(slugs, "protocol", "aave-v3", SAID)})
     assert {one.protocol for one in gone.dropped} == {"aave-v3"}
+
+
+USDC = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48"
+CHANGES: Mapping[str, tuple[str, str, dict[str, Any] | None]] = {
+    "a protocol ends": ("protocol", "aave-v3", None),
+    "a token ends": ("token", USDC, None),
+    "the icebox bars": ("icebox", USDC, {"barred": True}),
+    "the blacklist bars": ("blacklist", USDC, {"symbol": "USDC"}),
+}
+"""What takes pools out: kind of row, its name, and the fields of a new row (None: the row that is there ends)."""
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_rows_that_count_from_the_next_day_act_in_a_preview_both_ways(
+    name: str, first_day: Loop, tmp_path: Path
+) -> None:
+    """As they are written: with the first day from which they count, whatever the clock says. Taken back, they do the
+    reverse."""
+    installation, (kind, key, fields_of_row) = first_day.installation, CHANGES[name]
+    file, said = changes.KINDS[kind].file, replace(SAID, day=FIRST + timedelta(days=1))
+    text = (SHIPPED / file).read_text(encoding="utf-8")
+    if fields_of_row is None:
+        after = changes.end_listed(text, kind, key, said)
+    else:
+        after = changes.add_listed(text, kind, [key], said, fields=fields_of_row)
+    told = preview(installation, {file: after})
+    assert told.dropped
+    assert "drop" in told.words
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / file).write_text(after, encoding="utf-8")
+    if fields_of_row is None:
+        more = {"symbol": "USDC", "decimals": 6, "issuer": "Circle"} if kind == "token" else {}
+        back = changes.add_listed(after, kind, [key], said, fields=more)
+    else:
+        back = changes.end_listed(after, kind, key, said)
+    again = preview(installation, {file: back}, in_force=folder)
+    assert {one.pool_id for one in again.let_in} == {one.pool_id for one in told.dropped}
+    assert again.dropped == ()
+
+
+def test_rows_that_count_later_than_the_next_day_do_not_act_yet(first_day: Loop) -> None:
+    slugs = (SHIPPED / "protocols.yaml").read_text(encoding="utf-8")
+    later = changes.end_listed(slugs, "protocol", "aave-v3", replace(SAID, day=FIRST + timedelta(days=2)))
+    assert preview(first_day.installation, {"protocols.yaml": later}).is_without_effect
+
+
+def test_facts_and_names_of_pools_count_at_once(first_day: Loop) -> None:
+    """Overrides and aliases say from when they count in the policy itself."""
+    installation = first_day.installation
+    passed = installation.rows(schema.eligible_pools, FIRST)
+    pool_id = passed.loc[passed["is_passed"], "pool_id"].iloc[0]
+    rules = (SHIPPED / "policy.yaml").read_text(encoding="utf-8")
+    said = replace(SAID, day=FIRST + timedelta(days=1))
+    locked = changes.add_listed(rules, "override", [pool_id], said, fields={"exit_days": 400})
+    assert pool_id in {one.pool_id for one in preview(installation, {"policy.yaml": locked}).dropped}
+
+
+def test_the_whole_day_is_read_as_it_is_at_one_moment(first_day: Loop) -> None:
+    """A run may rewrite the day meanwhile."""
+    installation, begun = first_day.installation, list[int]()
+    engine = installation.warehouse.engine
+
+    def count(_connection: sa.Connection) -> None:
+        begun.append(1)
+
+    sa.event.listen(engine, "begin", count)
+    try:
+        preview(installation, texts({"stuck_days": 2, "pool_tvl_min_usd": 2e7}))
+    finally:
+        sa.event.remove(engine, "begin", count)
+    assert len(begun) == 1
 
 
 def test_a_change_is_compared_with_what_is_in_force_and_not_with_earlier_changes(

@@ -56,7 +56,7 @@ class _Login:
     def _judged(self, request: Request, told: str, following: str) -> Response:
         desk, writer, remote = self._desk, self._desk.writer(), security.remote_of(request)
         since = desk.now() - security.LOGIN_WINDOW
-        own, of_all = console_audit.wrong_logins(writer, since, remote)
+        own, of_all = console_audit.refused_deeds(writer, console_audit.LOGIN, since, remote)
         name = security.name_of_token(told, desk) if own < security.WRONG_LOGINS else None
         # Strangers elsewhere may use up what all together may try, and keep nobody out who has a token.
         if own >= security.WRONG_LOGINS or (name is None and of_all >= security.WRONG_LOGINS_OF_ALL):

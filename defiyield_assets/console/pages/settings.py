@@ -7,6 +7,7 @@ Lives here: routes, who may write, and what is written into the audit log of eve
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from http import HTTPStatus
 
 from starlette.concurrency import run_in_threadpool
@@ -17,7 +18,7 @@ from starlette.routing import Route
 from defiyield_assets.config import changes, versions
 from defiyield_assets.config.loader import load_policy
 from defiyield_assets.config.parameters import parameter, shown_value, value_of
-from defiyield_assets.config.versions import InForce, in_force
+from defiyield_assets.config.versions import InForce, NotInForce, first_day_of_change, in_force
 from defiyield_assets.console import rendering, security
 from defiyield_assets.console.layout import Page, address
 from defiyield_assets.console.pages import settings_pages as pages
@@ -34,6 +35,8 @@ from defiyield_assets.store.policy_versions import list_versions, read_version
 logger = logging.getLogger(__name__)
 WRITE = "write_version"
 """The action in the audit log."""
+MOST_REFUSED = 100
+"""Refused writes within the window of logins that are written down: anybody's page may send such forms."""
 NO_REASON = "(the reason that you give below)"
 Form = Mapping[str, str]
 
@@ -76,7 +79,7 @@ class _Settings:
         async def endpoint(request: Request) -> Response:
             async def answer() -> Response:
                 form = await form_of(request)
-                return await run_in_threadpool(self._judged, request, form, do)
+                return await self._console.of_a_form(self._judged, request, form, do)
 
             return await guarded(self._console, request, answer)
 
@@ -84,18 +87,26 @@ class _Settings:
 
     def _judged(self, request: Request, form: Form, do: Callable[[Request, Form], Response]) -> Response:
         if not security.is_own_form(request, form):
-            self._record(request, form, "", "refused", "the form was not one of this session")
+            self._refuse(request, form)
             return wrong(
                 self._console, HTTPStatus.FORBIDDEN, "The form was too old: nothing was written. Load it again."
             )
         return do(request, form)
 
+    def _refuse(self, request: Request, form: Form) -> None:
+        """Write a form down that is not ours, unless pages elsewhere have sent many of them lately."""
+        since, remote = self._desk.now() - security.LOGIN_WINDOW, security.remote_of(request)
+        told = "the form was not one of this session"
+        if console_audit.refused_deeds(self._desk.writer(), WRITE, since, remote)[1] < MOST_REFUSED:
+            self._record(request, form, "", "refused", told)
+        else:
+            logger.warning("%s of nobody: refused: %s; not written down, like many before it", WRITE, told)
+
     # --- looking ---------------------------------------------------------------------------------------------------
     def overview(self, request: Request) -> Response:
         """What is in force."""
-        before, day = self._in_force(), self._desk.now().date()
-        held, problem = self._held()
-        return self._page(request, pages.overview_page(before, held, problem, day), before)
+        before, (held, problem) = self._in_force(), self._held()
+        return self._page(request, pages.overview_page(before, held, problem, self._day()), before)
 
     def of_parameter(self, request: Request) -> Response:
         """A parameter and its form."""
@@ -116,8 +127,8 @@ class _Settings:
         return self._list(request, list_kind(str(request.path_params["kind"])))
 
     def _list(self, request: Request, kind: str, words: str = "", typed: Form | None = None) -> Response:
-        before, day = self._in_force(), self._desk.now().date()
-        return self._page(request, pages.list_page(kind, before, day, words, typed), before, _status(words))
+        before = self._in_force()
+        return self._page(request, pages.list_page(kind, before, self._day(), words, typed), before, _status(words))
 
     def versions(self, request: Request) -> Response:
         """All versions."""
@@ -147,11 +158,12 @@ class _Settings:
     # --- changing --------------------------------------------------------------------------------------------------
     def preview(self, request: Request, form: Form) -> Response:
         """What the change of the form would do; the form again, with what is wrong, where it cannot be."""
+        said = self._said(request, form)
         try:
             with one_view(self._desk.engine) as connection:
                 before = in_force(connection, self._desk.own_folder)
-                change = wanted(form, before, connection, self._said(request, form))
-            changes.check(self._desk.config_folder(), change.texts, self._desk.now().date())
+                change = wanted(form, before, connection, said)
+            changes.check(self._desk.config_folder(), change.texts, said.day)
         except ConfigurationError as error:
             return self._again(request, form, str(error))
         told, problem = self._previewed(change)
@@ -160,8 +172,9 @@ class _Settings:
             for name, text in change.texts.items()
             if before.files[name] != text
         ]
-        fields = [pair for pair in kept_fields(form) if pair[0] != "seen"]
-        return self._page(request, pages.preview_page(change, diffs, told, problem), before, fields=fields)
+        kept = [pair for pair in kept_fields(form) if pair[0] != "seen"]
+        page = pages.preview_page(change, said.day, diffs, told, problem)
+        return self._page(request, page, before, kept=kept)
 
     def _previewed(self, change: Wanted) -> tuple[PolicyPreview | None, str]:
         """The preview, or why there is none: a change may be written without."""
@@ -170,6 +183,9 @@ class _Settings:
                 return self._desk.preview(trial), ""
         except DefiYieldError as error:
             return None, str(error)
+        except Exception as error:
+            logger.exception("the preview of %s failed", change.what)
+            return None, f"the preview failed ({type(error).__name__}); the console's log says why."
 
     def _again(self, request: Request, form: Form, words: str) -> Response:
         """The page on which the form was filled in."""
@@ -199,14 +215,19 @@ class _Settings:
                 now=self._desk.now(),
                 origin="console" if change.restored_from is None else "restore",
                 restored_from=change.restored_from,
+                day=said.day,
+                deed=lambda number: self._deed(request, form, what, "done", f"version {number} recorded"),
             )
+        except NotInForce as error:
+            self._record(request, form, what, "failed", str(error))
+            raise
         except (ConfigurationError, NotFound, QuestionError) as error:
             self._record(request, form, what, "refused", str(error))
             raise
         except Exception as error:
             self._record(request, form, what, "failed", f"{type(error).__name__}")
             raise
-        self._record(request, form, what, "done", f"version {written.version}")
+        logger.info("%s of %s: done", WRITE, self._author(request, form))
         return RedirectResponse(address("settings", "versions", str(written.version)), HTTPStatus.SEE_OTHER)
 
     # --- shared ----------------------------------------------------------------------------------------------------
@@ -216,14 +237,12 @@ class _Settings:
         page: Page,
         before: InForce,
         status: HTTPStatus = HTTPStatus.OK,
-        fields: Sequence[tuple[str, str]] = (),
+        kept: Sequence[tuple[str, str]] = (),
     ) -> Response:
-        """The page with what its forms carry."""
+        """The page with what its forms carry; `kept` are the fields of a change that is only previewed yet."""
         person = security.person_of(request, self._desk)
         token = security.form_token(request)
-        html = rendering.render(
-            page, self._desk, None, token=token, seen=before.stamp, person=person, fields=list(fields)
-        )
+        html = rendering.render(page, self._desk, None, token=token, seen=before.stamp, person=person, kept=list(kept))
         return HTMLResponse(html, status)
 
     def _in_force(self) -> InForce:
@@ -233,7 +252,7 @@ class _Settings:
     def _held(self) -> tuple[Parameters | None, str]:
         """The parameters in force; where the files do not load, None and why."""
         try:
-            return load_policy(self._desk.now().date(), self._desk.config_folder()).policy.parameters, ""
+            return load_policy(self._day(), self._desk.config_folder()).policy.parameters, ""
         except ConfigurationError as error:
             return None, str(error)
 
@@ -243,16 +262,29 @@ class _Settings:
 
     def _said(self, request: Request, form: Form) -> changes.Said:
         author = self._author(request, form) or "console"
-        return changes.Said(author, form.get("reason", "") or NO_REASON, self._desk.now().date())
+        return changes.Said(author, form.get("reason", "") or NO_REASON, self._day())
 
-    def _record(self, request: Request, form: Form, what: str, outcome: console_audit.Outcome, detail: str) -> None:
-        """One line in the audit log."""
+    def _day(self) -> date:
+        """The day from which a change counts that is written now."""
+        return first_day_of_change(self._desk.engine, self._desk.now().date())
+
+    def _deed(
+        self, request: Request, form: Form, what: str, outcome: console_audit.Outcome, detail: str
+    ) -> console_audit.Deed:
         subject = what or " ".join(form.get(name, "") for name in ("action", "kind", "name", "version")).strip()
-        deed = console_audit.Deed(
+        return console_audit.Deed(
             self._author(request, form), security.remote_of(request), WRITE, subject, outcome, detail
         )
-        console_audit.record_deed(self._desk.writer(), deed, self._desk.now())
-        logger.info("%s of %s: %s", WRITE, deed.author or "nobody", outcome)
+
+    def _record(self, request: Request, form: Form, what: str, outcome: console_audit.Outcome, detail: str) -> None:
+        """One line in the audit log of what was not written. Where that fails, too, the reader is told of what went
+        wrong first, and the console's log tells of both."""
+        deed = self._deed(request, form, what, outcome, detail)
+        logger.info("%s of %s: %s: %s", WRITE, deed.author or "nobody", outcome, detail)
+        try:
+            console_audit.record_deed(self._desk.writer(), deed, self._desk.now())
+        except Exception:
+            logger.exception("a write that was %s could not be written into the audit log", outcome)
 
 
 def _status(words: str) -> HTTPStatus:

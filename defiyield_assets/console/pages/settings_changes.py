@@ -21,6 +21,8 @@ LONGEST = 4_000
 """Characters of a field: a list of addresses is the longest."""
 OF_THE_FORM = ("csrf", "author", "reason")
 """Fields that are asked for anew on the page of the preview."""
+FIRST = "first_day"
+"""The field with the first day of the row that is to end: a list may hold its name twice."""
 NO_DIFFERENCE = "nothing would change: this is so already"
 
 
@@ -92,6 +94,5 @@ def _row(form: Mapping[str, str], before: InForce, said: changes.Said, *, is_new
     if is_new:
         after = changes.add_listed(text, kind, keys, said, chain=chain, fields=typed_fields(kind, form))
     else:
-        after = changes.end_listed(text, kind, keys[0], said, chain=chain)
-    what = f"{kind} {changes.normal_key(place, keys[0])} {'added' if is_new else 'removed'}"
-    return Wanted({place.file: after}, what)
+        after = changes.end_listed(text, kind, keys[0], said, chain=chain, first=form.get(FIRST))
+    return Wanted({place.file: after}, changes.told_change(kind, keys[0], said.day, is_new=is_new))

@@ -14,7 +14,7 @@ from defiyield_assets.config.parameters import Parameter, parameters, shown_valu
 from defiyield_assets.config.row_fields import LABELS, fields_of
 from defiyield_assets.config.versions import Comparison, InForce
 from defiyield_assets.console.layout import Inner, Page, Panel
-from defiyield_assets.console.pages.settings_changes import Wanted
+from defiyield_assets.console.pages.settings_changes import FIRST, Wanted
 from defiyield_assets.domain.policy import Parameters
 from defiyield_assets.domain.policy_preview import PlanFigures, PolicyPreview, PoolVerdict
 from defiyield_assets.domain.reporting.formats import clean, percent, usd
@@ -37,6 +37,13 @@ LISTS: Mapping[str, tuple[str, str]] = {
 }
 """Kind of row -> the list's title and what it is for."""
 WIDEST = 300
+WHEN = "the day after the newest that was made, today at the latest (today, UTC, while none was made)"
+"""What `first_day_of_change` says, in words."""
+RESTORED = (
+    "A restore brings the files back as they were, with their days: a row that has ended since is in them without its "
+    "end. Days that are made stay as they are, but one that is made again is made as if the row had never ended, so "
+    "that a token that was barred since may be held on it."
+)
 
 
 # --- overview ------------------------------------------------------------------------------------------------------
@@ -131,10 +138,9 @@ def parameter_page(one: Parameter, value: str, words: str = "", typed: str | Non
 
 @dataclass(frozen=True)
 class ListRow:
-    """A row as it is shown, with what names it."""
+    """A row as it is shown, with the fields that name it."""
 
-    keys: tuple[tuple[str, str], ...]
-    chain: str
+    fields: tuple[tuple[str, str], ...]
     cells: tuple[str, ...]
 
 
@@ -151,14 +157,7 @@ def list_page(kind: str, before: InForce, day: date, words: str = "", typed: Map
     place, (title, meaning) = changes.KINDS[kind], LISTS[kind]
     rows = [row for _, row in changes.rows_in_force(before.files[place.file], kind, day)]
     columns = _columns_of(kind, rows)
-    shown = [
-        ListRow(
-            tuple((key, str(row.get(key))) for key in place.keys),
-            str(row.get("chain", "")),
-            tuple(_cell(row.get(name)) for name in columns),
-        )
-        for row in rows
-    ]
+    shown = [ListRow(_naming(row, place), tuple(_cell(row.get(name)) for name in columns)) for row in rows]
     return Page(
         title="Change a list",
         here="settings",
@@ -175,8 +174,20 @@ def list_page(kind: str, before: InForce, day: date, words: str = "", typed: Map
             "fields": fields_of(kind),
             "has_chain": place.has_chain,
             "words": words,
+            "counts": f"It counts from {day} on, and never for days before: {WHEN}.",
             "typed": dict(typed or {}),
         },
+    )
+
+
+def _naming(row: Mapping[str, Any], place: changes.Listed) -> tuple[tuple[str, str], ...]:
+    """The fields of a form that name a row: two rows of a list may differ in their first days alone."""
+    name, *others = place.keys
+    return (
+        (name, changes.name_of(row, place)),
+        *((key, str(row.get(key))) for key in others),
+        ("chain", str(row.get("chain", ""))),
+        (FIRST, changes.first_day_of(row, place)),
     )
 
 
@@ -194,8 +205,9 @@ def _cell(value: Any) -> str:
 
 
 # --- preview -------------------------------------------------------------------------------------------------------
-def preview_page(change: Wanted, diffs: Sequence[str], told: PolicyPreview | None, problem: str) -> Page:
-    """What a change would do, and the form that writes it. `problem`: why there is no preview."""
+def preview_page(change: Wanted, day: date, diffs: Sequence[str], told: PolicyPreview | None, problem: str) -> Page:
+    """What a change would do, and the form that writes it. `day`: from which it counts; `problem`: why there is no
+    preview."""
     panels: tuple[Panel, ...] = ()
     if told is not None:
         panels = (_figures_panel(told), *_pool_panels(told), *_holdings_panel(told))
@@ -206,7 +218,11 @@ def preview_page(change: Wanted, diffs: Sequence[str], told: PolicyPreview | Non
         headline=headline,
         day=None,
         tone="warn" if told is None or not told.is_without_effect else "calm",
-        paragraphs=(*(told.caveats if told is not None else ()), "Nothing is written yet."),
+        paragraphs=(
+            *(told.caveats if told is not None else ()),
+            *(() if change.restored_from is None else (RESTORED,)),
+            f"Nothing is written yet. Written now, it counts from {day} on: {WHEN}.",
+        ),
         panels=panels,
         is_dated=False,
         template="settings_preview.html.j2",
@@ -331,6 +347,7 @@ def version_page(one: PolicyVersion, told: Comparison | None, *, is_newest: bool
             "files": list(one.files.items()),
             "diffs": [] if told is None else list(told.diffs.values()),
             "is_newest": is_newest,
+            "restored": RESTORED,
         },
     )
 
