@@ -163,6 +163,7 @@ def build_desk(settings: Settings, secret: str) -> Desk:
         people=people_of(settings),
         hosts=("127.0.0.1", "localhost", "::1", *_hosts(settings)),
         is_https=os.environ.get(HTTPS) == "1",
+        is_warmed=True,
     )
 
 

@@ -57,6 +57,8 @@ PAGES: Mapping[str, PageMaker] = {
     "/lab/strategies/{strategy_id}": lab_strategy.strategy,
 }
 """Address -> what makes the page; a name in braces becomes a parameter of the question."""
+WARMED = ("/", "/pools")
+"""Pages that rest on all that others share and that takes long to make."""
 FILES: Mapping[str, FileMaker] = {
     "/runs/{run_id}/plan.csv": runs_files.plan_csv,
     "/runs/{run_id}/plan.json": runs_files.plan_json,
@@ -74,6 +76,8 @@ def build_app(desk: Desk) -> Starlette:
     @asynccontextmanager
     async def life(_app: Starlette) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = AT_ONCE
+        if desk.is_warmed:
+            await anyio.to_thread.run_sync(console.warm, {path: PAGES[path] for path in WARMED})
         yield
         console.close()
 

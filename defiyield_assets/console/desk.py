@@ -29,6 +29,7 @@ class Desk:
     planned day under a folder of changed files. `config_folder` tells the folder of the configuration in force, None
     while the shipped files are; `own_folder` is where changes go. `people` are names and their tokens: with none there
     is no login. `hosts` are the names under which the console may be asked for. `secret` signs sessions.
+    `is_warmed`: a process makes what pages share before it answers anybody.
     """
 
     engine: sa.Engine
@@ -44,4 +45,5 @@ class Desk:
     people: Mapping[str, str] = field(default_factory=dict)
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost")
     is_https: bool = False
+    is_warmed: bool = False
     now: Callable[[], datetime] = utc_now

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -104,6 +105,16 @@ class Console:
             return None
         found: bytes | None = self._pages.known(key, self._freshness.version())
         return found
+
+    def warm(self, pages: Mapping[str, PageMaker]) -> None:
+        """Make and keep some pages; what cannot be made now is told to whoever asks for it."""
+        for path, make in pages.items():
+            try:
+                self.kept((path, ()), partial(self.html, path, {}, make))
+            except DefiYieldError as error:
+                logger.info("%s is not made before it is asked for: %s", path, error)
+            except Exception:
+                logger.exception("%s could not be made before it is asked for", path)
 
     async def of_a_form(self, call: Callable[..., T], *what: Any) -> T:
         """What a form asks for, in a thread of its own kind: a long preview keeps no reader waiting."""

@@ -1,12 +1,18 @@
 """How pages are kept and sent: again without being made, and as "not changed" where it is so."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from starlette.testclient import TestClient
 
-from defiyield_assets.console import serving
+from defiyield_assets.console import pool_day, serving
+from defiyield_assets.console.desk import Desk
 from defiyield_assets.console.freshness import Freshness
+from defiyield_assets.console.pages import day_content
+from defiyield_assets_tests.console.desks import client_of, desk_over
 
 
 def test_a_kept_page_is_sent_without_waiting_for_pages_being_made(
@@ -36,6 +42,20 @@ def test_a_page_is_looked_up_by_a_thread_where_the_database_has_to_be_asked(
     monkeypatch.setattr(serving, "run_in_threadpool", threaded)
     assert console.get("/icebox").status_code == 200
     assert len(asked) == 1
+
+
+def test_what_pages_share_is_made_before_anybody_asks(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    with client_of(replace(desk, is_warmed=True)) as warm:
+        for name in ("_read", "build_content"):
+            module = pool_day if name == "_read" else day_content
+            monkeypatch.setattr(module, name, lambda *_what: pytest.fail("made again"))
+        assert [warm.get(path).status_code for path in ("/", "/pools", "/pools?q=usdc", "/plan")] == [200] * 4
+
+
+def test_a_warehouse_without_a_day_keeps_no_console_from_starting(sqlite_warehouse: sa.Engine, tmp_path: Path) -> None:
+    with client_of(desk_over(sqlite_warehouse, tmp_path, is_warmed=True)) as client:
+        assert client.get("/healthz").status_code == 200
+        assert client.get("/").status_code == 404
 
 
 def test_a_browser_that_has_the_page_is_told_so(console: TestClient) -> None:

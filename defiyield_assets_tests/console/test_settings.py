@@ -24,6 +24,7 @@ from defiyield_assets.config.parameters import parameters
 from defiyield_assets.config.reading import SHIPPED
 from defiyield_assets.config.row_fields import fields_of
 from defiyield_assets.console.desk import Desk
+from defiyield_assets.console.pages import settings
 from defiyield_assets.console.pages.settings_pages import LISTS
 from defiyield_assets.domain.policy_preview import PolicyPreview, compare_days
 from defiyield_assets.errors import NotFound, TransientError
@@ -337,6 +338,15 @@ def test_a_write_that_is_refused_is_in_the_audit_log(
     assert "min_pools" in deed["subject"]
     assert list_versions(desk.engine) == []
     assert not desk.own_folder.exists()
+
+
+def test_pages_elsewhere_do_not_fill_the_audit_log_with_their_forms(
+    client: TestClient, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "MOST_REFUSED", 3)
+    answers = [client.post("/settings/write", data={"csrf": "forged"}).status_code for _ in range(5)]
+    assert answers == [403] * 5
+    assert len(recent_deeds(desk.engine)) == 3
 
 
 def test_a_form_of_another_session_previews_nothing(

@@ -6,6 +6,7 @@ Lives here: the report's content, remembered, and which assets each of its secti
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 
 from defiyield_assets.console.layout import Inner, Panel
 from defiyield_assets.console.views import View
@@ -55,26 +56,27 @@ def content_of(view: View) -> DayContent:
 
     def make() -> DayContent:
         inputs = view.desk.report_inputs(view.warehouse, view.day)
-        content, names = build_content(inputs), collect_names(inputs)
-        pools = {
-            name + remark: Inner(name + remark, "pools", pool_id, date=view.day)
-            for pool_id, name in names.pools.items()
-            for remark in ("", ALL_SHARES)
-        }
-        sections = tuple(_with_links(section, pools) for section in content.sections)
+        names = collect_names(inputs)
+        content = build_content(inputs, names)
+        pools = {name: pool_id for pool_id, name in names.pools.items()}
+        sections = tuple(_with_links(section, pools, view.day) for section in content.sections)
         return DayContent(inputs, replace(content, sections=sections), names)
 
     return view.remembered("day content", None, make)
 
 
-def _with_links(section: Section, pools: Mapping[str, Inner]) -> Section:
-    """The section whose cells that name a pool lead to the pool's page; names of pools are all different.
+def _with_links(section: Section, pools: Mapping[str, str], day: date) -> Section:
+    """The section whose cells that name a pool lead to the pool's page; names of pools (name -> id) are all different.
 
     Every chart gets its figures in a table of its own, from which the script tells them.
     """
 
+    def linked_cell(cell: str) -> str:
+        pool_id = pools.get(str(cell).removesuffix(ALL_SHARES))
+        return cell if pool_id is None else Inner(str(cell), "pools", pool_id, date=day)
+
     def linked(table: Table) -> Table:
-        return replace(table, rows=tuple(tuple(pools.get(str(cell), cell) for cell in row) for row in table.rows))
+        return replace(table, rows=tuple(tuple(map(linked_cell, row)) for row in table.rows))
 
     charts = tuple(replace(chart, is_tabled=False) for chart in section.charts)
     return replace(section, tables=tuple(map(linked, section.tables)), charts=charts)

@@ -25,7 +25,7 @@ from defiyield_assets.domain.reporting.formats import (
 )
 from defiyield_assets.domain.reporting.health_sections import broken_words, care_words, health_section
 from defiyield_assets.domain.reporting.icebox_sections import icebox_section
-from defiyield_assets.domain.reporting.inputs import ReportInputs, collect_names
+from defiyield_assets.domain.reporting.inputs import Names, ReportInputs, collect_names
 from defiyield_assets.domain.reporting.layout import Content, Fact, Section
 from defiyield_assets.domain.reporting.ledger_sections import earned_section, unexplained_section, unexplained_words
 from defiyield_assets.domain.reporting.nav_sections import nav_section
@@ -75,8 +75,10 @@ PUBLISHED = ("optimal", "hold")
 """Statuses whose figures and steps may be shown as advice."""
 
 
-def build_content(inputs: ReportInputs) -> Content:
+def build_content(inputs: ReportInputs, names: Names | None = None) -> Content:
     """Everything that the report of the day says, as plain text, in the order in which an analyst asks.
+
+    `names` are those that collect_names gives of the same inputs, for whoever needs them too.
 
     The tone is that of the plan; it becomes `warn` only by what changes how one should act: broken rules, a source of
     the plan that failed, money that the ledger cannot explain.
@@ -88,7 +90,7 @@ def build_content(inputs: ReportInputs) -> Content:
     if run is not None and status == "optimal":
         steps = "1 transaction" if run["n_steps"] == 1 else f"{run['n_steps']} transactions"
         headline = f"{headline} to {percent(run['projected_apy'])} APY in {steps}"
-    names = collect_names(inputs)
+    names = collect_names(inputs) if names is None else names
     is_published = status in PUBLISHED
     sections = [
         steps_section(inputs, names, is_published=is_published),

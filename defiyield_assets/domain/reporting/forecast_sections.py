@@ -93,8 +93,8 @@ def _bands_of(inputs: ReportInputs, pool_id: str) -> list[dict[str, Any]]:
     """Forecasts of the APY of a pool made on the day, the nearest horizon first."""
     rows = [
         row
-        for row in records(inputs.pool_forecasts)
-        if str(row["pool_id"]) == pool_id and row["as_of"] == inputs.day and row["target"] == "apy"
+        for row in _records_of(inputs.pool_forecasts, pool_id)
+        if row["as_of"] == inputs.day and row["target"] == "apy"
     ]
     return sorted(rows, key=lambda row: int(row["horizon_days"]))
 
@@ -104,9 +104,14 @@ def _history_of(inputs: ReportInputs, pool_id: str) -> dict[date, float]:
     shown = DayRange.of(inputs.day).back(HISTORY_DAYS - 1)
     return {
         row["date"]: float(row["apy"])
-        for row in records(inputs.pool_histories)
-        if str(row["pool_id"]) == pool_id and row["date"] in shown and not is_missing(row["apy"])
+        for row in _records_of(inputs.pool_histories, pool_id)
+        if row["date"] in shown and not is_missing(row["apy"])
     }
+
+
+def _records_of(frame: pd.DataFrame, pool_id: str) -> list[dict[str, Any]]:
+    """The pool's rows."""
+    return records(frame[frame["pool_id"] == pool_id]) if len(frame) else []
 
 
 def _pool_chart(inputs: ReportInputs, pool_id: str, names: Names) -> Chart | None:

@@ -72,7 +72,8 @@ def build_slack_message(inputs: ReportInputs) -> SlackMessage:
     No string of a vendor can mention, link, format or show a signal. A day with more than `ROWS` changes or steps goes
     on in further messages that list all of them.
     """
-    content, names, run = build_content(inputs), collect_names(inputs), plan_of_day(inputs)
+    names, run = collect_names(inputs), plan_of_day(inputs)
+    content = build_content(inputs, names)
     is_published = content.status in PUBLISHED
     title = cut(content.title, MAX_HEADER_CHARACTERS)
     blocks: list[Block] = [
