@@ -22,19 +22,8 @@ from rich.text import Text
 
 from defiyield_assets.cli.output import write_json
 from defiyield_assets.config import versions
-from defiyield_assets.config.changes import (
-    KINDS,
-    Change,
-    Said,
-    add_listed,
-    check,
-    end_listed,
-    folder_of_changes,
-    planned,
-    read_text,
-    replace_file,
-    told_change,
-)
+from defiyield_assets.config.changed_files import Change, check, folder_of_changes, planned, read_text, replace_file
+from defiyield_assets.config.changes import KINDS, Said, add_listed, end_listed, told_change
 from defiyield_assets.config.editing import one_line
 from defiyield_assets.config.versions import InForce, Written
 from defiyield_assets.errors import ConfigurationError

@@ -17,7 +17,7 @@ from rich.text import Text
 from defiyield_assets.cli.config_edit import user_of_machine
 from defiyield_assets.cli.output import write_json
 from defiyield_assets.cli.tables import print_table
-from defiyield_assets.config import changes
+from defiyield_assets.config import changed_files, changes
 from defiyield_assets.config.parameters import typed_value
 from defiyield_assets.config.versions import VERSIONED
 from defiyield_assets.domain.policy_preview import PolicyPreview, PoolVerdict
@@ -43,9 +43,9 @@ LABELS = {
 def preview(arguments: argparse.Namespace, console: Console) -> int:
     """Print what the change would have done; 0, whatever that is."""
     settings = load_settings()
-    changes.named_folder(settings)
+    changed_files.named_folder(settings)
     texts = changed_texts(settings, arguments.values, arguments.folder)
-    changes.check(settings.config_path, texts, arguments.date or datetime.now(UTC).date())
+    changed_files.check(settings.config_path, texts, arguments.date or datetime.now(UTC).date())
     told = previewed(settings, texts, arguments.date)
     if arguments.json:
         write_json({"words": told.words, **asdict(told)})
@@ -60,14 +60,17 @@ def changed_texts(settings: Settings, values: list[str], folder: Path | None) ->
         raise argparse.ArgumentTypeError("say what to preview: --set NAME=VALUE, or --folder DIR")
     if folder is not None and not folder.is_dir():
         raise ConfigurationError(f"--folder {folder} is no folder")
-    base = folder or changes.folder_of_changes(settings)
-    texts = {name: changes.read_text(base, name)[1] for name in VERSIONED if (base / name).is_file()}
+    base = folder or changed_files.folder_of_changes(settings)
+    texts = {name: changed_files.read_text(base, name)[1] for name in VERSIONED if (base / name).is_file()}
     said = changes.Said(user_of_machine(), "preview", datetime.now(UTC).date())
     for item in values:
         name, found, value = item.partition("=")
         if not found:
             raise argparse.ArgumentTypeError(f"--set {item!r:.80} is not NAME=VALUE")
-        text = texts.get("policy.yaml") or changes.read_text(changes.folder_of_changes(settings), "policy.yaml")[1]
+        text = (
+            texts.get("policy.yaml")
+            or changed_files.read_text(changed_files.folder_of_changes(settings), "policy.yaml")[1]
+        )
         texts["policy.yaml"] = changes.set_parameter(text, name.strip(), typed_value(name.strip(), value), said)
     return texts
 
@@ -75,7 +78,7 @@ def changed_texts(settings: Settings, values: list[str], folder: Path | None) ->
 def previewed(settings: Settings, texts: dict[str, str], day: date | None) -> PolicyPreview:
     """The preview of the texts on the installation that settings name."""
     warehouse = WarehouseResource(market=settings.warehouse_market)
-    with changes.trial_folder(settings.config_path, texts) as trial:
+    with changed_files.trial_folder(settings.config_path, texts) as trial:
         return preview_change(warehouse, market_of(settings), in_force=settings.config_path, changed=trial, day=day)
 
 

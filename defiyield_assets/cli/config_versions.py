@@ -23,7 +23,7 @@ from defiyield_assets.cli.config_edit import (
 )
 from defiyield_assets.cli.output import write_json
 from defiyield_assets.cli.tables import print_table
-from defiyield_assets.config import changes, versions
+from defiyield_assets.config import changed_files, changes, versions
 from defiyield_assets.config.parameters import parameter, shown_value, typed_value
 from defiyield_assets.config.versions import Comparison, InForce, Written
 from defiyield_assets.domain.reporting.formats import clean
@@ -36,7 +36,7 @@ COUNTS = "it counts from the next day that is made, {day}"
 
 
 def _before(engine: sa.Engine) -> InForce:
-    return versions.in_force(engine, changes.folder_of_changes(load_settings()))
+    return versions.in_force(engine, changed_files.folder_of_changes(load_settings()))
 
 
 # --- set -----------------------------------------------------------------------------------------------------------
@@ -48,10 +48,10 @@ def set_value(arguments: argparse.Namespace, console: Console) -> int:
     text = changes.set_parameter(before.files["policy.yaml"], name, value, said)
     what = f"{name} set to {shown_value(value)}"
     is_changed = text != before.files["policy.yaml"]
-    difference = changes.text_difference("policy.yaml", before.files["policy.yaml"], text)
+    difference = changed_files.text_difference("policy.yaml", before.files["policy.yaml"], text)
     written: Written | None = None
     if arguments.dry_run or not is_changed:
-        changes.check(before.folder, {"policy.yaml": text}, said.day)
+        changed_files.check(before.folder, {"policy.yaml": text}, said.day)
     if not arguments.json:
         print_difference(difference, console)
     if is_changed and not arguments.dry_run:

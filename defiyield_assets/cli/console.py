@@ -17,7 +17,7 @@ from rich.console import Console
 from starlette.applications import Starlette
 
 from defiyield_assets.cli.output import write_json
-from defiyield_assets.config.changes import named_folder
+from defiyield_assets.config.changed_files import named_folder
 from defiyield_assets.console.app import build_app
 from defiyield_assets.console.desk import Desk
 from defiyield_assets.domain.policy_preview import PolicyPreview

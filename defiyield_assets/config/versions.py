@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 import yaml
 
-from defiyield_assets.config import changes
+from defiyield_assets.config import changed_files, changes
 from defiyield_assets.config.editing import one_line
 from defiyield_assets.config.files import in_full
 from defiyield_assets.config.parameters import parameters
@@ -84,7 +84,7 @@ class Written:
 
 
 def in_force(engine: Readable, folder: Path) -> InForce:
-    """What is in force now. `folder` is that of `changes.folder_of_changes`, and may not be there yet."""
+    """What is in force now. `folder` is that of `changed_files.folder_of_changes`, and may not be there yet."""
     return InForce(folder, texts_in_force(folder), stored.newest(engine))
 
 
@@ -100,7 +100,7 @@ def first_day_of_change(engine: Readable, today: date) -> date:
 
 def texts_in_force(folder: Path) -> dict[str, str]:
     """The texts of the files that have versions: the folder's, or the shipped ones where it has none."""
-    return {name: changes.read_text(folder, name)[1] for name in VERSIONED}
+    return {name: changed_files.read_text(folder, name)[1] for name in VERSIONED}
 
 
 def write_version(
@@ -133,12 +133,14 @@ def write_version(
     if unknown:
         raise ConfigurationError(f"{', '.join(unknown)} has no versions; {', '.join(VERSIONED)} have")
     moment = now or datetime.now(UTC)
-    changes.check(folder, changed, day or moment.date())
-    with changes.alone(folder):
+    changed_files.check(folder, changed, day or moment.date())
+    with changed_files.alone(folder):
         before = in_force(engine, folder)
         _require_seen(before, seen)
         planned = [
-            changes.planned(folder, name, text, what) for name, text in changed.items() if text != before.files[name]
+            changed_files.planned(folder, name, text, what)
+            for name, text in changed.items()
+            if text != before.files[name]
         ]
         if not planned:
             raise ConfigurationError("nothing would change: the files in force are the same")
@@ -146,12 +148,12 @@ def write_version(
         versions = [] if before.newest and not before.is_drifted else [_as_found(before)]
         after = {**before.files, **changed}
         versions.append(NewVersion(author, reason, origin, one_line(what), after, restored_from))
-        with changes.staged(planned) as put:
+        with changed_files.staged(planned) as put:
             numbers = stored.record(engine, versions, newest, moment, deed)
             try:
                 put()
             except ConfigurationError as error:
-                how = "only partly" if isinstance(error, changes.PartlyReplaced) else "not"
+                how = "only partly" if isinstance(error, changed_files.PartlyReplaced) else "not"
                 raise NotInForce(f"version {numbers[-1]} is recorded, but {how} in force: {error}") from error
     found = numbers[0] if len(numbers) > 1 else None
     return Written(numbers[-1], found, one_line(what), {change.path.name: change.diff for change in planned})
@@ -262,7 +264,7 @@ def compare(before: Mapping[str, str], after: Mapping[str, str], now: str = "now
     diffs = {
         name: told
         for name in VERSIONED
-        if (told := changes.text_difference(name, before.get(name, ""), after.get(name, ""), now=now, then=then))
+        if (told := changed_files.text_difference(name, before.get(name, ""), after.get(name, ""), now=now, then=then))
     }
     data = {name: (_parsed(name, before), _parsed(name, after)) for name in diffs}
     readable = {name: pair for name, pair in data.items() if pair[0] is not None and pair[1] is not None}

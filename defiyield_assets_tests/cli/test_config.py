@@ -16,7 +16,7 @@ import yaml
 from defiyield_assets.addresses import without_secrets
 from defiyield_assets.cli.config_arguments import KINDS
 from defiyield_assets.cli.main import main
-from defiyield_assets.config import changes
+from defiyield_assets.config import changed_files, changes
 from defiyield_assets.config.loader import POLICY_FILES, load_policy
 from defiyield_assets.config.reading import SHIPPED
 from defiyield_assets.errors import ConfigurationError
@@ -329,9 +329,9 @@ def test_comments_and_hostile_words_stay_in_one_comment(folder: Path) -> None:
 
 
 def test_a_file_that_somebody_else_changed_is_not_overwritten(folder: Path) -> None:
-    change = changes.Change(folder / "protocols.yaml", "before", "after", "")
+    change = changed_files.Change(folder / "protocols.yaml", "before", "after", "")
     with pytest.raises(ConfigurationError, match="by somebody else"):
-        changes.replace_file(change)
+        changed_files.replace_file(change)
     assert not list(folder.glob(".*"))
 
 
@@ -339,15 +339,15 @@ def test_account_data_stay_private_and_links_stay_links(folder: Path, tmp_path: 
     real = tmp_path / "real.yaml"
     (folder / "accounts.yaml").rename(real)
     (folder / "accounts.yaml").symlink_to(real)
-    path, before, _ = changes.read_text(folder, "accounts.yaml")
-    changes.replace_file(changes.Change(path, before, before + "# more\n", ""))
+    path, before, _ = changed_files.read_text(folder, "accounts.yaml")
+    changed_files.replace_file(changed_files.Change(path, before, before + "# more\n", ""))
     assert (folder / "accounts.yaml").is_symlink()
     assert real.read_text(encoding="utf-8").endswith("# more\n")
     own = folder / "own.yaml"
     own.write_text("", encoding="utf-8")
     own.rename(folder / "accounts.yaml")
     (folder / "accounts.yaml").chmod(0o644)
-    changes.replace_file(changes.Change(folder / "accounts.yaml", "", "x", ""))
+    changed_files.replace_file(changed_files.Change(folder / "accounts.yaml", "", "x", ""))
     assert (folder / "accounts.yaml").stat().st_mode & 0o777 == 0o600
 
 

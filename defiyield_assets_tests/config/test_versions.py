@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from defiyield_assets.config import changes, versions
+from defiyield_assets.config import changed_files, changes, versions
 from defiyield_assets.config.loader import load_policy
 from defiyield_assets.config.reading import SHIPPED
 from defiyield_assets.config.versions import (
@@ -179,14 +179,14 @@ def test_of_many_writers_at_once_one_wins_and_the_others_are_told(warehouse: sa.
 
 
 def test_who_changes_files_is_alone_with_the_folder(folder: Path) -> None:
-    with changes.alone(folder):
+    with changed_files.alone(folder):
         handle = os.open(folder, os.O_RDONLY)
         with pytest.raises(BlockingIOError):
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(handle)
     belongs = "belongs to the program: name another folder"
-    with pytest.raises(ConfigurationError, match=belongs), changes.alone(SHIPPED):
+    with pytest.raises(ConfigurationError, match=belongs), changed_files.alone(SHIPPED):
         pass
 
 
@@ -194,7 +194,7 @@ def test_a_writer_on_another_machine_is_refused_by_the_number(
     warehouse: sa.Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its file is not there yet when we look, its row is there when we write."""
-    monkeypatch.setattr(changes.fcntl, "flock", lambda *_: None)
+    monkeypatch.setattr(changed_files.fcntl, "flock", lambda *_: None)
     seen = in_force(warehouse, folder)
     record, calls = versions.stored.record, []
 

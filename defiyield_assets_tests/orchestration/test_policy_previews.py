@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from defiyield_assets.config import changes
+from defiyield_assets.config import changed_files, changes
 from defiyield_assets.config.reading import SHIPPED
 from defiyield_assets.domain.policy_preview import PolicyPreview
 from defiyield_assets.errors import ConfigurationError, NotFound
@@ -43,7 +43,7 @@ def texts(values: Mapping[str, Any], base: str | None = None) -> dict[str, str]:
 def preview(
     installation: Installation, changed: Mapping[str, str], day: date | None = None, in_force: Path | None = None
 ) -> PolicyPreview:
-    with changes.trial_folder(in_force, changed) as trial:
+    with changed_files.trial_folder(in_force, changed) as trial:
         market = market_of(installation.settings)
         return preview_change(installation.warehouse, market, in_force=in_force, changed=trial, day=day)
 

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from defiyield_assets.config import changes, versions
+from defiyield_assets.config import changed_files, changes, versions
 from defiyield_assets.config.loader import load_policy
 from defiyield_assets.config.parameters import parameter, shown_value, value_of
 from defiyield_assets.config.versions import InForce, NotInForce, first_day_of_change, in_force
@@ -163,12 +163,12 @@ class _Settings:
             with one_view(self._desk.engine) as connection:
                 before = in_force(connection, self._desk.own_folder)
                 change = wanted(form, before, connection, said)
-            changes.check(self._desk.config_folder(), change.texts, said.day)
+            changed_files.check(self._desk.config_folder(), change.texts, said.day)
         except ConfigurationError as error:
             return self._again(request, form, str(error))
         told, problem = self._previewed(change)
         diffs = [
-            changes.text_difference(name, before.files[name], text)
+            changed_files.text_difference(name, before.files[name], text)
             for name, text in change.texts.items()
             if before.files[name] != text
         ]
@@ -179,7 +179,7 @@ class _Settings:
     def _previewed(self, change: Wanted) -> tuple[PolicyPreview | None, str]:
         """The preview, or why there is none: a change may be written without."""
         try:
-            with changes.trial_folder(self._desk.config_folder(), change.texts) as trial:
+            with changed_files.trial_folder(self._desk.config_folder(), change.texts) as trial:
                 return self._desk.preview(trial), ""
         except DefiYieldError as error:
             return None, str(error)
