@@ -241,7 +241,7 @@ def test_a_crash_between_row_and_file_is_seen_and_nothing_is_lost(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(changes._Put, "__call__", killed)
+        patch.setattr(changed_files._Put, "__call__", killed)
         with pytest.raises(KeyboardInterrupt):
             write(warehouse, folder, "min_pools", 8)
     assert held(folder) == before, "and nothing lies beside it"
