@@ -1,7 +1,7 @@
 """What a change of the policy would have done to a day: pools, figures of the plan, and the sentence that says so.
 
 Lives here: the comparison of two verdicts and two plans, and its words. Not here: making them
-(orchestration/policy_previews.py), the change of the files (config/changes.py).
+(orchestration/policy_previews.py), the change of the files (config/changed_files.py).
 """
 
 from collections.abc import Mapping
