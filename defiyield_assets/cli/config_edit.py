@@ -1,7 +1,7 @@
 """`defiyield config edit lists`: one row of the policy's lists added or ended, or a file changed in an editor.
 
 Lives here: what the arguments mean, the preview, the editor. Not here: what a change makes of a file, its check and the
-one stroke in which the file is replaced (config/changed_files.py), when a version is written or refused (config/versions.py).
+one stroke in which it is replaced (config/changed_files.py), when a version is written or refused (config/versions.py).
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Versions of the policy: what is in force, a new version written, an older one restored, two of them compared.
 
-Lives here: the order of check, row and files, and who comes too late. Not here: how files change (changed_files.py), SQL
-(store/policy_versions.py), what a change would do to the plan (orchestration/policy_previews.py).
+Lives here: the order of check, row and files, and who comes too late. Not here: how files change (changed_files.py),
+SQL (store/policy_versions.py), what a change would do to the plan (orchestration/policy_previews.py).
 
 Rows come first, files after them: a crash between the two leaves a version that is recorded and not in force, which
 `in_force` and `drift` tell of, and never a change that nobody can be asked about. accounts.yaml has no versions.

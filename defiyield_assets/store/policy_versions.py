@@ -1,7 +1,7 @@
 """Versions of the policy's files: rows that are only ever added, numbered one after the other.
 
-Lives here: SQL of policy_versions. Not here: files (config/changed_files.py), when a version is written (config/versions.py),
-rows of the audit log (console_audit.py).
+Lives here: SQL of policy_versions. Not here: files (config/changed_files.py), when a version is written
+(config/versions.py), rows of the audit log (console_audit.py).
 """
 
 import json
