@@ -65,7 +65,7 @@ def test_the_matrix_has_a_figure_of_every_run(treasury: Treasury) -> None:
     """Rows and columns have headers, colours repeat the sign."""
     page, words = treasury.page("/lab/scenarios"), treasury.words("/lab/scenarios")
     assert "covid 2020-02-01 to 2020-05-01 89 +12.50% -12.50% -37.50%" in words
-    assert "Total return: 1 scenarios, 3 strategies" in words
+    assert "Total return: 1 scenario, 3 strategies" in words
     assert "whole, evidence only 2020-02-01" in words
     assert page.count('scope="rowgroup"') == 2
     assert page.count('scope="row"') == 2
@@ -152,7 +152,7 @@ def test_a_scope_has_the_scenarios_that_it_is_ranked_over(own: Treasury) -> None
     assert "steady +12.50%" in everywhere[everywhere.index("Median total return") :]
     assert "steady +456.25%" in crypto[crypto.index("Median total return") :]
     everywhere, crypto = own.words("/lab/scenarios"), own.words("/lab/scenarios?scope=crypto")
-    assert "Total return: 1 scenarios, 3 strategies" in everywhere
+    assert "Total return: 1 scenario, 3 strategies" in everywhere
     assert "only crypto" not in everywhere
     assert "Total return: 2 scenarios, 2 strategies" in crypto
     assert "only crypto 2020-02-01" in crypto

@@ -91,7 +91,7 @@ def scenarios(view: View, question: Question) -> Page:
     return Page(
         title="Scenarios",
         here="lab",
-        headline=f"{name}: {number(n_ranked)} scenarios, {number(len(told.ranking))} strategies",
+        headline=f"{name}: {_counted(n_ranked, 'scenario')}, {_counted(len(told.ranking), 'strategy')}",
         day=view.day,
         paragraphs=(f"Assessment as of {told.as_of}, {scope_words(told.scope)}.",),
         panels=(Panel(section, ("backtest_results", "scenarios"), told.as_of),),
@@ -164,3 +164,9 @@ def _shade(value: float, largest: float) -> str:
         return ""
     step = min(SHADES, 1 + int(SHADES * abs(value) / largest))
     return f"{'up' if value > 0 else 'down'}-{step}"
+
+
+def _counted(n: int, noun: str) -> str:
+    """The number with its noun."""
+    many = f"{noun.removesuffix('y')}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number(n)} {noun if n == 1 else many}"
