@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from defiyield_assets_tests.installations import Loop
@@ -17,6 +18,9 @@ os.environ["DEFIYIELD_COSTLY_BUDGET_SECONDS"] = "1"
 """The weekly evaluation of costly models falls into the loops of tests: a handful of pools stands for all."""
 os.environ["DEFIYIELD_PICTURES"] = "false"
 """Pictures are a fifth of a day: tests that look at them ask for them (fixture `pictures`, installations.py)."""
+settings.register_profile("defiyield", deadline=None)
+settings.load_profile("defiyield")
+"""What takes long on a busy machine is no fault: benchmarks say what is slow."""
 
 
 LONGEST_FIRST = (
