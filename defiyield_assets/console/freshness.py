@@ -17,7 +17,7 @@ from defiyield_assets.store.engine import one_view, read_transaction, typed_erro
 
 ASKED_EVERY = 1.0
 """Seconds: a page may be that much older than the warehouse."""
-SNAPSHOT = "SELECT pg_current_snapshot()::text"
+SNAPSHOT = sa.select(sa.cast(sa.func.pg_current_snapshot(), sa.Text))
 """Which transactions are seen. Its parts alone do not do: an older transaction may end after a younger one."""
 
 
@@ -47,7 +47,7 @@ class Freshness:
         since somebody has just committed."""
         if self._is_postgres:
             with one_view(self._engine) as connection:
-                yield connection, str(connection.exec_driver_sql(SNAPSHOT).scalar_one())
+                yield connection, str(connection.execute(SNAPSHOT).scalar_one())
             return
         with self._lock:
             before = self._asked()
@@ -64,7 +64,7 @@ class Freshness:
 
     def _of_postgres(self) -> str:
         with read_transaction(self._engine, "the warehouse's state") as connection:
-            return str(connection.exec_driver_sql(SNAPSHOT).scalar_one())
+            return str(connection.execute(SNAPSHOT).scalar_one())
 
     def _of_sqlite(self) -> int:
         if self._connection is None:  # the counter is that of one connection, which has to stay open

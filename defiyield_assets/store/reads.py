@@ -235,7 +235,7 @@ def slices_state(
         return None
     found = []
     for table in tables:
-        written = sa.literal_column(f"{table.name}.xmin::text::bigint", sa.BigInteger)
+        written = sa.cast(sa.cast(sa.literal_column("xmin"), sa.Text), sa.BigInteger)
         newest = sa.func.coalesce(sa.func.max(written), 0)
         query = sa.select(sa.func.count(), newest).select_from(table).where(day_column(table) == day)
         with read_transaction(connection, table.name):
