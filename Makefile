@@ -6,6 +6,7 @@ MARKET ?= simulated
 STATE ?= $(CURDIR)/.state/$(MARKET)
 DEMO_DATE ?= 2025-06-03
 DOCS := build/docs
+UI_PORT ?= 3000
 DOCS_PORT ?= 3001
 CONSOLE_PORT ?= 3002
 export DAGSTER_HOME ?= $(CURDIR)
@@ -39,13 +40,14 @@ ui: install
 	    tail --pid=$$$$ -f /dev/null; kill $$server 2>/dev/null) </dev/null & \
 	fi; \
 	export DEFIYIELD_STATE_DIR=$(STATE) DEFIYIELD_MARKET=$(MARKET); \
+	export DEFIYIELD_CONSOLE_DAGSTER_URL=$${DEFIYIELD_CONSOLE_DAGSTER_URL:-http://127.0.0.1:$(UI_PORT)}; \
 	if (exec 3<>/dev/tcp/127.0.0.1/$(CONSOLE_PORT)) 2>/dev/null; then \
 	  echo "console: port $(CONSOLE_PORT) is taken, so that it is not served (CONSOLE_PORT=...)"; \
 	elif $(BIN)/defiyield migrate >/dev/null; then \
 	  ($(BIN)/defiyield console --port $(CONSOLE_PORT) & server=$$!; \
 	    tail --pid=$$$$ -f /dev/null; kill $$server 2>/dev/null) </dev/null & \
 	fi; \
-	exec $(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port 3000
+	exec $(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(UI_PORT)
 
 # The site of docs/; a remark of the builder is an error, links between pages are checked.
 docs: install

@@ -7,6 +7,7 @@ Lives here: which files are meant, and drawing. Not here: the day under another 
 import argparse
 from dataclasses import asdict
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 from rich import box
@@ -100,7 +101,7 @@ def print_preview(told: PolicyPreview, console: Console) -> None:
         console.print(Text("\nholdings that would differ", style="bold"))
         for one in told.moved:
             name = clean(f"{one.symbol} {one.protocol}", 80)
-            amounts = f"{usd(round(one.before_usd))} → {usd(round(one.after_usd))}"
+            amounts = " → ".join(usd(Decimal(f"{value:.2f}")) for value in (one.before_usd, one.after_usd))
             console.print(Text(f"  {name}: {amounts}"), soft_wrap=True)
     console.print(Text(f"\nmessage of the plan: {clean(told.after.message, 600)}"), soft_wrap=True)
     for caveat in told.caveats:

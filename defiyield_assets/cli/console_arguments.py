@@ -26,7 +26,8 @@ lab, settings.""",
         epilog="""examples:
   defiyield console  # on http://127.0.0.1:3002/
   defiyield console --port 8080 --workers 2  # two processes, for many readers
-  defiyield console --host 192.0.2.7  # with DEFIYIELD_CONSOLE_TOKENS: a login""",
+  defiyield console --host 192.0.2.7 --certificate cert.pem --key key.pem
+      # for other machines; needs DEFIYIELD_CONSOLE_TOKENS_FILE: a login""",
     )
     console.add_argument(
         "--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1); beyond loopback it takes tokens"

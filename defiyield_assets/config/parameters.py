@@ -65,7 +65,7 @@ def parameter(name: str) -> Parameter:
         if one.name == name:
             return one
     near = get_close_matches(name, [one.name for one in parameters()], n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else "docs/reference/parameters.md names all"
+    hint = f"did you mean {near[0]!r}?" if near else "the file policy.yaml names all"
     raise ConfigurationError(f"{name!r:.80} is no parameter of the policy; {hint}")
 
 

@@ -232,7 +232,10 @@ class ParameterChange:
 
 @dataclass(frozen=True)
 class RowChange:
-    """A row of a list that was added, ended, changed or removed; `row` as it is afterwards, or was before it went."""
+    """What became of a row of a list; `row` as it is afterwards, or was before it went.
+
+    `what`: added, removed, ended, no longer ended, ends on another day, changed.
+    """
 
     file: str
     path: str
@@ -311,8 +314,15 @@ def _rows_changed(file: str, before: Mapping[str, Any], after: Mapping[str, Any]
             elif key not in new:
                 yield RowChange(file, place.path, told, "removed", row)
             elif old[key] != new[key]:
-                is_ended = place.end is not None and old[key].get(place.end) != new[key].get(place.end)
-                yield RowChange(file, place.path, told, "ended" if is_ended else "changed", row)
+                yield RowChange(file, place.path, told, _became(old[key], new[key], place.end), row)
+
+
+def _became(old: Mapping[str, Any], new: Mapping[str, Any], end: str | None) -> str:
+    """What became of a row that is there before and after: `end` is the field of its last day."""
+    was, is_now = (None if end is None else row.get(end) for row in (old, new))
+    if was == is_now:
+        return "changed"
+    return "ended" if was is None else "no longer ended" if is_now is None else "ends on another day"
 
 
 def _by_identity(rows: Any, place: changes.Listed) -> dict[tuple[tuple[str, ...], date | None], dict[str, Any]]:

@@ -414,6 +414,7 @@ def test_two_versions_are_compared_by_parameter_row_and_text(warehouse: sa.Engin
     assert "--- policy.yaml version 2" in told.diffs["policy.yaml"]
     back = versions.compare_versions(read_version(warehouse, 3), read_version(warehouse, 1))
     assert ("gas_units.swap", 200_000, 180_000) in [(one.name, one.before, one.after) for one in back.parameters]
+    assert ("goldfinch", "no longer ended") in [(one.name, one.what) for one in back.rows], "it counts again"
     assert versions.compare(before.files, before.files) == versions.Comparison({}, (), ())
 
 

@@ -75,3 +75,12 @@ def test_the_day_before_is_told_as_it_was(treasury: Treasury) -> None:
     words = treasury.words(f"/plan?date={second}")
     assert f"Assets under management ${runs[second]['aum_usd']:,.2f} ${runs[second]['aum_usd']:,.2f} " in words
     assert f"${runs[first]['aum_usd']:,.2f}" in words
+
+
+def test_a_day_before_that_has_no_plan_has_no_shares(treasury: Treasury) -> None:
+    """Unknown is not nothing."""
+    first, second = (treasury.words(f"/plan?date={day}") for day in treasury.days[:2])
+    table = first[first.index("Shares of assets, pool by pool") :]
+    assert " unknown " in table[:600]
+    assert " 0.00% " not in table[:600]
+    assert " unknown " not in second[second.index("Shares of assets, pool by pool") :][:600]

@@ -44,7 +44,8 @@ def test_all_plans_are_listed_newest_first_with_what_became_of_them(treasury: Tr
     places = [table.index(str(day)) for day in treasury.days]
     assert places == sorted(places, reverse=True)
     for run in treasury.rows(schema.allocation_runs).to_dict("records"):
-        assert f"${run['gain_usd']:,.2f}" in words
+        gain = round(run["gain_usd"] - run["hold_gain_usd"], 2)
+        assert f"{'-' if gain < 0 else '+' if gain else ''}${abs(gain):,.2f}" in words
         assert f"${run['aum_usd']:,.2f}" in words
         assert run["policy_hash"][:8] in words
         assert run["input_hash"][:8] in words

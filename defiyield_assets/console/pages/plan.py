@@ -116,6 +116,7 @@ def _shares(view: View, day: DayContent) -> tuple[tuple[str, ...], ...]:
     before = DayRange.of(view.day - timedelta(days=1))
     earlier = _by_pool(reads.read_days(view.connection, schema.allocations, before))
     now = _by_pool(day.inputs.allocations)
+    is_known = bool(earlier)
     rows = []
     for pool_id in sorted({*earlier, *now}, key=lambda one: (-now.get(one, (0.0, None))[0], one)):
         then, (share, forecast) = earlier.get(pool_id, (0.0, None))[0], now.get(pool_id, (0.0, None))
@@ -123,7 +124,8 @@ def _shares(view: View, day: DayContent) -> tuple[tuple[str, ...], ...]:
             continue
         name = "Cash" if pool_id == IDLE else Inner(day.names.pool(pool_id), "pools", pool_id, date=view.day)
         told = "" if forecast is None else percent(forecast)
-        rows.append((name, percent(then), percent(share), signed_percent(share - then), told))
+        change = signed_percent(share - then) if is_known else UNKNOWN
+        rows.append((name, percent(then) if is_known else UNKNOWN, percent(share), change, told))
     return tuple(rows)
 
 

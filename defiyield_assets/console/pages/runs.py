@@ -9,7 +9,7 @@ from defiyield_assets.console.layout import Inner, Page, Panel
 from defiyield_assets.console.paging import turn
 from defiyield_assets.console.questions import Question
 from defiyield_assets.console.views import View
-from defiyield_assets.domain.reporting.formats import clean, number, percent, usd
+from defiyield_assets.domain.reporting.formats import clean, number, percent, signed_usd, usd
 from defiyield_assets.domain.reporting.layout import Section, Table, numbers, text
 from defiyield_assets.domain.reporting.plan_sections import records
 from defiyield_assets.store import reads, schema
@@ -23,7 +23,7 @@ SHOWN_DIGITS = 8
 """Of a hash, as many as the run's id has of it."""
 RUN_COLUMNS = (
     *text("Day", "Plan"),
-    *numbers("Assets", "Projected APY", "Doing nothing", "Gain", "Costs", "Transactions"),
+    *numbers("Assets", "Projected APY", "Doing nothing", "Gain against it", "Costs", "Transactions"),
     *text("Solver", "Policy", "Inputs", BECAME),
 )
 
@@ -39,7 +39,8 @@ def runs(view: View, question: Question) -> Page:
     before = [*found[1:], None]
     rows = tuple(_row(run, old, executions.get(run["run_id"])) for run, old in zip(shown, before, strict=False))
     words = (
-        "Gain is what the plan expects over its horizon after costs, costs are gas and conversion of all its steps. "
+        "Gain is what the plan expects over its horizon, after costs, beyond what doing nothing would earn; costs are "
+        "gas and conversion of all its steps. "
         "Policy and inputs are the beginnings of their hashes; the page of a plan has them in full."
     )
     section = Section("runs", "Plans", (words,), tables=(Table(RUN_COLUMNS, rows, fold="never"),))
@@ -74,7 +75,7 @@ def _row(run: dict[str, Any], before: dict[str, Any] | None, execution: dict[str
         usd(run["aum_usd"]),
         percent(run["projected_apy"]),
         percent(run["hold_apy"]),
-        usd(run["gain_usd"]),
+        signed_usd(run["gain_usd"] - run["hold_gain_usd"]),
         usd(run["gas_usd"] + run["conversion_usd"]),
         number(run["n_steps"]),
         "" if run["solver"] is None else clean(run["solver"], 40),

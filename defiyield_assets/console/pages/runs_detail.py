@@ -18,7 +18,16 @@ from defiyield_assets.console.pages.runs_tables import RunTables, read_run, read
 from defiyield_assets.console.questions import Question
 from defiyield_assets.console.views import View
 from defiyield_assets.domain.reporting.content import plan_of_day
-from defiyield_assets.domain.reporting.formats import UNKNOWN, about_amount, clean, is_missing, number, percent, usd
+from defiyield_assets.domain.reporting.formats import (
+    UNKNOWN,
+    about_amount,
+    clean,
+    is_missing,
+    number,
+    percent,
+    signed_usd,
+    usd,
+)
 from defiyield_assets.domain.reporting.layout import Fact, Section, Table, numbers, text
 from defiyield_assets.store import schema
 
@@ -78,7 +87,11 @@ def _promises(facts: dict[str, Any]) -> tuple[Fact, ...]:
     return (
         Fact("Projected APY", percent(facts["projected_apy"]), f"{percent(facts['projected_apy_net'])} after costs"),
         Fact("Doing nothing", percent(facts["hold_apy"]), "APY on all assets; idle cash counts as 0"),
-        Fact("Gain", usd(facts["gain_usd"]), f"over {number(facts['horizon_days'])} days, after costs"),
+        Fact(
+            "Gain against doing nothing",
+            signed_usd(facts["gain_usd"] - facts["hold_gain_usd"]),
+            f"over {number(facts['horizon_days'])} days, after costs; the plan alone: {usd(facts['gain_usd'])}",
+        ),
         Fact("Costs", usd(facts["gas_usd"] + facts["conversion_usd"]), "gas and conversion"),
         Fact("Assets under management", usd(facts["aum_usd"])),
         Fact("ETH for gas", about_amount(facts["eth_balance_wei"], 18), "ETH"),
@@ -130,7 +143,8 @@ def _solvers(found: RunTables) -> Panel:
     )
     limit = _float_usd(facts["lp_bound_usd"])
     words = (
-        "The objective is the gain against doing nothing over the horizon, in USD; no plan can be better than the "
+        "The objective is the gain against doing nothing over the horizon, in USD, as solvers count it: by straight "
+        "lines, which stay a little below the exact figures above. By the same count no plan can be better than the "
         f"bound. {verified} Without fixed costs and minima no plan would gain more than {limit} against doing nothing."
     )
     section = Section("solvers", "Solvers", (words,), tables=(Table(columns, rows, fold="never"),))

@@ -7,6 +7,7 @@ they look (templates/).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from defiyield_assets.config import changes
@@ -37,7 +38,7 @@ LISTS: Mapping[str, tuple[str, str]] = {
 }
 """Kind of row -> the list's title and what it is for."""
 WIDEST = 300
-WHEN = "the day after the newest that was made, today at the latest (today, UTC, while none was made)"
+WHEN = "that is the day after the newest one that was made, or today where that is earlier or none was made yet (UTC)"
 """What `first_day_of_change` says, in words."""
 RESTORED = (
     "A restore brings the files back as they were, with their days: a row that has ended since is in them without its "
@@ -282,12 +283,17 @@ def _holdings_panel(told: PolicyPreview) -> tuple[Panel, ...]:
     if not told.moved:
         return ()
     rows = [
-        (clean(one.symbol, 80), clean(one.protocol, 80), usd(round(one.before_usd)), usd(round(one.after_usd)))
+        (clean(one.symbol, 80), clean(one.protocol, 80), _cents(one.before_usd), _cents(one.after_usd))
         for one in told.moved
     ]
     columns = (*text("Pool", "Protocol"), *numbers("Now", "With the change"))
     section = Section("holdings", "Holdings that would differ", tables=(_open_table(columns, rows),))
     return (Panel(section, ("allocations",), told.day),)
+
+
+def _cents(value: float) -> str:
+    """Dollars of a preview, which counts in floats."""
+    return usd(Decimal(f"{value:.2f}"))
 
 
 # --- versions ------------------------------------------------------------------------------------------------------
