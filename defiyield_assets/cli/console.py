@@ -49,6 +49,8 @@ def serve(arguments: argparse.Namespace, console: Console) -> int:
         write_json({"address": address}, is_line=True)
     else:
         console.print(f"console: {address}")
+        if is_in_clear(arguments, settings):
+            console.print("tokens and sessions go over the network in clear: give --certificate and --key")
     uvicorn.run(
         "defiyield_assets.cli.console:app",
         factory=True,
@@ -94,6 +96,12 @@ def _opening(arguments: argparse.Namespace, settings: Settings) -> str:
     if _hosts(settings):
         return "DEFIYIELD_CONSOLE_HOSTS"
     return "DEFIYIELD_CONSOLE_IS_HTTPS" if settings.console_is_https else ""
+
+
+def is_in_clear(arguments: argparse.Namespace, settings: Settings) -> bool:
+    """Whether others could read along: open to other machines, without HTTPS of its own or of a proxy."""
+    has_https = arguments.certificate is not None or settings.console_is_https
+    return not has_https and not is_loopback(arguments.host)
 
 
 def is_loopback(host: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from defiyield_assets.cli.console import is_loopback, people_of, require_safe
+from defiyield_assets.cli.console import is_in_clear, is_loopback, people_of, require_safe
 from defiyield_assets.cli.main import main
 from defiyield_assets.errors import ConfigurationError
 from defiyield_assets.settings import Settings
@@ -37,6 +37,19 @@ def test_beyond_loopback_there_has_to_be_a_login(host: str) -> None:
     with pytest.raises(ConfigurationError, match="DEFIYIELD_CONSOLE_TOKENS=name:token"):
         require_safe(arguments(host=host), settings())
     require_safe(arguments(host=host), settings(TOKENS))
+
+
+@pytest.mark.parametrize(
+    ("more", "of_settings", "is_told"),
+    [
+        ({"host": "192.168.1.7"}, {}, True),
+        ({"host": "192.168.1.7", "certificate": Path("cert.pem")}, {}, False),
+        ({"host": "192.168.1.7"}, {"console_is_https": True}, False),
+        ({}, {}, False),
+    ],
+)
+def test_tokens_in_clear_are_told(more: dict[str, Any], of_settings: dict[str, Any], is_told: bool) -> None:
+    assert is_in_clear(arguments(**more), Settings(**of_settings)) is is_told
 
 
 @pytest.mark.parametrize(
