@@ -5,7 +5,6 @@ their safety (console/), options (console_arguments.py).
 """
 
 import argparse
-import os
 import secrets
 from functools import cache
 from ipaddress import ip_address
@@ -14,12 +13,13 @@ from pathlib import Path
 import sqlalchemy as sa
 import uvicorn
 from rich.console import Console
-from starlette.applications import Starlette
 
 from defiyield_assets.cli.output import write_json
 from defiyield_assets.config.changed_files import named_folder
-from defiyield_assets.console.app import build_app
+from defiyield_assets.console.app import WARMED, build_app
 from defiyield_assets.console.desk import Desk
+from defiyield_assets.console.makers import Makers
+from defiyield_assets.console.serving import Console as PageServer
 from defiyield_assets.domain.policy_preview import PolicyPreview
 from defiyield_assets.errors import ConfigurationError
 from defiyield_assets.observability.logs import configure_logging
@@ -28,9 +28,6 @@ from defiyield_assets.orchestration.report_inputs import read_report_inputs
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.settings import Settings, load_settings
 
-SIGNED_BY = "DEFIYIELD_CONSOLE_SIGNED_BY"
-"""How the processes of one server share what signs sessions; made anew at every start, so that sessions end with it."""
-HTTPS = "DEFIYIELD_CONSOLE_IS_HTTPS"
 LEAST_TOKEN = 16
 """Characters: a shorter token could be guessed."""
 
@@ -41,9 +38,10 @@ def serve(arguments: argparse.Namespace, console: Console) -> int:
     require_safe(arguments, settings)
     named_folder(settings)
     WarehouseResource(url=settings.warehouse_url, market=settings.warehouse_market).engine.dispose()
-    os.environ[SIGNED_BY] = os.environ.get(SIGNED_BY) or secrets.token_urlsafe(32)
-    is_https = arguments.certificate is not None or settings.console_is_https
-    os.environ[HTTPS] = "1" if is_https else "0"
+    configure_logging()
+    # what signs sessions is made anew at every start, so that they end with the server
+    desk = build_desk(settings, secrets.token_urlsafe(32), is_https=_is_https(arguments, settings))
+    makers = Makers(arguments.workers, build_maker) if arguments.workers > 1 else None
     address = f"{'https' if arguments.certificate else 'http'}://{arguments.host}:{arguments.port}/"
     if arguments.json:
         write_json({"address": address}, is_line=True)
@@ -52,11 +50,9 @@ def serve(arguments: argparse.Namespace, console: Console) -> int:
         if is_in_clear(arguments, settings):
             console.print("tokens and sessions go over the network in clear: give --certificate and --key")
     uvicorn.run(
-        "defiyield_assets.cli.console:app",
-        factory=True,
+        build_app(desk, makers),
         host=arguments.host,
         port=arguments.port,
-        workers=arguments.workers,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -100,8 +96,12 @@ def _opening(arguments: argparse.Namespace, settings: Settings) -> str:
 
 def is_in_clear(arguments: argparse.Namespace, settings: Settings) -> bool:
     """Whether others could read along: open to other machines, without HTTPS of its own or of a proxy."""
-    has_https = arguments.certificate is not None or settings.console_is_https
-    return not has_https and not is_loopback(arguments.host)
+    return not _is_https(arguments, settings) and not is_loopback(arguments.host)
+
+
+def _is_https(arguments: argparse.Namespace, settings: Settings) -> bool:
+    """Whether browsers come by HTTPS: the server's own, or a proxy's."""
+    return arguments.certificate is not None or settings.console_is_https
 
 
 def is_loopback(host: str) -> bool:
@@ -134,13 +134,15 @@ def people_of(settings: Settings) -> dict[str, str]:
     return people
 
 
-def app() -> Starlette:
-    """The application of this installation; what every process of the server runs."""
+def build_maker() -> PageServer:
+    """What a process that only makes pages makes them with: it has read what they share, and signs no session."""
     configure_logging()
-    return build_app(build_desk(load_settings(), os.environ[SIGNED_BY]))
+    console = PageServer(build_desk(load_settings(), ""))
+    console.warm(WARMED)
+    return console
 
 
-def build_desk(settings: Settings, secret: str) -> Desk:
+def build_desk(settings: Settings, secret: str, *, is_https: bool = False) -> Desk:
     """The desk over the warehouse that settings name; `secret` signs sessions."""
 
     warehouse = WarehouseResource(url=settings.warehouse_url, market=settings.warehouse_market)
@@ -170,7 +172,7 @@ def build_desk(settings: Settings, secret: str) -> Desk:
         secret=secret,
         people=people_of(settings),
         hosts=("127.0.0.1", "localhost", "::1", *_hosts(settings)),
-        is_https=os.environ.get(HTTPS) == "1",
+        is_https=is_https,
         is_warmed=True,
     )
 

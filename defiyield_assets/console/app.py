@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from defiyield_assets.console import rendering, security
 from defiyield_assets.console.desk import Desk
+from defiyield_assets.console.makers import Makers
 from defiyield_assets.console.pages import (
     forecasts,
     icebox,
@@ -39,7 +40,9 @@ from defiyield_assets.console.pages import (
 from defiyield_assets.console.serving import Console, FileMaker, PageMaker, not_found, served, shown
 
 AT_ONCE = 2
-"""Pages made at the same time by a process: more only wait for each other, and keep those waiting that are kept."""
+"""Pages made at the same time by the server itself: more only wait for each other."""
+WAITING = 256
+"""Readers who wait at the same time for what other processes make."""
 STATIC_AGE = "public, max-age=31536000, immutable"
 PAGES: Mapping[str, PageMaker] = {
     "/": overview.overview,
@@ -57,7 +60,7 @@ PAGES: Mapping[str, PageMaker] = {
     "/lab/strategies/{strategy_id}": lab_strategy.strategy,
 }
 """Address -> what makes the page; a name in braces becomes a parameter of the question."""
-WARMED = ("/", "/pools")
+WARMED: Mapping[str, PageMaker] = {path: PAGES[path] for path in ("/", "/pools")}
 """Pages that rest on all that others share and that takes long to make."""
 FILES: Mapping[str, FileMaker] = {
     "/runs/{run_id}/plan.csv": runs_files.plan_csv,
@@ -69,15 +72,17 @@ FILES: Mapping[str, FileMaker] = {
 """Address -> what makes the file that is offered there."""
 
 
-def build_app(desk: Desk) -> Starlette:
-    """The application over one warehouse."""
-    console = Console(desk)
+def build_app(desk: Desk, makers: Makers | None = None) -> Starlette:
+    """The application over one warehouse; pages are made by `makers`, or by itself."""
+    console = Console(desk, makers)
 
     @asynccontextmanager
     async def life(_app: Starlette) -> AsyncIterator[None]:
-        anyio.to_thread.current_default_thread_limiter().total_tokens = AT_ONCE
+        anyio.to_thread.current_default_thread_limiter().total_tokens = AT_ONCE if makers is None else WAITING
+        if makers is not None:
+            await anyio.to_thread.run_sync(makers.start)
         if desk.is_warmed:
-            await anyio.to_thread.run_sync(console.warm, {path: PAGES[path] for path in WARMED})
+            await anyio.to_thread.run_sync(console.warm, WARMED)
         yield
         console.close()
 

@@ -9,12 +9,15 @@ import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from time import monotonic
+from typing import TypeVar
 
 import sqlalchemy as sa
 
+from defiyield_assets.console.remembered import Made
 from defiyield_assets.errors import TransientError
 from defiyield_assets.store.engine import one_view, read_transaction, typed_errors
 
+T = TypeVar("T")
 ASKED_EVERY = 1.0
 """Seconds: a page may be that much older than the warehouse."""
 SNAPSHOT = sa.select(sa.cast(sa.func.pg_current_snapshot(), sa.Text))
@@ -56,6 +59,18 @@ class Freshness:
             with self._lock:
                 after = self._asked()
             yield connection, after if after == before else object()
+
+    def of_elsewhere(self, make: Callable[[], Made[T]]) -> Made[T]:
+        """What another process makes, with the state that it is of as this one counts them; as in `one_view` one that
+        is never again where somebody commits meanwhile. PostgreSQL numbers for all."""
+        if self._is_postgres:
+            return make()
+        with self._lock:
+            before = self._asked()
+        made = make()
+        with self._lock:
+            after = self._asked()
+        return Made(made.value, after if after == before else object())
 
     def _asked(self) -> Hashable:
         now = self._clock()

@@ -133,5 +133,5 @@ def _tvl_chart(history: pd.DataFrame) -> Chart | None:
 
 def _points(history: pd.DataFrame, name: str) -> tuple[Point, ...]:
     """Known values by day."""
-    pairs = zip(history["date"], history[name], strict=True)
-    return tuple(Point(str(day), float(value)) for day, value in pairs if not is_missing(value))
+    known = history[history[name].notna()]
+    return tuple(map(Point, map(str, known["date"]), known[name].astype(float).tolist()))

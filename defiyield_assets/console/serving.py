@@ -24,6 +24,7 @@ from defiyield_assets.console import rendering
 from defiyield_assets.console.desk import Desk
 from defiyield_assets.console.freshness import Freshness
 from defiyield_assets.console.layout import Page
+from defiyield_assets.console.makers import Makers
 from defiyield_assets.console.questions import Question, QuestionError
 from defiyield_assets.console.remembered import Made, Remembered
 from defiyield_assets.console.views import View, known_days
@@ -57,10 +58,11 @@ class Download:
 
 
 class Console:
-    """The console over one warehouse."""
+    """The console over one warehouse. `makers` make its pages and files; without them it does so itself."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, makers: Makers | None = None) -> None:
         self.desk = desk
+        self.makers = makers
         self._freshness = Freshness(desk.engine)
         self._pages = Remembered(MOST_BYTES, len, dear=DEAR)
         self._models = Remembered(MOST_MODELS)
@@ -95,6 +97,26 @@ class Console:
         days = rendering.days_of(path, dict(asked), view.day, view.days) if page.is_dated else None
         return Made(rendering.render(page, self.desk, days, **more).encode(), view.version)
 
+    def made(
+        self, path: str, asked: Mapping[str, str], make: PageMaker, named: Mapping[str, str] | None = None
+    ) -> Made[bytes]:
+        """As `html`, by whoever makes pages."""
+        if self.makers is None:
+            return self.html(path, asked, make, named)
+        return self._freshness.of_elsewhere(partial(self.makers.run, Console.html, path, asked, make, named))
+
+    def file(self, asked: Mapping[str, str], make: FileMaker) -> "Download":
+        """A file to download, by whoever makes pages."""
+        if self.makers is not None:
+            return self.makers.run(Console.own_file, asked, make)
+        return self.own_file(asked, make)
+
+    def own_file(self, asked: Mapping[str, str], make: FileMaker) -> "Download":
+        """A file to download, made now."""
+        question = Question(asked)
+        with self.view(question) as view:
+            return make(view, question)
+
     def kept(self, key: Hashable, make: Callable[[], Made[bytes]]) -> bytes:
         """A page that is kept, or made now."""
         return self._pages.get(key, self._freshness.version, make)
@@ -110,7 +132,7 @@ class Console:
         """Make and keep some pages; what cannot be made now is told to whoever asks for it."""
         for path, make in pages.items():
             try:
-                self.kept((path, ()), partial(self.html, path, {}, make))
+                self.kept((path, ()), partial(self.made, path, {}, make))
             except DefiYieldError as error:
                 logger.info("%s is not made before it is asked for: %s", path, error)
             except Exception:
@@ -123,7 +145,9 @@ class Console:
         return await anyio.to_thread.run_sync(call, *what, limiter=self._forms)
 
     def close(self) -> None:
-        """Give connections back."""
+        """End the makers, give connections back."""
+        if self.makers is not None:
+            self.makers.close()
         self._freshness.close()
         self.desk.engine.dispose()
 
@@ -142,7 +166,7 @@ def shown(console: Console, make: PageMaker) -> Endpoint:
         key = (path, tuple(sorted(asked.items())))
 
         def made() -> Made[bytes]:
-            return console.html(path, asked, make, request.path_params)
+            return console.made(path, asked, make, request.path_params)
 
         async def answer() -> Response:
             body = console.at_hand(key)
@@ -158,14 +182,9 @@ def shown(console: Console, make: PageMaker) -> Endpoint:
 def served(console: Console, make: FileMaker) -> Endpoint:
     """The endpoint of a file to download."""
 
-    def made(asked: dict[str, str]) -> Download:
-        question = Question(asked)
-        with console.view(question) as view:
-            return make(view, question)
-
     async def endpoint(request: Request) -> Response:
         async def answer() -> Response:
-            file = await run_in_threadpool(made, asked_of(request))
+            file = await run_in_threadpool(console.file, asked_of(request), make)
             name = "".join(char if char.isalnum() or char in "-._" else "-" for char in file.name)
             headers = {"Content-Disposition": f'attachment; filename="{name}"'}
             return Response(file.content, media_type=file.kind, headers=headers)

@@ -6,6 +6,7 @@ to read raises; an empty frame always means that there is nothing.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ from defiyield_assets.store.types import UtcDateTime
 from defiyield_assets.store.validation import day_column
 
 Where = Mapping[str, Any] | None
+ANY_OF = (list, tuple, set, frozenset)
+"""What means any of its values in a `where`."""
 STREAMED = 20_000
 """Rows that a streaming reader holds."""
 ASKED_AT_ONCE = 300
@@ -41,7 +44,10 @@ POOLS_AT_ONCE = 10_000
 
 
 def conditions(table: sa.Table, where: Where) -> list[sa.ColumnElement[bool]]:
-    """SQL conditions of a `where`: a list means any of it, None means null. Unknown columns: ValueError."""
+    """SQL conditions of a `where`: a list means any of it, None means null, a parameter what will be said for it.
+
+    Unknown columns: ValueError.
+    """
     found: list[sa.ColumnElement[bool]] = []
     for name, wanted in (where or {}).items():
         if name not in table.c:
@@ -49,7 +55,9 @@ def conditions(table: sa.Table, where: Where) -> list[sa.ColumnElement[bool]]:
         column = table.c[name]
         if wanted is None:
             found.append(column.is_(None))
-        elif isinstance(wanted, list | tuple | set | frozenset):
+        elif isinstance(wanted, sa.BindParameter):
+            found.append(column.in_(wanted) if wanted.expanding else column == wanted)
+        elif isinstance(wanted, ANY_OF):
             found.append(column.in_(list(wanted)))
         else:
             found.append(column == wanted)
@@ -77,11 +85,29 @@ def read_days(
 
 def read_rows(engine: Readable, table: sa.Table, days: DayRange, where: Where = None) -> list[dict[str, Any]]:
     """The rows of `read_days` as dictionaries, null None: for a few rows, which a frame would take longer to hold."""
-    query = sa.select(table).where(within(table, days), *conditions(table, where))
+    asked = {name: list(wanted) if isinstance(wanted, ANY_OF) else wanted for name, wanted in (where or {}).items()}
+    shapes = tuple((name, None if wanted is None else isinstance(wanted, list)) for name, wanted in asked.items())
+    values = {f"of_{name}": wanted for name, wanted in asked.items() if wanted is not None}
+    query = _rows_query(table, shapes, is_one_day=days.start == days.end)
     with read_transaction(engine, table.name) as connection:
-        rows = [dict(row) for row in connection.execute(query).mappings()]
+        answer = connection.execute(query, {**values, "first": days.start, "last": days.end})
+        rows = [dict(row) for row in answer.mappings()]
     names = [column.name for column in table.primary_key.columns]
     return sorted(rows, key=lambda row: tuple(row[name] for name in names))
+
+
+@cache
+def _rows_query(table: sa.Table, shapes: tuple[tuple[str, bool | None], ...], *, is_one_day: bool) -> sa.Select[Any]:
+    """The question of `read_rows` with its values left open, since making it anew takes longer than asking it.
+
+    `shapes`: the columns that are asked for, with whether any of a list is meant; None means null.
+    """
+    asked = {
+        name: None if is_list is None else sa.bindparam(f"of_{name}", expanding=is_list) for name, is_list in shapes
+    }
+    first, last = sa.bindparam("first"), sa.bindparam("last")
+    day = day_column(table)
+    return sa.select(table).where(day == first if is_one_day else day.between(first, last), *conditions(table, asked))
 
 
 def read_due(

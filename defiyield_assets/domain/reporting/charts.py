@@ -17,8 +17,6 @@ from defiyield_assets.domain.reporting.formats import UNKNOWN, about_usd, number
 from defiyield_assets.domain.reporting.layout import Chart, Column, Point, Series, Table, Unit, numbers
 from defiyield_assets.domain.strategies.charts import nice_ticks
 
-BOX = 1000
-"""Side of the square in which paths are drawn; the page stretches it over the plot."""
 COLOURS = ("c1", "c3", "c4", "c2", "c5")
 COMPARED = ("c6", "c2", "c5", "c4")
 """Colours of the style sheet for what the chart is about and for what it is compared with; c6 is grey."""
@@ -292,7 +290,8 @@ def _range(chart: Chart) -> tuple[float, float]:
 
 
 def _path(places: Sequence[tuple[float, float]]) -> str:
-    steps = [f"{_drawn(x)} {_drawn(y)}" for x, y in places]
+    """Through these places; four digits are finer than any screen."""
+    steps = [f"{x:.4g} {y:.4g}" for x, y in places]
     return "" if len(steps) < 2 else "M" + "L".join(steps)
 
 
@@ -306,10 +305,6 @@ def _band(points: Sequence[Point], places: dict[str, float], top: Callable[[floa
             [(x - 0.4, lower[0][1]), (x + 0.4, lower[0][1])],
         )
     return _path([*upper, *reversed(lower)]) + "Z"
-
-
-def _drawn(share: float) -> str:
-    return f"{share * BOX / 100:.1f}".removesuffix(".0")
 
 
 def _with_band(point: Point, unit: Unit) -> str:
@@ -365,8 +360,9 @@ def _is_known(value: float | None) -> bool:
 
 
 def _has_value(point: Point) -> bool:
-    return _is_known(point.value)
+    return point.value is not None and math.isfinite(point.value)
 
 
 def _has_band(point: Point) -> bool:
-    return _is_known(point.low) and _is_known(point.high)
+    # most points have none: a page asks this of thousands
+    return point.low is not None and point.high is not None and math.isfinite(point.low) and math.isfinite(point.high)
