@@ -28,9 +28,11 @@ from time import perf_counter, sleep
 from typing import Any
 from urllib.parse import urlencode
 
+import aiohttp
 import httpx
 import numpy as np
 import sqlalchemy as sa
+from yarl import URL
 
 from benchmarks.ingestion import row
 from benchmarks.scale import DAY_ASSETS, fill, in_a_process, warehouses
@@ -79,13 +81,14 @@ class Load:
     pools: int
 
 
-async def _reader(client: httpx.AsyncClient, number: int, load: Load, ids: Sequence[str], told: "Told") -> None:
+async def _reader(client: aiohttp.ClientSession, number: int, load: Load, ids: Sequence[str], told: "Told") -> None:
     drawn, until = random.Random(f"{load.seed} {number}"), perf_counter() + load.seconds
     while perf_counter() < until:
         kind, address = asked(drawn, ids)
         began = perf_counter()
-        answer = await client.get(address)
-        told.add(kind, perf_counter() - began, answer)
+        async with client.get(URL(address, encoded=True)) as answer:
+            body = await answer.read()
+        told.add(kind, perf_counter() - began, answer, body)
         if load.pause:
             await asyncio.sleep(drawn.expovariate(1 / load.pause))
 
@@ -97,17 +100,18 @@ class Told:
         self.seconds: dict[str, list[float]] = defaultdict(list)
         self.wrong: dict[str, int] = defaultdict(int)
 
-    def add(self, kind: str, seconds: float, answer: httpx.Response) -> None:
+    def add(self, kind: str, seconds: float, answer: aiohttp.ClientResponse, body: bytes) -> None:
         """One answer."""
         self.seconds[kind].append(seconds)
-        if answer.status_code != httpx.codes.OK or b"</html>" not in answer.content[-20:]:
-            self.wrong[f"{answer.status_code} {answer.request.url.path[:40]}"] += 1
+        if answer.status != httpx.codes.OK or b"</html>" not in body[-20:]:
+            self.wrong[f"{answer.status} {answer.url.path[:40]}"] += 1
 
 
 async def _read(address: str, load: Load) -> Told:
     told, ids = Told(), [str(name) for name in pool_ids(load.pools)]
-    limits = httpx.Limits(max_connections=load.readers, max_keepalive_connections=load.readers)
-    async with httpx.AsyncClient(base_url=address, limits=limits, timeout=PATIENCE, trust_env=False) as client:
+    # readers share the cores with what is measured: this client takes the least of them
+    connector, patience = aiohttp.TCPConnector(limit=load.readers), aiohttp.ClientTimeout(PATIENCE)
+    async with aiohttp.ClientSession(address, connector=connector, timeout=patience) as client:
         await asyncio.gather(*(_reader(client, number, load, ids, told) for number in range(load.readers)))
     return told
 

@@ -21,8 +21,13 @@ class Inner(str):
 
     def __new__(cls, words: str, *parts: str, anchor: str = "", **asked: object) -> Self:
         """The words leading to `/part/part?name=value#anchor`; every part is quoted, what is None is left out."""
+        return cls.at(words, address(*parts, **asked) + (f"#{quote(anchor)}" if anchor else ""))
+
+    @classmethod
+    def at(cls, words: str, url: str) -> Self:
+        """The words leading to an address, as `address` makes one."""
         made = super().__new__(cls, words)
-        made.url = address(*parts, **asked) + (f"#{quote(anchor)}" if anchor else "")
+        made.url = url
         return made
 
     def __getnewargs__(self) -> tuple[str]:
@@ -35,6 +40,11 @@ def address(*parts: str, **asked: object) -> str:
     path = "/" + "/".join(quote(part, safe="") for part in parts)
     told = urlencode([(name, str(value)) for name, value in asked.items() if value not in (None, "")])
     return f"{path}?{told}" if told else path
+
+
+def address_of(path: str, **asked: object) -> str:
+    """The same for a path that is known as a whole."""
+    return address(*[part for part in path.split("/") if part], **asked)
 
 
 @dataclass(frozen=True)

@@ -54,10 +54,13 @@ def is_held(view: View, positions: Sequence[dict[str, Any]]) -> bool | None:
     """Whether we hold one of these positions on the day; None where the ledger does not have the day."""
     if any(row["date"] == view.day for row in positions):
         return True
-    for table in (schema.pool_positions, schema.nav_daily):
-        if reads.newest_day(view.connection, table, view.day) == view.day:
-            return False
-    return None
+    return False if view.remembered("ledger has the day", None, lambda: _has_the_day(view)) else None
+
+
+def _has_the_day(view: View) -> bool:
+    """Whether the ledger knows what was held on the day."""
+    tables = (schema.pool_positions, schema.nav_daily)
+    return any(reads.newest_day(view.connection, table, view.day) == view.day for table in tables)
 
 
 def position_panels(

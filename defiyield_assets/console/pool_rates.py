@@ -4,6 +4,8 @@ Lives here: the history as it was known at the day's cutoff. Not here: forecasts
 (pool_position.py), why it is in or out (domain/reporting/explanation_sections.py).
 """
 
+from math import isnan
+
 import pandas as pd
 
 from defiyield_assets.console.layout import Panel
@@ -133,5 +135,5 @@ def _tvl_chart(history: pd.DataFrame) -> Chart | None:
 
 def _points(history: pd.DataFrame, name: str) -> tuple[Point, ...]:
     """Known values by day."""
-    known = history[history[name].notna()]
-    return tuple(map(Point, map(str, known["date"]), known[name].astype(float).tolist()))
+    pairs = zip(map(str, history["date"]), history[name].tolist(), strict=True)
+    return tuple(Point(day, value) for day, value in pairs if not isnan(value))

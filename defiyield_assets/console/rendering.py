@@ -4,6 +4,7 @@ Lives here: the templates' environment, what they are handed of a page, the styl
 (pages/), how a section is drawn (domain/reporting/page.py and its templates).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache
@@ -14,7 +15,7 @@ from urllib.parse import quote
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from defiyield_assets.console.desk import Desk
-from defiyield_assets.console.layout import Page, address
+from defiyield_assets.console.layout import Page, address, address_of
 from defiyield_assets.console.views import KnownDays
 from defiyield_assets.domain.reporting.formats import clean
 from defiyield_assets.domain.reporting.page import ShownSection, shown_section, style_sheet, templates
@@ -71,11 +72,9 @@ class Days:
 def days_of(path: str, asked: dict[str, str], day: date, known: KnownDays) -> Days:
     """Links to the day before and after with everything else that was asked for, page numbers excepted."""
     kept = {clean(name): clean(value) for name, value in asked.items() if name not in ("date", "page")}
-    parts = [part for part in path.split("/") if part]
 
     def to(other: date | None) -> str:
-        told = {**kept, "date": None if other is None else other.isoformat()}
-        return address(*parts, **told)
+        return address_of(path, **{**kept, "date": None if other is None else other.isoformat()})
 
     return Days(
         day=day,
@@ -85,7 +84,7 @@ def days_of(path: str, asked: dict[str, str], day: date, known: KnownDays) -> Da
         after=to(day + timedelta(days=1)) if day < known.newest else "",
         of_newest=to(None) if day != known.usual else "",
         unplanned=to(known.newest) if day == known.planned and known.newest > day else "",
-        path=address(*parts),
+        path=address_of(path),
         kept=tuple(sorted(kept.items())),
     )
 
@@ -96,11 +95,14 @@ def asset_link(desk: Desk, name: str, day: date | None) -> AssetLink:
     return AssetLink(name, f"{desk.dagster_url.rstrip('/')}/assets/{quote(name, safe='')}{partition}")
 
 
-def render(page: Page, desk: Desk, days: Days | None, **more: object) -> str:
-    """The page; `more` are values that its template asks for besides."""
+def render(
+    page: Page, desk: Desk, days: Days | None, figures_at: Callable[[str], str] | None = None, /, **more: object
+) -> str:
+    """The page; `more` are values that its template asks for besides. `figures_at` tells the address of the figures of
+    a long chart by its id; without it they are in the page."""
     panels = [
         ShownPanel(
-            shown_section(panel.section),
+            shown_section(panel.section, figures_at),
             tuple(asset_link(desk, name, panel.day) for name in panel.assets),
             panel.day,
         )

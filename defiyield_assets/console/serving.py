@@ -22,8 +22,9 @@ from starlette.responses import HTMLResponse, Response
 
 from defiyield_assets.console import rendering
 from defiyield_assets.console.desk import Desk
+from defiyield_assets.console.figures import FIGURES, figures_page
 from defiyield_assets.console.freshness import Freshness
-from defiyield_assets.console.layout import Page
+from defiyield_assets.console.layout import Page, address_of
 from defiyield_assets.console.makers import Makers
 from defiyield_assets.console.questions import Question, QuestionError
 from defiyield_assets.console.remembered import Made, Remembered
@@ -94,8 +95,15 @@ class Console:
         question = Question({**asked, **(named or {})})
         with self.view(question) as view:
             page = make(view, question)
+        own = {**asked, "date": view.day} if page.is_dated else asked
+        if chart_id := question.words(FIGURES):
+            page = figures_page(page, chart_id, address_of(path, **{**own, FIGURES: None}))
         days = rendering.days_of(path, dict(asked), view.day, view.days) if page.is_dated else None
-        return Made(rendering.render(page, self.desk, days, **more).encode(), view.version)
+
+        def figures_at(chart_id: str) -> str:
+            return address_of(path, **{**own, FIGURES: chart_id})
+
+        return Made(rendering.render(page, self.desk, days, figures_at, **more).encode(), view.version)
 
     def made(
         self, path: str, asked: Mapping[str, str], make: PageMaker, named: Mapping[str, str] | None = None

@@ -56,7 +56,10 @@ def conditions(table: sa.Table, where: Where) -> list[sa.ColumnElement[bool]]:
         if wanted is None:
             found.append(column.is_(None))
         elif isinstance(wanted, sa.BindParameter):
-            found.append(column.in_(wanted) if wanted.expanding else column == wanted)
+            is_array = isinstance(wanted.type, sa.ARRAY)
+            found.append(
+                column.in_(wanted) if wanted.expanding else column == (sa.any_(wanted) if is_array else wanted)
+            )
         elif isinstance(wanted, ANY_OF):
             found.append(column.in_(list(wanted)))
         else:
@@ -88,7 +91,8 @@ def read_rows(engine: Readable, table: sa.Table, days: DayRange, where: Where = 
     asked = {name: list(wanted) if isinstance(wanted, ANY_OF) else wanted for name, wanted in (where or {}).items()}
     shapes = tuple((name, None if wanted is None else isinstance(wanted, list)) for name, wanted in asked.items())
     values = {f"of_{name}": wanted for name, wanted in asked.items() if wanted is not None}
-    query = _rows_query(table, shapes, is_one_day=days.start == days.end)
+    has_arrays = engine.dialect.name == "postgresql"
+    query = _rows_query(table, shapes, is_one_day=days.start == days.end, has_arrays=has_arrays)
     with read_transaction(engine, table.name) as connection:
         answer = connection.execute(query, {**values, "first": days.start, "last": days.end})
         rows = [dict(row) for row in answer.mappings()]
@@ -97,15 +101,23 @@ def read_rows(engine: Readable, table: sa.Table, days: DayRange, where: Where = 
 
 
 @cache
-def _rows_query(table: sa.Table, shapes: tuple[tuple[str, bool | None], ...], *, is_one_day: bool) -> sa.Select[Any]:
+def _rows_query(
+    table: sa.Table, shapes: tuple[tuple[str, bool | None], ...], *, is_one_day: bool, has_arrays: bool
+) -> sa.Select[Any]:
     """The question of `read_rows` with its values left open, since making it anew takes longer than asking it.
 
-    `shapes`: the columns that are asked for, with whether any of a list is meant; None means null.
+    `shapes`: the columns that are asked for, with whether any of a list is meant; None means null. `has_arrays`: the
+    database takes a list as one value.
     """
-    asked = {
-        name: None if is_list is None else sa.bindparam(f"of_{name}", expanding=is_list) for name, is_list in shapes
-    }
-    first, last = sa.bindparam("first"), sa.bindparam("last")
+
+    def left_open(name: str, *, is_list: bool) -> sa.BindParameter[Any]:
+        if is_list and has_arrays and name in table.c:
+            return sa.bindparam(f"of_{name}", type_=sa.ARRAY(table.c[name].type))
+        return sa.bindparam(f"of_{name}", expanding=is_list)
+
+    asked = {name: None if is_list is None else left_open(name, is_list=is_list) for name, is_list in shapes}
+    first: sa.BindParameter[date] = sa.bindparam("first")
+    last: sa.BindParameter[date] = sa.bindparam("last")
     day = day_column(table)
     return sa.select(table).where(day == first if is_one_day else day.between(first, last), *conditions(table, asked))
 

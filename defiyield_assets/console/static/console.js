@@ -1,15 +1,23 @@
-/* Charts that answer: pointer and arrow keys show the values of a day. The figures come from the chart's own table in
-   the page, so that nothing is told here that the page does not say without a script. */
+/* Charts that answer: pointer and arrow keys show the values of a day. The figures come from the chart's own table, in
+   the page or, where they are many, behind the link below the chart: nothing is told here that cannot be read without a
+   script. */
 "use strict";
 (() => {
   const SVG = "http://www.w3.org/2000/svg";
 
-  function figuresOf(figure) {
-    const table = figure.parentElement.querySelector("details.figures table");
+  async function tableOf(figure) {
+    const link = figure.parentElement.querySelector(".figures a");
+    if (!link) return figure.parentElement.querySelector("details.figures table");
+    const answer = await fetch(link.href);
+    return new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("#figures table");
+  }
+
+  async function figuresOf(figure) {
+    const table = await tableOf(figure);
     if (!table) return null;
     const names = [...table.tHead.rows[0].cells].slice(1).map((cell) => cell.textContent.trim());
     const rows = [...table.tBodies[0].rows].map((row) => [...row.cells].map((cell) => cell.textContent.trim()));
-    return rows.length ? { names, rows } : null;
+    return rows.length ? { names, rows, places: placesOf(rows) } : null;
   }
 
   /* Days stand where the calendar has them, other labels evenly. */
@@ -23,9 +31,7 @@
 
   function enliven(figure) {
     const plot = figure.querySelector("svg.plot");
-    const told = plot && figuresOf(figure);
-    if (!told) return;
-    const places = placesOf(told.rows);
+    if (!plot || !figure.parentElement.querySelector(".figures")) return;
     const cross = document.createElementNS(SVG, "line");
     cross.setAttribute("class", "cross");
     cross.setAttribute("y1", "0");
@@ -36,11 +42,31 @@
     tip.hidden = true;
     figure.append(tip);
     plot.tabIndex = 0;
+    let told = null;
+    let asking = null;
+    let wanted = null;
     let chosen = -1;
+
+    /* Show the row that `rowOf` tells, as soon as the figures are here; what fails is asked again the next time. */
+    function want(rowOf) {
+      wanted = rowOf;
+      if (told) show(rowOf());
+      else {
+        asking ??= figuresOf(figure).then(
+          (found) => {
+            told = found;
+            if (told && wanted) show(wanted());
+          },
+          () => {
+            asking = null;
+          },
+        );
+      }
+    }
 
     function show(row) {
       chosen = Math.max(0, Math.min(told.rows.length - 1, row));
-      const share = `${100 * places[chosen]}%`;
+      const share = `${100 * told.places[chosen]}%`;
       cross.setAttribute("x1", share);
       cross.setAttribute("x2", share);
       plot.append(cross);
@@ -56,7 +82,7 @@
       tip.hidden = false;
       const inside = plot.getBoundingClientRect();
       const outside = figure.getBoundingClientRect();
-      const x = inside.left - outside.left + inside.width * places[chosen];
+      const x = inside.left - outside.left + inside.width * told.places[chosen];
       tip.style.left = `${Math.max(0, Math.min(x + 10, outside.width - tip.offsetWidth))}px`;
       tip.style.top = `${inside.top - outside.top}px`;
     }
@@ -65,30 +91,29 @@
       tip.hidden = true;
       cross.remove();
       chosen = -1;
+      wanted = null;
     }
 
     plot.addEventListener("pointermove", (event) => {
       const box = plot.getBoundingClientRect();
       const share = (event.clientX - box.left) / box.width;
-      let nearest = 0;
-      places.forEach((place, row) => {
-        if (Math.abs(place - share) < Math.abs(places[nearest] - share)) nearest = row;
+      want(() => {
+        const away = told.places.map((place) => Math.abs(place - share));
+        return away.indexOf(Math.min(...away));
       });
-      show(nearest);
     });
     plot.addEventListener("pointerleave", hide);
     plot.addEventListener("blur", hide);
     plot.addEventListener("keydown", (event) => {
-      const last = told.rows.length - 1;
       const rows = {
-        ArrowLeft: chosen < 0 ? last : chosen - 1,
-        ArrowRight: chosen + 1,
-        Home: 0,
-        End: last,
+        ArrowLeft: () => (chosen < 0 ? told.rows.length : chosen) - 1,
+        ArrowRight: () => chosen + 1,
+        Home: () => 0,
+        End: () => told.rows.length - 1,
       };
       if (event.key === "Escape") hide();
       else if (event.key in rows) {
-        show(rows[event.key]);
+        want(rows[event.key]);
         event.preventDefault();
       }
     });

@@ -5,6 +5,7 @@ where things go in a chart (charts.py), looks (templates/), the Markdown form (m
 """
 
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
@@ -13,11 +14,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from defiyield_assets.domain.reporting.charts import Drawing, draw, figures_table
-from defiyield_assets.domain.reporting.layout import ABOUT, Content, Fact, Section, Table
+from defiyield_assets.domain.reporting.layout import ABOUT, Chart, Content, Fact, Section, Table
 from defiyield_assets.domain.reporting.table_rows import rows_html
 
 LONG, VERY_LONG = 20, 20
 """Cells above which a table folds where its rows are stacked, and rows above which it folds everywhere."""
+MOST_FIGURES = 100
+"""Points of a series up to which a chart's figures stand in the page where they can be elsewhere."""
 NARROW, MIDDLE = 300, 700
 """Pixels: a table that needs less stays a table on a phone, and one that needs less on a tablet."""
 LETTER, CELL_PADDING = 7, 14
@@ -38,6 +41,17 @@ class ShownTable:
 
 
 @dataclass(frozen=True)
+class ShownChart:
+    """A chart with its figures: a table, or where they are, or neither where another table of the section has them."""
+
+    id: str
+    drawing: Drawing
+    figures: ShownTable | None = None
+    figures_at: str = ""
+    n_figures: int = 0
+
+
+@dataclass(frozen=True)
 class ShownSection:
     """A section with its tables and charts ready for the page."""
 
@@ -46,7 +60,7 @@ class ShownSection:
     paragraphs: tuple[str, ...]
     facts: tuple[Fact, ...]
     facts_kind: str
-    drawings: tuple[tuple[Drawing, ShownTable | None], ...]
+    charts: tuple[ShownChart, ...]
     tables: tuple[ShownTable, ...]
     bullets: tuple[str, ...]
 
@@ -77,8 +91,12 @@ def _environment() -> Environment:
     )
 
 
-def shown_section(section: Section) -> ShownSection:
-    """Tables are called by their captions, or after the section; a second one of that name has its number."""
+def shown_section(section: Section, figures_at: Callable[[str], str] | None = None) -> ShownSection:
+    """Tables are called by their captions, or after the section; a second one of that name has its number.
+
+    `figures_at` tells the address at which the figures of a long chart are, by the chart's id; without it they are in
+    the page as those of every other chart.
+    """
     called: dict[str, int] = {}
 
     def shown(table: Table) -> ShownTable:
@@ -86,20 +104,31 @@ def shown_section(section: Section) -> ShownSection:
         called[name] = called.get(name, 0) + 1
         return _shown_table(table, name if called[name] == 1 else f"{name} ({called[name]})")
 
-    drawings = tuple(
-        (draw(chart), None if chart.is_tabled else replace(shown(figures_table(chart)), fold="always figures"))
-        for chart in section.charts
-    )
+    def shown_chart(chart: Chart, chart_id: str) -> ShownChart:
+        drawing = draw(chart)
+        if chart.is_tabled:
+            return ShownChart(chart_id, drawing)
+        n_figures = max((len(series.points) for series in chart.series), default=0)
+        if figures_at is not None and n_figures > MOST_FIGURES:
+            return ShownChart(chart_id, drawing, figures_at=figures_at(chart_id), n_figures=n_figures)
+        return ShownChart(chart_id, drawing, replace(shown(figures_table(chart)), fold="always figures"))
+
+    charts = tuple(shown_chart(chart, chart_id) for chart_id, chart in charts_of(section).items())
     return ShownSection(
         anchor=section.anchor,
         title=section.title,
         paragraphs=section.paragraphs,
         facts=section.facts,
         facts_kind="list" if section.anchor == ABOUT else "cards",
-        drawings=drawings,
+        charts=charts,
         tables=tuple(shown(table) for table in section.tables),
         bullets=section.bullets,
     )
+
+
+def charts_of(section: Section) -> dict[str, Chart]:
+    """The charts of a section by the ids that they have in the page."""
+    return {f"{section.anchor}-chart-{number}": chart for number, chart in enumerate(section.charts, start=1)}
 
 
 def _shown_table(table: Table, label: str) -> ShownTable:
