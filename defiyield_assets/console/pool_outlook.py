@@ -6,12 +6,11 @@ Lives here: bands of the day, forecasts that fell due, the evidence by which mod
 
 from collections.abc import Sequence
 from itertools import groupby
-from math import fsum, nan
+from math import fsum, isnan, nan
 from typing import Any
 
-import pandas as pd
-
 from defiyield_assets.console.layout import Panel
+from defiyield_assets.console.pool_rates import History
 from defiyield_assets.console.pool_rows import rows_of
 from defiyield_assets.console.score_tables import SCORE_COLUMNS, SCORE_WORDS, score_row, target_order
 from defiyield_assets.console.views import View
@@ -44,7 +43,7 @@ EVIDENCE_COLUMNS = (
 )
 
 
-def outlook_panel(view: View, name: str, history: pd.DataFrame, forecasts: Rows) -> Panel:
+def outlook_panel(view: View, name: str, history: History, forecasts: Rows) -> Panel:
     """Bands of every horizon (the pool's rows of `pool_forecasts`), going on from what happened."""
     rows = sorted(forecasts, key=target_order)
     if not rows:
@@ -52,8 +51,8 @@ def outlook_panel(view: View, name: str, history: pd.DataFrame, forecasts: Rows)
         return Panel(none, ("pool_forecasts",), view.day)
     apys = [row for row in rows if row["target"] == "apy"]
     shown = DayRange.of(view.day).back(HISTORY_DAYS - 1)
-    pairs = zip(history["date"], history["apy"], strict=True)
-    past = {day: float(apy) for day, apy in pairs if day in shown and not is_missing(apy)}
+    pairs = zip(history.days, history.values["apy"], strict=True)
+    past = {day: apy for day, apy in pairs if day in shown and not isnan(apy)}
     charts = (band_chart(f"APY of {name}", "percent", past, apys, view.day),) if apys else ()
     words = (
         f"Forecasts made at the end of {view.day}. Each is the mean over the days ahead; the band from p10 to p90 "

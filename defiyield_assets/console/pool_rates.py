@@ -4,9 +4,12 @@ Lives here: the history as it was known at the day's cutoff. Not here: forecasts
 (pool_position.py), why it is in or out (domain/reporting/explanation_sections.py).
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
 from math import isnan
 
-import pandas as pd
+import numpy as np
 
 from defiyield_assets.console.layout import Panel
 from defiyield_assets.console.pool_rows import rows_of
@@ -50,12 +53,27 @@ def policy_of_day(view: View) -> Policy | None:
     return view.remembered("policy", None, lambda: policy_of(view.connection, view.day))
 
 
-def history_of(view: View, pool_id: str) -> pd.DataFrame:
+@dataclass(frozen=True)
+class History:
+    """Points by day: the days, the same as text, the values of each column (NaN where unknown), and whether any of them
+    was first seen afterwards."""
+
+    days: list[date]
+    labels: list[str]
+    values: Mapping[str, list[float]]
+    has_hindsight: bool
+
+
+def history_of(view: View, pool_id: str) -> History:
     """A year of points as they were known at the day's cutoff."""
     days = DayRange.of(view.day).back(HISTORY_DAYS - 1)
     aliases = view.remembered("aliases", None, lambda: _aliases(view))
-    known_at = cutoff(view.day)
-    return reads.pool_histories(view.connection, days, known_at, [pool_id], aliases, columns=HISTORY_COLUMNS)
+    told = reads.pool_history_columns(
+        view.connection, days, cutoff(view.day), [pool_id], aliases, columns=HISTORY_COLUMNS
+    )
+    values = {name: told[name].tolist() for name in HISTORY_COLUMNS if name != "date"}
+    labels = np.datetime_as_string(told["date"]).tolist()
+    return History(told["date"].tolist(), labels, values, bool(told["is_hindsight"].any()))
 
 
 def _aliases(view: View) -> dict[str, str]:
@@ -63,13 +81,13 @@ def _aliases(view: View) -> dict[str, str]:
     return {} if policy is None else aliases_of(policy, view.day)
 
 
-def history_panel(view: View, history: pd.DataFrame, metrics: Rows) -> Panel:
+def history_panel(view: View, history: History, metrics: Rows) -> Panel:
     """Charts of APY and TVL, and the figures that were made of them: the row of `pool_metrics`, if there is one."""
     charts = [chart for chart in (_apy_chart(history), _tvl_chart(history)) if chart is not None]
     words = [f"The last {HISTORY_DAYS} days up to {view.day}, as they were known at the end of that day."]
     if not charts:
         words = [f"No history is kept of it up to {view.day}: only pools that pass the pre-filter are followed."]
-    if len(history) and bool(history["is_hindsight"].any()):
+    if history.has_hindsight:
         words.append("Some points were first seen after that day.")
     facts = _figures(metrics[0]) if metrics else ()
     section = Section("history", "History", tuple(words), facts, charts=tuple(charts))
@@ -103,7 +121,7 @@ def _figures(metrics: Row) -> tuple[Fact, ...]:
     return tuple(Fact(words, told(metrics[name])) for words, name, told in FIGURES if not is_missing(metrics[name]))
 
 
-def _apy_chart(history: pd.DataFrame) -> Chart | None:
+def _apy_chart(history: History) -> Chart | None:
     """The total and, where the vendor tells them apart, base and reward."""
     series = []
     for words, name in PARTS:
@@ -121,7 +139,7 @@ def _apy_chart(history: pd.DataFrame) -> Chart | None:
     return Chart("lines", "APY by day", "percent", tuple(series), summary)
 
 
-def _tvl_chart(history: pd.DataFrame) -> Chart | None:
+def _tvl_chart(history: History) -> Chart | None:
     points = _points(history, "tvl_usd")
     if not points:
         return None
@@ -133,7 +151,7 @@ def _tvl_chart(history: pd.DataFrame) -> Chart | None:
     return Chart("lines", "Value locked (TVL) by day", "usd", (Series("TVL", points),), summary)
 
 
-def _points(history: pd.DataFrame, name: str) -> tuple[Point, ...]:
+def _points(history: History, name: str) -> tuple[Point, ...]:
     """Known values by day."""
-    pairs = zip(map(str, history["date"]), history[name].tolist(), strict=True)
+    pairs = zip(history.labels, history.values[name], strict=True)
     return tuple(Point(day, value) for day, value in pairs if not isnan(value))

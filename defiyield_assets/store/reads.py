@@ -39,6 +39,8 @@ STREAMED = 20_000
 """Rows that a streaming reader holds."""
 ASKED_AT_ONCE = 300
 """Addresses that one query looks for."""
+IS_HINDSIGHT: "sa.Column[Any]" = sa.Column("is_hindsight", sa.Boolean, nullable=False)
+"""What histories as they were known have besides their own columns."""
 POOLS_AT_ONCE = 10_000
 """Pools that one query looks for, each by its key; SQLite takes 32,766 values."""
 
@@ -374,15 +376,44 @@ def pool_histories(
     So a day rerun after a later backfill sees what it saw before. `pool_ids` and `aliases` as in
     `pool_history_revisions`.
     """
+    wanted = list(schema.pool_histories.columns) if columns is None else [schema.pool_histories.c[n] for n in columns]
+    cells = _known_histories(engine, days, known_at, pool_ids, aliases, wanted=wanted)
+    return cells_to_frame([*wanted, IS_HINDSIGHT], cells)
+
+
+def pool_history_columns(
+    engine: Readable,
+    days: DayRange,
+    known_at: datetime,
+    pool_ids: Collection[str],
+    aliases: Mapping[str, str] | None = None,
+    *,
+    columns: Sequence[str],
+) -> dict[str, npt.NDArray[Any]]:
+    """The points of `pool_histories` in its order as arrays by column, of the kinds that `read_columns` has: for a few
+    pools, whose frame would take longer than reading them."""
+    wanted = [schema.pool_histories.c[name] for name in columns]
+    cells = _known_histories(engine, days, known_at, pool_ids, aliases, wanted=wanted)
+    told = zip([*wanted, IS_HINDSIGHT], cells, strict=True)
+    return {column.name: cells_to_array(column, of_column) for column, of_column in told}
+
+
+def _known_histories(
+    engine: Readable,
+    days: DayRange,
+    known_at: datetime,
+    pool_ids: Collection[str] | None,
+    aliases: Mapping[str, str] | None,
+    *,
+    wanted: Sequence[sa.Column[Any]],
+) -> list[Cells]:
+    """The columns of the points known at `known_at`, and behind them whether each is hindsight."""
     table, told = schema.pool_histories, _told_histories(days, pool_ids, aliases)
-    wanted = list(table.columns) if columns is None else [table.c[name] for name in columns]
     read = list(dict.fromkeys([*wanted, *table.primary_key.columns, table.c.seen_at]))
     names = [column.name for column in read]
     found = _in_order(table, _fetched(engine, table, read, sa.select(*(told.c[name] for name in names))), names)
     rows, is_hindsight = _known(dict(zip(names, found, strict=True)), known_at)
-    flag: sa.Column[Any] = sa.Column("is_hindsight", sa.Boolean, nullable=False)
-    cells = [*(of_column.taken(rows) for of_column in found[: len(wanted)]), Cells("bool", is_hindsight)]
-    return cells_to_frame([*wanted, flag], cells)
+    return [*(of_column.taken(rows) for of_column in found[: len(wanted)]), Cells("bool", is_hindsight)]
 
 
 def _known(named: Mapping[str, Cells], known_at: datetime) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:

@@ -214,16 +214,16 @@ def _lines(chart: Chart) -> Plot:
     for series, colour in zip(chart.series, _colours(chart.series), strict=True):
         points = sorted(series.points, key=lambda point: places[point.label])
         runs = [list(run) for known, run in groupby(points, _has_value) if known]
-        path = "".join(_path([(places[point.label], top(_value(point))) for point in run]) for run in runs)
-        curves.append(Mark(colour, _stroke(series), series.name, path))
+        drawn = [[(places[point.label], top(_value(point))) for point in run] for run in runs]
+        curves.append(Mark(colour, _stroke(series), series.name, "".join(map(_path, drawn))))
         for has_band, run in groupby(points, _has_band):
             if has_band:
                 bands.append(Mark(colour, "band", series.name, _band(list(run), places, top)))
-        for known in runs:
+        for known, at in zip(runs, drawn, strict=True):
             if n_points <= MOST_DOTS or len(known) == 1:
-                for point in known:
+                for point, (x, y) in zip(known, at, strict=True):
                     told = f"{series.name}, {point.label}: {_with_band(point, chart.unit)}"
-                    dots.append(Dot(places[point.label], top(_value(point)), colour, told, len(known) == 1))
+                    dots.append(Dot(x, y, colour, told, len(known) == 1))
     return Plot(
         tuple(bands),
         tuple(curves),
