@@ -42,7 +42,7 @@ def address(*parts: str, **asked: object) -> str:
     return f"{path}?{told}" if told else path
 
 
-def address_of(path: str, **asked: object) -> str:
+def address_of(path: str, /, **asked: object) -> str:
     """The same for a path that is known as a whole."""
     return address(*[part for part in path.split("/") if part], **asked)
 

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 
 from defiyield_assets.console.app import build_app
 from defiyield_assets.console.desk import Desk
+from defiyield_assets.console.makers import Makers
 from defiyield_assets.orchestration.report_inputs import read_report_inputs
 
 NOW = datetime(2025, 6, 8, 9, 0, tzinfo=UTC)
@@ -43,6 +44,6 @@ def desk_over(engine: sa.Engine, folder: Path, people: Mapping[str, str] | None 
     return replace(made, **more)
 
 
-def client_of(desk: Desk, **more: Any) -> TestClient:
+def client_of(desk: Desk, makers: Makers | None = None, **more: Any) -> TestClient:
     """A browser without a script; where a page raises, the test fails."""
-    return TestClient(build_app(desk), base_url=ADDRESS, follow_redirects=False, **more)
+    return TestClient(build_app(desk, makers), base_url=ADDRESS, follow_redirects=False, **more)

@@ -32,6 +32,7 @@ PAGES = {
     "plan": "/plan",
     "pools": "/pools",
     "a pool": "/pools/{pool}",
+    "figures": "/pools/{pool}?figures=history-chart-1",
     "forecasts": "/forecasts",
     "runs": "/runs",
     "a run": "/runs/{run}",
@@ -207,6 +208,29 @@ def test_a_chart_tells_its_figures_to_the_pointer_and_to_arrow_keys(opened: Open
     box = plot.bounding_box()
     page.mouse.move(box["x"] + box["width"] - 2, box["y"] + box["height"] / 2)
     assert told.inner_text() == newest
+    page.context.close()
+
+
+def test_figures_of_a_long_chart_are_asked_for_once_by_who_wants_them(opened: Open, names: dict[str, str]) -> None:
+    page = opened(f"/pools/{names['pool']}")
+    figure = page.locator("#history figure").first
+    link = figure.locator("xpath=..").locator(".figures a")
+    asked = [url for url in page.asked if "figures=" in url]
+    assert asked == []
+    plot, told = figure.locator("svg.plot"), figure.locator(".tip")
+    plot.focus()
+    page.keyboard.press("End")
+    told.wait_for(state="visible")
+    newest = told.inner_text()
+    page.keyboard.press("ArrowLeft")
+    assert told.inner_text() != newest
+    assert len([url for url in page.asked if "figures=" in url]) == 1
+    with page.expect_navigation():
+        link.click()
+    day, apy, *_ = page.locator("main table tbody tr").last.locator("th, td").all_inner_texts()
+    assert newest.split("\n")[0] == day
+    assert apy in newest
+    assert page.told == []
     page.context.close()
 
 

@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from defiyield_assets.console.freshness import ASKED_EVERY, Freshness
+from defiyield_assets.console.remembered import Made
 from defiyield_assets.errors import DefiYieldError
 from defiyield_assets.store import schema
 from defiyield_assets.store.engine import make_engine, one_view
@@ -103,3 +104,47 @@ def test_a_view_is_of_one_moment(warehouse: sa.Engine, other: sa.Engine) -> None
     with one_view(warehouse) as connection:
         assert connection.execute(count).scalar_one() == 1
     other.dispose()
+
+
+def test_what_another_process_makes_is_of_the_state_that_is_known_here(warehouse: sa.Engine, other: sa.Engine) -> None:
+    """SQLite counts for each connection by itself, so that the other's own number says nothing here."""
+    now = [0.0]
+    freshness, elsewhere = Freshness(warehouse, lambda: now[0]), Freshness(other)
+    _add(make_engine(url_text(warehouse.url)), "before")
+
+    def made() -> Made[str]:
+        with elsewhere.one_view() as (_, version):
+            return Made("page", version)
+
+    found = freshness.of_elsewhere(made)
+    assert (found.value, found.version) == ("page", freshness.version())
+    third = make_engine(url_text(warehouse.url))
+    _add(third, "after")
+    now[0] += ASKED_EVERY
+    assert found.version != freshness.version()
+    for one in (freshness, elsewhere):
+        one.close()
+    for engine in (other, third):
+        engine.dispose()
+
+
+def test_what_somebody_overtakes_while_it_is_made_elsewhere_is_of_no_known_state(
+    warehouse: sa.Engine, other: sa.Engine
+) -> None:
+    now = [0.0]
+    freshness, elsewhere = Freshness(warehouse, lambda: now[0]), Freshness(other)
+    third = make_engine(url_text(warehouse.url))
+
+    def overtaken() -> Made[str]:
+        with elsewhere.one_view() as (_, version):
+            made = Made("page", version)
+        _add(third, "meanwhile")
+        return made
+
+    found = freshness.of_elsewhere(overtaken)
+    now[0] += ASKED_EVERY
+    assert found.version != freshness.version()
+    for one in (freshness, elsewhere):
+        one.close()
+    for engine in (other, third):
+        engine.dispose()

@@ -72,10 +72,13 @@ def test_it_says_what_the_command_line_says(
     assert [row[0] for row in cells(page, "Verdicts by day")] == [past["day"] for past in told["history"]]
 
 
-def test_the_history_is_what_was_known_at_the_cutoff(console_state: Installation, held: str, page: str) -> None:
+def test_the_history_is_what_was_known_at_the_cutoff(
+    console: TestClient, console_state: Installation, held: str, page: str
+) -> None:
     days = DayRange.of(DAY).back(364)
     known = reads.pool_histories(console_state.engine, days, cutoff(DAY), [held])
-    shown = {row[0]: row[1] for row in cells(page, "Figures: APY by day")}
+    (url,) = re.findall(r'<a href="([^"]+)">Figures: APY by day', page)
+    shown = {row[0]: row[1] for row in cells(console.get(unescape(url)).text, "Figures: APY by day")}
     assert shown == {str(day): f"{apy:.2%}" for day, apy in zip(known["date"], known["apy"], strict=True)}
 
 

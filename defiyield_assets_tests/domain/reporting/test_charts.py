@@ -24,10 +24,10 @@ def test_days_stand_where_the_calendar_has_them_and_values_by_their_size() -> No
     plot = draw(lines(Series("a", points))).plot
     assert plot is not None
     (first, second, third) = places(plot.curves[0].path)
-    assert [x for x, _ in (first, second, third)] == [0.0, 100.0, 1000.0]
+    assert [x for x, _ in (first, second, third)] == [0.0, 10.0, 100.0]
     # The axis has a twentieth of the range as air below and above: 90 to 310.
     assert [y for _, y in (first, second, third)] == pytest.approx(
-        [1000 * part / 220 for part in (210, 110, 10)], abs=0.1
+        [100 * part / 220 for part in (210, 110, 10)], abs=0.01
     )
 
 
@@ -38,7 +38,7 @@ def test_days_that_come_in_any_order_are_sorted_and_names_keep_theirs() -> None:
     assert [row[0] for row in figures_table(names).rows] == ["USDT", "DAI"]
     plot = draw(days).plot
     assert plot is not None
-    assert [x for x, _ in places(plot.curves[0].path)] == [0.0, 1000.0]
+    assert [x for x, _ in places(plot.curves[0].path)] == [0.0, 100.0]
 
 
 def test_a_gap_parts_the_curve_and_a_lone_point_is_a_dot() -> None:
@@ -56,9 +56,9 @@ def test_a_band_runs_along_the_top_and_back_along_the_bottom() -> None:
     assert drawing.plot is not None
     (band,) = drawing.plot.bands
     # The axis runs from 0 (none of the values is below) to 1.05.
-    expected = [(0.0, 0.05), (500.0, 0.3), (500.0, 1.05), (0.0, 0.8)]
+    expected = [(0.0, 0.05), (50.0, 0.3), (50.0, 1.05), (0.0, 0.8)]
     assert [x for x, _ in places(band.path)] == [x for x, _ in expected]
-    assert [y for _, y in places(band.path)] == pytest.approx([1000 * y / 1.05 for _, y in expected], abs=0.1)
+    assert [y for _, y in places(band.path)] == pytest.approx([100 * y / 1.05 for _, y in expected], abs=0.01)
     assert band.path.endswith("Z")
     assert drawing.plot.dots[0].words == "f, 2025-06-01: 50.00% (25.00% to 100.00%)"
 

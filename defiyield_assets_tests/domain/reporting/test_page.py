@@ -27,7 +27,7 @@ from defiyield_assets.domain.reporting.layout import (
     text,
 )
 from defiyield_assets.domain.reporting.markdown import render_markdown
-from defiyield_assets.domain.reporting.page import render_html
+from defiyield_assets.domain.reporting.page import MOST_FIGURES, render_html, shown_section
 from defiyield_assets_tests.browser import chromium
 
 DAY = date(2025, 6, 2)
@@ -437,3 +437,21 @@ def test_in_print_everything_is_open_on_white_and_within_the_paper(opened: Calla
     assert not page.locator("nav").evaluate(SHOWN)
     assert page.pdf(prefer_css_page_size=True).startswith(b"%PDF")
     page.context.close()
+
+
+def test_figures_of_a_long_chart_stand_in_the_page_unless_there_is_another_place_for_them() -> None:
+    days = [date(2024, 1, 1) + timedelta(days=day) for day in range(MOST_FIGURES + 1)]
+    long, short = (
+        Chart("lines", name, "usd", (Series("a", tuple(Point(str(day), 1.0) for day in shown)),), "In words.")
+        for name, shown in (("Long", days), ("Short", days[1:]))
+    )
+    tabled = Chart("lines", "Tabled", "usd", long.series, "In words.", is_tabled=True)
+    section = Section("s", "S", charts=(long, short, tabled))
+    inside = shown_section(section).charts
+    assert [(one.figures is not None, one.figures_at) for one in inside] == [(True, ""), (True, ""), (False, "")]
+    elsewhere = shown_section(section, lambda chart_id: f"/x?figures={chart_id}").charts
+    assert [(one.figures is not None, one.figures_at, one.n_figures) for one in elsewhere] == [
+        (False, "/x?figures=s-chart-1", MOST_FIGURES + 1),
+        (True, "", 0),
+        (False, "", 0),
+    ]

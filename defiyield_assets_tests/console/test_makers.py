@@ -1,0 +1,164 @@
+"""Processes that make pages: all of them work, what they raise arrives, dead ones are replaced, they end with their
+server.
+
+The functions are a module's, since processes get them by name.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from defiyield_assets.console.makers import Makers
+from defiyield_assets.errors import DefiYieldError, NotFound, NotRecoverable, TransientError
+
+PATIENCE = 60.0
+
+
+def build() -> str:
+    return "a tool"
+
+
+def build_nothing() -> str:
+    raise ValueError("there is nothing to build with")
+
+
+def told(tool: str, what: str) -> tuple[str, str, int]:
+    """What a process was given, and which one it is; it takes a while, so that others work as well."""
+    time.sleep(0.2)
+    return tool, what, os.getpid()
+
+
+def fail(_tool: str, error: Exception) -> None:
+    raise error
+
+
+class TwoWordsError(Exception):
+    """An error that cannot be read again."""
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(f"{one} and {other}")
+
+
+def fail_with(_tool: str, kind: str) -> None:
+    if kind == "of ours":
+        raise NotRecoverable("rates", [date(2025, 6, 3)])
+    raise TwoWordsError("one", "other")
+
+
+def die(_tool: str, before: Path | None) -> str:
+    """Die, and where a file is given only as long as it is not there."""
+    if before is None or not before.exists():
+        if before is not None:
+            before.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "made"
+
+
+@pytest.fixture(scope="module")
+def makers() -> Iterator[Makers]:
+    made = Makers(2, build)
+    made.start()
+    yield made
+    made.close()
+
+
+def test_every_process_works_with_a_tool_of_its_own(makers: Makers) -> None:
+    with ThreadPoolExecutor(8) as readers:
+        answers = list(readers.map(lambda what: makers.run(told, what), "abcdefgh"))
+    assert [(tool, what) for tool, what, _ in answers] == [("a tool", what) for what in "abcdefgh"]
+    assert len({pid for *_, pid in answers}) == 2
+    assert os.getpid() not in {pid for *_, pid in answers}
+
+
+def test_what_they_raise_is_raised_here(makers: Makers) -> None:
+    with pytest.raises(NotFound, match="no such day"):
+        makers.run(fail, NotFound("no such day"))
+
+
+@pytest.mark.parametrize(("kind", "raised"), [("of ours", DefiYieldError), ("somebody's", RuntimeError)])
+def test_what_cannot_be_sent_is_told_in_words_and_breaks_nothing(
+    makers: Makers, kind: str, raised: type[Exception]
+) -> None:
+    before = {makers.run(told, "")[2] for _ in range(2)}
+    with pytest.raises(raised, match=r"NotRecoverable: rates of 2025-06-03|TwoWordsError: one and other"):
+        makers.run(fail_with, kind)
+    assert makers.run(told, "")[2] in before
+
+
+def test_signals_for_the_server_do_not_end_them(makers: Makers) -> None:
+    pid = makers.run(told, "")[2]
+    for one in (signal.SIGTERM, signal.SIGINT):
+        os.kill(pid, one)
+    with ThreadPoolExecutor(8) as readers:
+        assert pid in {answer[2] for answer in readers.map(lambda what: makers.run(told, what), "abcdefgh")}
+
+
+def test_the_work_of_one_that_died_is_done_once_more(makers: Makers, tmp_path: Path) -> None:
+    assert makers.run(die, tmp_path / "died") == "made"
+
+
+def test_work_that_kills_is_given_up_and_keeps_nobody_else_from_theirs(makers: Makers) -> None:
+    with pytest.raises(TransientError, match="died twice"):
+        makers.run(die, None)
+    assert makers.run(told, "a")[:2] == ("a tool", "a")
+
+
+def test_processes_that_cannot_start_are_told_at_once() -> None:
+    began = time.monotonic()
+    with pytest.raises(TransientError, match="did not start"):
+        Makers(2, build_nothing).start()
+    assert time.monotonic() - began < PATIENCE
+
+
+def test_none_are_there_before_the_start_and_after_the_end() -> None:
+    closed = Makers(1, build)
+    with pytest.raises(TransientError, match="not there"):
+        closed.run(told, "")
+    closed.start()
+    pid = closed.run(told, "")[2]
+    closed.close()
+    assert not Path(f"/proc/{pid}").exists()
+    with pytest.raises(TransientError, match="not there"):
+        closed.run(told, "")
+
+
+SERVER = """
+from defiyield_assets_tests.console.test_makers import build, told, Makers
+if __name__ == "__main__":
+    makers = Makers(1, build)
+    makers.start()
+    print(makers.run(told, "")[2], flush=True)
+    input()
+"""
+
+
+def test_they_end_with_a_server_that_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "server.py"
+    script.write_text(SERVER)
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    root = str(Path(__file__).parents[2])
+    with subprocess.Popen([sys.executable, str(script)], env={**os.environ, "PYTHONPATH": root}, **pipes) as server:
+        assert server.stdout is not None
+        pid = int(server.stdout.readline())
+        server.kill()
+    deadline = time.monotonic() + PATIENCE
+    while _is_running(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _is_running(pid: int) -> bool:
+    """Whether the process is there and no mere entry of one that ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
