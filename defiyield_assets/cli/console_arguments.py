@@ -33,7 +33,7 @@ lab, settings.""",
         "--host", default="127.0.0.1", help="address to bind (default: 127.0.0.1); beyond loopback it takes tokens"
     )
     console.add_argument("--port", type=int, default=PORT, help=f"port (default: {PORT})")
-    console.add_argument("--workers", type=int, default=1, help="processes that answer (default: 1)")
+    console.add_argument("--workers", type=int, default=1, help="processes that make pages (default: 1)")
     console.add_argument("--certificate", type=Path, help="PEM file: serve HTTPS with it (default: HTTP)")
     console.add_argument("--key", type=Path, help="PEM file with the certificate's key (default: none)")
     console.add_argument(

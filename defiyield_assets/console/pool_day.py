@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from defiyield_assets.console.pool_table import Flags, Numbers, PoolTable, Words
 from defiyield_assets.console.views import View
 from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.policy import Parameters
 from defiyield_assets.domain.reporting.formats import clean
 from defiyield_assets.store import reads, schema
 from defiyield_assets.store.evidence import parameters_of
@@ -54,7 +55,8 @@ def _read(view: View) -> PoolTable:
     apys = _columns(view, schema.pools, ["pool_id", "apy", "is_stale"])
     metrics = _columns(view, schema.pool_metrics, ["pool_id", "apy_mean_30d", "apy_std_30d"])
     groups = _columns(view, schema.pool_groups, ["pool_id", "pool_group"])
-    forecasts = _forecasts(view)
+    parameters = parameters_of(view.connection, view.day)
+    forecasts = _forecasts(view, parameters)
     planned = _planned(view)
     is_planned = joined.flags(list(planned))
     symbols = np.concatenate([listed["underlying_symbols"], np.full(int(is_unlisted.sum()), "", object)])[order]
@@ -85,6 +87,7 @@ def _read(view: View) -> PoolTable:
             "is_refused": (is_listed & ~is_prefiltered) | (is_judged & ~is_eligible),
             "is_held": joined.flags(judged["pool_id"][judged["is_held"].astype(bool)]),
             "is_followed": is_prefiltered | is_judged,
+            "is_implausible": joined.flags(apys["pool_id"][_implausible(apys["apy"], parameters)]),
             "is_stale": joined.flags(apys["pool_id"][apys["is_stale"].astype(bool)]),
         },
         codes=joined.words(together["pool_id"], _codes(together), judged["pool_id"], _codes(judged)),
@@ -130,9 +133,15 @@ def _columns(view: View, table: sa.Table, names: Sequence[str], where: reads.Whe
     return reads.read_columns(view.connection, table, DayRange.of(view.day), where, names)
 
 
-def _forecasts(view: View) -> Columns:
+def _implausible(apy: Numbers, parameters: Parameters | None) -> Flags:
+    """Which rates no pool can pay, as `pool_quality` judges histories; none where the day's policy is not kept."""
+    if parameters is None:
+        return np.zeros(len(apy), np.bool_)
+    return (apy < 0.0) | (apy > parameters.apy_plausible_max)
+
+
+def _forecasts(view: View, parameters: Parameters | None) -> Columns:
     """Forecasts of the APY over the policy's horizon."""
-    parameters = parameters_of(view.connection, view.day)
     horizon_days = None if parameters is None else parameters.horizon_days
     where = {"target": "apy", "horizon_days": horizon_days}
     return _columns(view, schema.pool_forecasts, ["pool_id", "mean", "p10", "p90"], where)

@@ -49,9 +49,9 @@ class PoolTable:
     """One row per pool, in the order that decides where a sorted column is equal.
 
     `texts` has TEXTS, fit for print. `figures` are float64, NaN where unknown; `flags` has is_prefiltered, is_eligible,
-    is_planned, is_refused (by any filter), is_held, is_followed (its history is fetched) and is_stale (the vendor's own
-    row was older than a day). `codes` are the reasons and doubts of the last filter that judged the pool, comma
-    separated; `underlyings` the symbols of its tokens.
+    is_planned, is_refused (by any filter), is_held, is_followed (its history is fetched), is_stale (the vendor's own
+    row was older than a day) and is_implausible (no pool can pay the APY of the day). `codes` are the reasons and
+    doubts of the last filter that judged the pool, comma separated; `underlyings` the symbols of its tokens.
     """
 
     pool_id: Words

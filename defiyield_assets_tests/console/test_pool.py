@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from starlette.testclient import TestClient
 
 from defiyield_assets.cli.main import main
+from defiyield_assets.config.loader import load_policy
 from defiyield_assets.domain.days import DayRange, cutoff
 from defiyield_assets.domain.forecasting.scoreboard import CHAMPION, build_scoreboard
 from defiyield_assets.store import reads, schema
@@ -249,3 +250,14 @@ def test_costs_are_told_as_costs(console_state: Installation, console: TestClien
     assert costs > 0
     words = words_of(console.get(f"/pools/{held}?date={DAY}").text)
     assert f"Costs ${costs:,.2f} gas and conversions" in words
+
+
+def test_a_rate_that_the_policy_does_not_believe_is_told_as_implausible(closed_loop: Loop, tmp_path: Path) -> None:
+    treasury = Treasury(closed_loop, tmp_path)
+    table, day = schema.eligible_pools, treasury.days[-1]
+    rows = treasury.rows(table)
+    pool_id = str(rows.loc[rows["date"] == day, "pool_id"].iloc[0])
+    limit = load_policy(day).policy.parameters.apy_plausible_max
+    for apy, is_told in ((limit, False), (limit + 0.01, True), (-0.01, True)):
+        treasury.change(sa.update(table).where(table.c.pool_id == pool_id, table.c.date == day).values(last_apy=apy))
+        assert ("implausible: not from 0% to" in treasury.page(f"/pools/{pool_id}")) is is_told

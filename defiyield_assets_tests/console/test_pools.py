@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 from starlette.testclient import TestClient
 
+from defiyield_assets.config.loader import load_policy
 from defiyield_assets.console.pages.pools import HEADINGS
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.store import reads, schema
@@ -191,6 +192,9 @@ def test_hostile_names_are_text(closed_loop: Loop, tmp_path: Path) -> None:
     assert "&lt;script&gt;" in html
 
 
+STALE = re.compile("%, stale[<,]")
+
+
 def test_a_rate_of_an_old_row_is_told_as_stale(closed_loop: Loop, tmp_path: Path) -> None:
     """In its cell; it is found and sorted by its figure as before."""
     treasury = Treasury(closed_loop, tmp_path)
@@ -199,14 +203,38 @@ def test_a_rate_of_an_old_row_is_told_as_stale(closed_loop: Loop, tmp_path: Path
     told = told[told["snapshot_date"] == treasury.days[-1]].set_index("pool_id")
     before = treasury.page(url)
     shown = ids(before)
-    assert before.count("%, stale<") == told.loc[shown, "is_stale"].sum()
+    assert len(STALE.findall(before)) == told.loc[shown, "is_stale"].sum()
     fresh = next(pool_id for pool_id in shown if not told.loc[pool_id, "is_stale"])
     treasury.change(sa.update(pools).where(pools.c.pool_id == fresh).values(is_stale=True))
     page = treasury.page(url)
     assert ids(page) == shown
-    assert page.count("%, stale<") == before.count("%, stale<") + 1
+    assert len(STALE.findall(page)) == len(STALE.findall(before)) + 1
     row = page[page.index(f"/pools/{fresh}") :]
-    assert f">{told.loc[fresh, 'apy'] * 100:,.2f}%, stale<" in row[: row.index("</tr>")]
+    assert f">{told.loc[fresh, 'apy'] * 100:,.2f}%, stale" in row[: row.index("</tr>")]
+
+
+def test_a_rate_that_the_policy_does_not_believe_is_told_as_implausible(closed_loop: Loop, tmp_path: Path) -> None:
+    """In the list and on the pool's own page, on both sides of what is believed, and not at its very ends."""
+    treasury = Treasury(closed_loop, tmp_path)
+    pools, url = schema.pools, "/pools?sort=size_usd&rows=200"
+    limit = load_policy(treasury.days[-1]).policy.parameters.apy_plausible_max
+    shown = ids(treasury.page(url))[:4]
+    assert "%, implausible<" not in treasury.page(url)
+    for pool_id, apy in zip(shown, (limit, limit + 0.01, -0.01, 0.0), strict=True):
+        treasury.change(
+            sa.update(pools)
+            .where(pools.c.pool_id == pool_id, pools.c.snapshot_date == treasury.days[-1])
+            .values(apy=apy, is_stale=False)
+        )
+    page = treasury.page(url)
+    rows = {pool_id: page[page.index(f"/pools/{pool_id}") :].split("</tr>")[0] for pool_id in shown}
+    assert ["implausible" in rows[pool_id] for pool_id in shown] == [False, True, True, False]
+    assert f">{(limit + 0.01) * 100:,.2f}%, implausible<" in rows[shown[1]]
+
+
+def test_the_other_filters_are_open_where_one_of_them_is_set(console: TestClient) -> None:
+    for query, is_open in (("", False), ("?q=usdc&verdict=eligible&sort=apy", False), ("?least_apy=3", True)):
+        assert ('<details class="more" open>' in console.get(f"/pools{query}").text) is is_open
 
 
 @pytest.fixture(scope="module")

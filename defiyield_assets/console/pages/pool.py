@@ -16,6 +16,7 @@ from defiyield_assets.console.pool_table import Wanted
 from defiyield_assets.console.questions import Question
 from defiyield_assets.console.views import View
 from defiyield_assets.domain.days import DayRange
+from defiyield_assets.domain.policy import Parameters
 from defiyield_assets.domain.reporting.content import PUBLISHED
 from defiyield_assets.domain.reporting.explanation_sections import (
     WIDE,
@@ -87,7 +88,7 @@ def pool(view: View, question: Question) -> Page:
             clean(told.answer, WIDE),
             Inner(f"All pools of {protocol}", "pools", protocol=protocol, date=view.day),
         ),
-        facts=_facts(view, told, _share_words(told, evidence), HELD_WORDS[held]),
+        facts=_facts(view, told, evidence, HELD_WORDS[held]),
         facts_assets=(
             *("prefiltered_pools", "eligible_pools", "pool_groups", "pool_forecasts", "allocations"),
             "pool_positions",
@@ -140,20 +141,28 @@ def _share_words(told: Explanation, evidence: Evidence) -> str:
     return percent(0.0) if has_plan else UNKNOWN
 
 
-def _facts(view: View, told: Explanation, share: str, held: str) -> tuple[Fact, ...]:
-    figures, pool_id = told.figures, told.pool.pool_id
+def _facts(view: View, told: Explanation, evidence: Evidence, held: str) -> tuple[Fact, ...]:
+    figures, pool_id, parameters = told.figures, told.pool.pool_id, evidence.parameters
     verdicts = {stage.name: stage.verdict.replace("_", " ") for stage in told.stages}
     band = f"p10 to p90: {percent(figures['forecast_p10'])} to {percent(figures['forecast_p90'])}"
     return (
         Fact("Verdict", _verdict_words(told), f"pre-filter: {verdicts['pre-filter']}, plan: {verdicts['plan']}"),
         Fact("Size", _or_unknown(figures, "size_usd"), "supply where known, else TVL"),
-        Fact("Last APY", _or_unknown(figures, "last_apy"), "as the vendor told it"),
+        Fact("Last APY", _or_unknown(figures, "last_apy"), _apy_remark(figures["last_apy"], parameters)),
         Fact("Forecast APY", _or_unknown(figures, "forecast_apy"), band if figures["forecast_apy"] is not None else ""),
-        Fact("Share in the plan", share, held),
+        Fact("Share in the plan", _share_words(told, evidence), held),
         Fact("Risk group", group_name(figures["pool_group"])),
         Fact("Protocol and chain", f"{clean(told.pool.protocol, 60)}, {clean(told.pool.chain, 40)}"),
         Fact("Id", Link(clean(pool_id, 120), pool_url(view.desk.market, pool_id))),
     )
+
+
+def _apy_remark(apy: float | None, parameters: Parameters | None) -> str:
+    """Whose word the rate is, and whether the day's policy believes it."""
+    told = "" if apy is None else "as the vendor told it"
+    if apy is None or parameters is None or 0.0 <= apy <= parameters.apy_plausible_max:
+        return told
+    return f"{told}; implausible: not from 0 to {percent(parameters.apy_plausible_max, 0)}"
 
 
 def _or_unknown(figures: Any, name: str) -> str:

@@ -4,7 +4,7 @@ Lives here: what an address may ask for, and the words of the page. Not here: th
 sorting (pool_table.py), one pool (pool.py), looks (templates/pools.html.j2).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from typing import Any
@@ -24,6 +24,13 @@ from defiyield_assets.domain.reporting.plan_sections import GROUPS, group_name
 from defiyield_assets.domain.selection.reasons import ORDER
 from defiyield_assets.store import reads, schema
 
+TILES = (
+    "by the pre-filter or the final one",
+    "refused by the final one among them",
+    "passed both filters",
+    "what the day's plan holds",
+)
+"""What the counts of refused, passed, eligible and planned pools take in: one pool may be in several."""
 ROWS_A_PAGE = ("25", "50", "100", "200")
 DEFAULT_ROWS = "50"
 MOST_WORDS = 12
@@ -31,8 +38,12 @@ LARGEST_SIZE_USD = 10**15
 ASCENDING, DESCENDING = "asc", "desc"
 REASON_LIMIT = 400
 """Characters of a pool's reasons that are shown; its own page has them all."""
+DOUBTS = ("stale", "implausible")
+"""What is said of an APY of the day: its flags without is_."""
 SHOWN = ("q", "verdict", "protocol", "chain", "group", "code", "least_apy", "most_apy", "least_size", "held")
 """Parameters that choose pools, in the order of the form."""
+FOLDED = SHOWN[2:]
+"""Those that are folded on a phone until one of them is set."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +120,8 @@ def pools(view: View, question: Question) -> Page:
         facts=(
             Fact("Pools of the day", Inner(number(len(table)), "pools", **every)),
             *(
-                Fact(words[:1].upper() + words[1:], Inner(number(told[name]), "pools", verdict=name, **every))
-                for name, words in reversed(list(VERDICTS.items()))
+                Fact(words[:1].upper() + words[1:], Inner(number(told[name]), "pools", verdict=name, **every), remark)
+                for (name, words), remark in zip(reversed(list(VERDICTS.items())), TILES, strict=True)
             ),
         ),
         facts_assets=("prefiltered_pools", "eligible_pools", "allocations"),
@@ -122,6 +133,7 @@ def pools(view: View, question: Question) -> Page:
             "paging": paging,
             "asked": asked,
             "clear": address("pools", **every),
+            "is_refined": any(asked[name] for name in FOLDED),
             "options": _options(table, {**asked, "sort": heading.name, "order": order, "rows": str(a_page)}),
         },
     )
@@ -245,7 +257,7 @@ def _shown_pool(view: View, table: PoolTable, row: int, told: Mapping[str, Any])
         group=followed(figures["pool_group"], group_name),
         figures=(
             f"at least {size}" if is_at_least else size,
-            _apy_words(figures["apy"], is_stale=bool(table.flags["is_stale"][row])),
+            _apy_words(figures["apy"], [word for word in DOUBTS if table.flags[f"is_{word}"][row]]),
             followed(figures["apy_mean_30d"], percent),
             followed(figures["apy_std_30d"], percent),
             followed(figures["forecast_apy"], lambda mean: _forecast_words(mean, figures)),
@@ -254,9 +266,9 @@ def _shown_pool(view: View, table: PoolTable, row: int, told: Mapping[str, Any])
     )
 
 
-def _apy_words(apy: float, *, is_stale: bool) -> str:
-    """The rate that the vendor told; marked where its own row was older than a day when it was asked."""
-    return f"{percent(apy)}, stale" if is_stale and not isnan(apy) else percent(apy)
+def _apy_words(apy: float, doubts: Sequence[str]) -> str:
+    """The rate that the vendor told, and what speaks against it."""
+    return percent(apy) if isnan(apy) else ", ".join((percent(apy), *doubts))
 
 
 def _forecast_words(mean: float, figures: Mapping[str, float]) -> str:
