@@ -44,18 +44,18 @@
     plot.tabIndex = 0;
     let told = null;
     let asking = null;
-    let wanted = null;
+    let wanted = [];
     let chosen = -1;
 
     /* Show the row that `rowOf` tells, as soon as the figures are here; what fails is asked again the next time. */
     function want(rowOf) {
-      wanted = rowOf;
       if (told) show(rowOf());
       else {
+        wanted.push(rowOf);
         asking ??= figuresOf(figure).then(
           (found) => {
             told = found;
-            if (told && wanted) show(wanted());
+            if (told) wanted.forEach((one) => show(one()));
           },
           () => {
             asking = null;
@@ -91,7 +91,7 @@
       tip.hidden = true;
       cross.remove();
       chosen = -1;
-      wanted = null;
+      wanted = [];
     }
 
     plot.addEventListener("pointermove", (event) => {
