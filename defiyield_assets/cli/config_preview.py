@@ -7,8 +7,8 @@ Lives here: which files are meant, and drawing. Not here: the day under another 
 import argparse
 from dataclasses import asdict
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -22,7 +22,7 @@ from defiyield_assets.config import changed_files, changes
 from defiyield_assets.config.parameters import typed_value
 from defiyield_assets.config.versions import VERSIONED
 from defiyield_assets.domain.policy_preview import PolicyPreview, PoolVerdict
-from defiyield_assets.domain.reporting.formats import clean, percent, usd
+from defiyield_assets.domain.reporting.formats import clean, float_usd, percent
 from defiyield_assets.errors import ConfigurationError
 from defiyield_assets.orchestration.policy_previews import preview_change
 from defiyield_assets.orchestration.resources import WarehouseResource, market_of
@@ -101,7 +101,7 @@ def print_preview(told: PolicyPreview, console: Console) -> None:
         console.print(Text("\nholdings that would differ", style="bold"))
         for one in told.moved:
             name = clean(f"{one.symbol} {one.protocol}", 80)
-            amounts = " → ".join(usd(Decimal(f"{value:.2f}")) for value in (one.before_usd, one.after_usd))
+            amounts = " → ".join(float_usd(value) for value in (one.before_usd, one.after_usd))
             console.print(Text(f"  {name}: {amounts}"), soft_wrap=True)
     console.print(Text(f"\nmessage of the plan: {clean(told.after.message, 600)}"), soft_wrap=True)
     for caveat in told.caveats:
@@ -118,7 +118,7 @@ def _print_pools(title: str, pools: tuple[PoolVerdict, ...], console: Console) -
         console.print(Text(f"  {name}{held}: {clean(one.reasons, 300)}"), soft_wrap=True)
 
 
-def _shown(name: str, value: object) -> str:
+def _shown(name: str, value: Any) -> str:
     if name.endswith("_apy"):
         return percent(value)
-    return f"${value:,.2f}" if name.endswith("_usd") else str(value)
+    return float_usd(value) if name.endswith("_usd") else str(value)

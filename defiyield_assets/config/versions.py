@@ -38,6 +38,10 @@ class NotInForce(ConfigurationError):  # noqa: N818 - it tells what became of th
     """A version was recorded, and its files did not take their places."""
 
 
+class NotSaid(ConfigurationError):  # noqa: N818 - it tells what whoever writes left out
+    """Author or reason are missing, or too long."""
+
+
 @dataclass(frozen=True)
 class InForce:
     """The texts that the next day is made with, and the newest version that was written."""
@@ -125,8 +129,9 @@ def write_version(
     the version, by its number, in the same transaction.
 
     Files that nobody recorded yet are recorded first, so that nothing is lost. ConfigurationError, and nothing is
-    written, where author or reason are missing, the configuration would not load, somebody else wrote meanwhile,
-    nothing would change, or the folder cannot be written; NotInForce where the version is there, and its files are not.
+    written, where author or reason are missing (NotSaid), the configuration would not load, somebody else wrote
+    meanwhile, nothing would change, or the folder cannot be written; NotInForce where the version is there, and its
+    files are not.
     """
     author, reason = _required("an author", author, LONGEST_AUTHOR), _required("a reason", reason, LONGEST_REASON)
     unknown = sorted(set(changed) - set(VERSIONED))
@@ -190,9 +195,9 @@ def restore_version(
 def _required(what: str, text: str, longest: int) -> str:
     told = one_line(text)
     if not told:
-        raise ConfigurationError(f"a version needs {what}, in one line: nothing was written")
+        raise NotSaid(f"a version needs {what}, in one line: nothing was written")
     if len(" ".join(text.split())) > longest:
-        raise ConfigurationError(f"{what} has at most {longest} characters: nothing was written")
+        raise NotSaid(f"{what} has at most {longest} characters: nothing was written")
     return told
 
 

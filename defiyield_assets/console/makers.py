@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from copy import copy
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Semaphore
 from typing import Any, TypeVar
@@ -125,6 +126,7 @@ def _made(call: Callable[..., T], what: tuple[Any, ...]) -> T:
 def _can_be_sent(error: Exception) -> bool:
     """Whether the server could read it: what it cannot read breaks the way to every process."""
     try:
-        return isinstance(pickle.loads(pickle.dumps(error)), type(error))  # noqa: S301 - our own, made just now
+        pickle.dumps(error)
+        return isinstance(copy(error), type(error))  # made as it would be out of what was sent
     except Exception:  # noqa: BLE001 - whatever an error's own way of copying itself raises
         return False

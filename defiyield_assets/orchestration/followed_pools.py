@@ -13,14 +13,14 @@ import pandas as pd
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.pools.histories import tracked_pools
 from defiyield_assets.errors import SuspiciousDataError
-from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.store import reads, schema
+from defiyield_assets.store.warehouse import ReadableWarehouse
 
 DAYS_AT_ONCE = 31
 """Days of verdicts that are read together: a range of a year holds millions."""
 
 
-def held_on(warehouse: WarehouseResource, days: DayRange) -> pd.DataFrame:
+def held_on(warehouse: ReadableWarehouse, days: DayRange) -> pd.DataFrame:
     """[date, pool_id] of pools whose share token a wallet holds on chain at the end of the day."""
     balances = reads.read_days(warehouse.engine, schema.chain_balances, days)
     contracts = warehouse.contracts(days.end)[["share_token", "pool_id"]]
@@ -32,7 +32,7 @@ def held_on(warehouse: WarehouseResource, days: DayRange) -> pd.DataFrame:
     return held[["date", "pool_id"]].drop_duplicates().reset_index(drop=True)
 
 
-def tracked_on(warehouse: WarehouseResource, days: DayRange) -> pd.DataFrame:
+def tracked_on(warehouse: ReadableWarehouse, days: DayRange) -> pd.DataFrame:
     """[date, pool_id]: what is followed on each day of the range.
 
     Raises SuspiciousDataError where no day of the range was judged, no pool passed on another and nothing is held.
@@ -56,7 +56,7 @@ def _parts(days: DayRange) -> Iterator[DayRange]:
         yield DayRange(start, min(days.end, start + timedelta(days=DAYS_AT_ONCE - 1)))
 
 
-def _verdicts(warehouse: WarehouseResource, days: DayRange, names: dict[str, str]) -> pd.DataFrame:
+def _verdicts(warehouse: ReadableWarehouse, days: DayRange, names: dict[str, str]) -> pd.DataFrame:
     """[date, pool_id, is_passed] of the pools that passed, and one row of each judged day on which none did.
 
     `names` holds every id once: a year of 20,000 pools names each of them 365 times.
@@ -80,7 +80,7 @@ def _verdicts(warehouse: WarehouseResource, days: DayRange, names: dict[str, str
     return pd.concat([rows, empty], ignore_index=True) if refused else rows
 
 
-def _nearest_verdicts(warehouse: WarehouseResource, days: DayRange) -> list[str]:
+def _nearest_verdicts(warehouse: ReadableWarehouse, days: DayRange) -> list[str]:
     """Pools that passed the pre-filter on the nearest judged day before the range, else after it."""
     engine = warehouse.engine
     passed = {"is_passed": True}

@@ -13,8 +13,8 @@ from defiyield_assets.domain.days import DayRange, cutoff
 from defiyield_assets.domain.gas.sources import prevailing_fees
 from defiyield_assets.domain.policy import Policy, Wallet
 from defiyield_assets.errors import ConfigurationError, SuspiciousDataError
-from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.store import reads, schema
+from defiyield_assets.store.warehouse import ReadableWarehouse
 
 
 def investable_wallet(policy: Policy) -> Wallet:
@@ -27,7 +27,7 @@ def investable_wallet(policy: Policy) -> Wallet:
     )
 
 
-def plan_inputs(warehouse: WarehouseResource, day: date) -> dict[str, Any]:
+def plan_inputs(warehouse: ReadableWarehouse, day: date) -> dict[str, Any]:
     """The tables of the day that a plan is made from and replayed on."""
     engine, only, policy = warehouse.engine, DayRange.of(day), warehouse.policy(day)
     lists = reads.read_days(engine, schema.allocation_snapshot, only)
@@ -49,7 +49,7 @@ def plan_inputs(warehouse: WarehouseResource, day: date) -> dict[str, Any]:
     }
 
 
-def utilisation_curves(warehouse: WarehouseResource, day: date) -> dict[str, UtilisationCurve]:
+def utilisation_curves(warehouse: ReadableWarehouse, day: date) -> dict[str, UtilisationCurve]:
     """Curves of lending pools, by today's pool id, fitted to what was known of their histories at the day's cutoff."""
     days = DayRange.of(day).back(FIT_DAYS - 1)
     histories = reads.read_days(warehouse.engine, schema.lending_histories, days)

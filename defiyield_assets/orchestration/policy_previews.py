@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import pandas as pd
 
@@ -32,7 +32,7 @@ from defiyield_assets.orchestration.resources import MarketResource, WarehouseRe
 from defiyield_assets.orchestration.selection_inputs import eligible_of, icebox_of, prefiltered_of, previous_icebox
 from defiyield_assets.store import reads, schema
 from defiyield_assets.store.engine import Readable, one_view
-from defiyield_assets.store.warehouse import Warehouse, aliases_of
+from defiyield_assets.store.warehouse import ReadableWarehouse, Warehouse, aliases_of
 
 OF_QUALITY = ("stuck_days", "gap_days", "apy_plausible_max", "spike_median_multiple", "spike_robust_z")
 """Parameters that quality, metrics and risk groups of pools are made with."""
@@ -77,8 +77,7 @@ def preview_change(
     for.
     """
     with one_view(warehouse.engine) as view:
-        # what is called below only reads, and says "resource" or "engine" where a view would do
-        held = cast("WarehouseResource", Warehouse(view, warehouse.market))
+        held = Warehouse(view, warehouse.market)
         chosen = planned_day(view, day)
         stored, next_day = held.policy(chosen), _next_day(view, chosen)
         now, then = (_loaded(folder, next_day, chosen, market, stored) for folder in (in_force, changed))
@@ -137,7 +136,7 @@ def _stored(engine: Readable, day: date) -> Judged:
     return Judged(*(reads.read_days(engine, table, only) for table in tables))
 
 
-def day_under(warehouse: WarehouseResource, day: date, policy: Policy) -> DayUnderPolicy:
+def day_under(warehouse: ReadableWarehouse, day: date, policy: Policy) -> DayUnderPolicy:
     """The stored day judged and planned under a policy; `warehouse` may be one view of it.
 
     Made again are token registry, pre-filter, icebox (from that of the day before), effective lists, quality, metrics
@@ -153,7 +152,7 @@ def day_under(warehouse: WarehouseResource, day: date, policy: Policy) -> DayUnd
     return DayUnderPolicy(prefiltered, eligible, _planned(warehouse, day, policy, eligible, icebox))
 
 
-def _measured(warehouse: WarehouseResource, day: date, parameters: Parameters) -> Mapping[str, pd.DataFrame]:
+def _measured(warehouse: ReadableWarehouse, day: date, parameters: Parameters) -> Mapping[str, pd.DataFrame]:
     """Quality, metrics and groups of pools under other parameters; nothing where those of the day are the same."""
     of_day = warehouse.policy(day).parameters
     if not _differing(of_day, parameters, OF_QUALITY):
@@ -165,7 +164,7 @@ def _measured(warehouse: WarehouseResource, day: date, parameters: Parameters) -
 
 
 def _planned(
-    warehouse: WarehouseResource, day: date, policy: Policy, eligible: pd.DataFrame, icebox: pd.DataFrame
+    warehouse: ReadableWarehouse, day: date, policy: Policy, eligible: pd.DataFrame, icebox: pd.DataFrame
 ) -> AllocationPlan:
     """The plan of the day under the policy."""
     hash_of_policy = content_hash(policy_to_json(policy))

@@ -24,6 +24,8 @@ from defiyield_assets.orchestration.declarations import tell_progress
 from defiyield_assets.orchestration.followed_pools import tracked_on
 from defiyield_assets.orchestration.resources import WarehouseResource
 from defiyield_assets.store import reads, schema, writes
+from defiyield_assets.store.engine import Readable
+from defiyield_assets.store.warehouse import ReadableWarehouse
 
 BUNDLE_POINTS = 1_300_000
 """Points of histories that are read together; what is made of them counts, too (`ROW_POINTS`). A day of 20,000 pools is
@@ -62,14 +64,14 @@ class Bundle:
 class PoolWork:
     """What a range of days needs of all pools: parameters of its last day, spans of aliases, bundles in order."""
 
-    engine: sa.Engine
+    engine: Readable
     days: DayRange
     parameters: Parameters
     spans: tuple[Span, ...]
     bundles: tuple[Bundle, ...]
 
     @classmethod
-    def of(cls, warehouse: WarehouseResource, days: DayRange) -> "PoolWork":
+    def of(cls, warehouse: ReadableWarehouse, days: DayRange) -> "PoolWork":
         """Read what is followed, and cut it."""
         engine, tracked = warehouse.engine, tracked_on(warehouse, days)
         pool_ids = set(tracked["pool_id"])
@@ -102,13 +104,13 @@ class Measured:
     def make(self, warehouse: WarehouseResource, days: DayRange) -> dg.MaterializeResult:
         """Replace the slice of `days` in one transaction, bundle by bundle, and tell of it."""
         work = PoolWork.of(warehouse, days)
-        return self.tell(warehouse, self._written(work), days)
+        return self.tell(warehouse, self._written(warehouse.engine, work), days)
 
-    def _written(self, work: PoolWork) -> writes.WriteReceipt:
+    def _written(self, engine: sa.Engine, work: PoolWork) -> writes.WriteReceipt:
         first, *others = work.bundles
         if not others:
-            return writes.replace_slice(work.engine, self.table, self.rows(work, first), work.days)
-        with writes.replacing(work.engine, [self.table], work.days) as slice_:
+            return writes.replace_slice(engine, self.table, self.rows(work, first), work.days)
+        with writes.replacing(engine, [self.table], work.days) as slice_:
             for bundle in work.bundles:
                 slice_.add(self.table, self.rows(work, bundle))
                 tell_progress(self.table.name, f"{bundle.number + 1} of {len(work.bundles)} bundles of pools")
@@ -168,7 +170,7 @@ def metric_rows(work: PoolWork, bundle: Bundle) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def _revisions(engine: sa.Engine, span: Span, pool_ids: list[str], values: tuple[str, ...]) -> pd.DataFrame:
+def _revisions(engine: Readable, span: Span, pool_ids: list[str], values: tuple[str, ...]) -> pd.DataFrame:
     """Every revision of the pools' points in the span and its lookback, as `reads.pool_history_revisions` tells them.
 
     Few pools have an alias; the others are read as columns, which takes a fraction of the time. An old id has no

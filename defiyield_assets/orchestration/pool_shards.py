@@ -18,6 +18,7 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
+import sqlalchemy as sa
 
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.errors import SuspiciousDataError
@@ -114,21 +115,21 @@ def _planned(measured: Measured, warehouse: WarehouseResource, days: DayRange) -
     """How many bundles there are, and of what; rows of pools that nobody measures any more are gone then."""
     work = PoolWork.of(warehouse, days)
     underway = Outcome("failed", SHARDS_UNDER_WAY, "its pools are being written part by part: the slice is not whole")
-    record_outcomes(work.engine, measured.table.name, days, dict.fromkeys(days, underway))
-    _remove_strays(measured, work)
+    record_outcomes(warehouse.engine, measured.table.name, days, dict.fromkeys(days, underway))
+    _remove_strays(measured, warehouse.engine, work)
     return {"bundles": len(work.bundles), "fingerprint": work.fingerprint}
 
 
-def _remove_strays(measured: Measured, work: PoolWork) -> None:
+def _remove_strays(measured: Measured, engine: sa.Engine, work: PoolWork) -> None:
     """Delete the rows of pools that no bundle replaces."""
     table, measured_pools = measured.table, {pool for bundle in work.bundles for pool in bundle.pool_ids}
     strays: set[str] = set()
     for day in work.days:
-        stored = reads.read_columns(work.engine, table, DayRange.of(day), columns=["pool_id"])["pool_id"]
+        stored = reads.read_columns(engine, table, DayRange.of(day), columns=["pool_id"])["pool_id"]
         strays |= set(stored) - measured_pools
     if strays:
         nothing = pd.DataFrame(columns=[column.name for column in table.columns])
-        writes.replace_slice(work.engine, table, nothing, work.days, where={"pool_id": sorted(strays)})
+        writes.replace_slice(engine, table, nothing, work.days, where={"pool_id": sorted(strays)})
 
 
 def _measured(
@@ -144,6 +145,6 @@ def _measured(
     told = []
     for bundle in (work.bundles[number] for number in plan["numbers"]):
         rows = measured.rows(work, bundle)
-        receipt = writes.replace_slice(work.engine, measured.table, rows, days, where={"pool_id": bundle.pool_ids})
+        receipt = writes.replace_slice(warehouse.engine, measured.table, rows, days, where={"pool_id": bundle.pool_ids})
         told.append({"number": bundle.number, "receipt": asdict(receipt)})
     return told

@@ -20,6 +20,7 @@ from defiyield_assets.domain.selection.prefilter import prefilter_pools
 from defiyield_assets.errors import SuspiciousDataError
 from defiyield_assets.orchestration.partitions import day_before
 from defiyield_assets.store import reads, schema
+from defiyield_assets.store.engine import Readable
 from defiyield_assets.store.warehouse import aliases_of
 
 ICEBOX_HISTORY_DAYS = 31
@@ -27,7 +28,7 @@ MARKET_CAP_DAYS = 7
 """How old a market capitalisation may be."""
 
 
-def prefiltered_of(engine: sa.Engine, policy: Policy, day: date, registry: pd.DataFrame | None = None) -> pd.DataFrame:
+def prefiltered_of(engine: Readable, policy: Policy, day: date, registry: pd.DataFrame | None = None) -> pd.DataFrame:
     """The pre-filter's verdict on every pool of the day. `registry`: another `token_registry` than the stored one."""
     only = DayRange.of(day)
     return prefilter_pools(
@@ -42,14 +43,14 @@ def prefiltered_of(engine: sa.Engine, policy: Policy, day: date, registry: pd.Da
     )
 
 
-def _observed_caps(engine: sa.Engine, days: DayRange) -> pd.DataFrame:
+def _observed_caps(engine: Readable, days: DayRange) -> pd.DataFrame:
     """[instrument_id, date, market_cap_usd] of the days' observations."""
     rows = reads.read_days(engine, schema.observations, days, {"metric": "market_cap_usd"})
     return rows.rename(columns={"value": "market_cap_usd"})[["instrument_id", "date", "market_cap_usd"]]
 
 
 def icebox_of(
-    engine: sa.Engine, policy: Policy, day: date, previous: pd.DataFrame | None
+    engine: Readable, policy: Policy, day: date, previous: pd.DataFrame | None
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Events of the icebox of the day, the icebox itself, and the bars that both were made from.
 
@@ -71,7 +72,7 @@ def _require_token_bars(bars: pd.DataFrame, policy: Policy, day: date) -> None:
         raise SuspiciousDataError(f"daily_bars of {day} hold no token of the policy: materialise them for crypto first")
 
 
-def previous_icebox(engine: sa.Engine, first: date) -> pd.DataFrame | None:
+def previous_icebox(engine: Readable, first: date) -> pd.DataFrame | None:
     """The icebox of the day before the first, or None when the table starts there; a gap is refused."""
     yesterday = day_before(first)
     only = DayRange.of(yesterday)
@@ -88,7 +89,7 @@ def previous_icebox(engine: sa.Engine, first: date) -> pd.DataFrame | None:
 
 
 def eligible_of(
-    engine: sa.Engine, policy: Policy, day: date, instead: Mapping[str, pd.DataFrame] | None = None
+    engine: Readable, policy: Policy, day: date, instead: Mapping[str, pd.DataFrame] | None = None
 ) -> pd.DataFrame:
     """The final verdict on every pool of the day. `instead`: tables by name that count instead of the stored ones."""
     other, only = instead or {}, DayRange.of(day)
@@ -118,9 +119,7 @@ def eligible_of(
     )
 
 
-def _last_listings(
-    engine: sa.Engine, positions: pd.DataFrame, snapshots: pd.DataFrame, day: date
-) -> list[pd.DataFrame]:
+def _last_listings(engine: Readable, positions: pd.DataFrame, snapshots: pd.DataFrame, day: date) -> list[pd.DataFrame]:
     """The newest older snapshot row of each pool that we hold and that the vendor no longer lists."""
     unlisted = sorted(set(positions["pool_id"]) - set(snapshots["pool_id"]))
     listings = [

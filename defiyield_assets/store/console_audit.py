@@ -4,6 +4,8 @@ Lives here: SQL of console_audit. Not here: what may be done and by whom (consol
 (policy_versions.py).
 """
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -21,6 +23,9 @@ from defiyield_assets.store.validation import require_valid
 Outcome = Literal["done", "refused", "failed"]
 LOGIN = "login"
 """The action of whoever brings a token."""
+WRITE = "write_version"
+"""The action of whoever writes a version of the policy."""
+RECORDED = re.compile(r"version ([1-9]\d{0,7}) recorded", re.ASCII)
 LONGEST = 500
 """Characters of a text that are kept: whoever is not logged in yet may send anything."""
 
@@ -72,6 +77,18 @@ def refused_deeds(engine: Readable, action: str, since: datetime, remote: str) -
     with read_transaction(engine, table.name) as connection:
         own, of_all = connection.execute(query).one()
     return int(own), int(of_all)
+
+
+def recorded(version: int) -> str:
+    """The detail of a write of which a version came."""
+    return f"version {version} recorded"
+
+
+def recorded_version(row: Mapping[str, Any]) -> int | None:
+    """The version that came of a row of the log; None where none did."""
+    found = RECORDED.fullmatch(row["detail"])
+    is_written = (row["action"], row["outcome"]) == (WRITE, "done")
+    return int(found[1]) if found is not None and is_written else None
 
 
 def _one_line(text: str) -> str:

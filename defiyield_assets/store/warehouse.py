@@ -36,6 +36,9 @@ class ReadableWarehouse(Protocol):
     def aliases(self, day: date) -> dict[str, str]:
         """Old pool ids of the day and today's."""
 
+    def alias_spans(self, days: DayRange) -> list[tuple[DayRange, dict[str, str]]]:
+        """The range cut where aliases change."""
+
     def contracts(self, day: date) -> pd.DataFrame:
         """`pool_contracts` of the day."""
 

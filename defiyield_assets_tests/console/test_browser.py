@@ -19,9 +19,9 @@ from defiyield_assets.console.desk import Desk
 from defiyield_assets.console.freshness import ASKED_EVERY
 from defiyield_assets.domain.days import end_of
 from defiyield_assets.settings import load_settings
-from defiyield_assets.store import schema
+from defiyield_assets.store import console_audit, schema
 from defiyield_assets_tests.browser import chromium
-from defiyield_assets_tests.console.desks import desk_over
+from defiyield_assets_tests.console.desks import NOW, desk_over
 from defiyield_assets_tests.installations import Loop, day_after
 
 pytestmark = pytest.mark.slow
@@ -42,6 +42,7 @@ PAGES = {
     "lab": "/lab",
     "scenarios": "/lab/scenarios",
     "settings": "/settings",
+    "audit log": "/settings/audit",
     "an error": "/pools/nothing-of-this-name",
 }
 Open = Callable[..., Any]
@@ -52,6 +53,9 @@ def address(closed_loop: Loop, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """A console over five days, on a port of its own."""
     folder = tmp_path_factory.mktemp("console")
     installation = closed_loop.installation.copy_to(folder / "state")
+    for name in ("Ada", "x" * 300, "<b>Eve</b> " * 30):
+        told = console_audit.Deed(name, name, console_audit.WRITE, name, "done", console_audit.recorded(2))
+        console_audit.record_deed(installation.engine, told, NOW)
     yield from serving(desk_over(installation.engine, folder))
 
 
@@ -270,6 +274,9 @@ def test_a_limit_is_changed_and_seen_in_the_next_materialisation(
     assert "no pool may sink us" in page.inner_text("main")
     assert "max_pool_share" in page.inner_text("main")
     assert "Ada <b>" in page.inner_text("main")
+    page.goto(f"{address}/settings")
+    page.get_by_role("link", name="Audit log").click()
+    assert re.search(r"Ada <b>.*write a version: max_pool_share.*done", page.inner_text("main"), re.DOTALL)
 
     with ThreadPoolExecutor(1) as thread:  # the browser's own loop runs in this one
         assert thread.submit(installation.run, day).result().success

@@ -322,8 +322,9 @@ def test_who_comes_second_is_told_and_written_down(client: TestClient, desk: Des
 @pytest.mark.parametrize(
     ("typed", "code", "author"),
     [
-        ({"reason": " "}, 409, "Ada"),
-        ({"author": ""}, 409, ""),
+        ({"reason": " "}, 400, "Ada"),
+        ({"author": ""}, 400, ""),
+        ({"proof": "forged"}, 409, "Ada"),
         ({"csrf": "forged"}, 403, "Ada"),
         ({"csrf": ""}, 403, "Ada"),
     ],
@@ -338,6 +339,86 @@ def test_a_write_that_is_refused_is_in_the_audit_log(
     assert "min_pools" in deed["subject"]
     assert list_versions(desk.engine) == []
     assert not desk.own_folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ({"reason": " "}, "a version needs a reason, in one line"),
+        ({"author": ""}, "a version needs an author, in one line"),
+        ({"reason": "x" * 301}, "a reason has at most 300 characters"),
+        ({"author": HOSTILE * 4}, "an author has at most 80 characters"),
+    ],
+)
+def test_without_author_or_reason_the_form_comes_back_filled_in(
+    client: TestClient, desk: Desk, typed: dict[str, str], words: str
+) -> None:
+    page = preview(client, "/settings/parameters/min_pools", {"value": "7"})
+    again = write(client, page, **typed)
+    assert again.status_code == 400
+    alert = re.search(r'role="alert">([^<]*)<', again.text)
+    assert alert is not None
+    assert words in html.unescape(alert[1])
+    for name, value in {**WHY, **typed}.items():
+        assert f'<input name="{name}" value="{html.escape(value).replace("&quot;", "&#34;")}"' in again.text
+    assert "This change would drop 1 pool" in again.text, "what was previewed still stands below"
+    assert "<script>" not in again.text
+    assert list_versions(desk.engine) == []
+    assert write(client, again).status_code == 303
+
+
+WAYS: list[tuple[str, dict[str, str], dict[str, str]]] = [
+    ("/settings/parameters/min_pools", {"value": "8"}, {}),
+    ("/settings/lists/protocol-alias", {"old": "older", "new": "aave-v3"}, {"action": "add"}),
+    ("/settings/lists/protocol", {}, {"action": "end", "slug": "goldfinch"}),
+    ("/settings/versions/1", {}, {"action": "restore"}),
+]
+"""Every way to a version: page, what is typed, the form that is meant."""
+
+
+@pytest.mark.parametrize(("path", "typed", "meant"), WAYS)
+def test_what_was_never_previewed_is_not_written_and_comes_back_as_its_preview(
+    client: TestClient, desk: Desk, path: str, typed: dict[str, str], meant: dict[str, str]
+) -> None:
+    set_to(client, "min_pools", "7")
+    fields = form_of(client.get(path), "/settings/preview", **meant)
+    answer = client.post("/settings/write", data={**fields, **typed, **WHY})
+    assert answer.status_code == 409
+    told = "this change was not previewed as it would be written now: nothing was written"
+    assert told in answer.text
+    assert "This change would drop 1 pool" in answer.text
+    assert len(list_versions(desk.engine)) == 2
+    refused = [deed for deed in recent_deeds(desk.engine) if deed["outcome"] == "refused"]
+    assert [told in deed["detail"] for deed in refused] == [True]
+    assert write(client, answer).headers["location"] == "/settings/versions/3"
+
+
+def test_a_proof_is_of_one_change_on_one_state_alone(client: TestClient, desk: Desk) -> None:
+    fields = form_of(preview(client, "/settings/parameters/min_pools", {"value": "7"}), "/settings/write")
+    other = form_of(preview(client, "/settings/parameters/max_pool_share", {"value": "0.1"}), "/settings/write")
+    assert fields["proof"] != other["proof"]
+    for more in ({"value": "8"}, {"proof": other["proof"]}, {"proof": ""}, {"proof": "\u00e9"}, {"more": "1"}):
+        assert client.post("/settings/write", data={**fields, **WHY, **more}).status_code == 409
+    set_to(client, "min_pools", "8")
+    stamp = form_of(client.get("/settings/parameters/min_pools"), "/settings/preview")["seen"]
+    answer = client.post("/settings/write", data={**fields, **WHY, "seen": stamp})
+    assert "was not previewed" in answer.text
+    assert load_policy(DAY, desk.own_folder).policy.parameters.min_pools == 8
+    with client_of(replace(desk, secret="another secret")) as elsewhere:
+        foreign = form_of(preview(elsewhere, "/settings/parameters/min_pools", {"value": "9"}), "/settings/write")
+    mine = form_of(preview(client, "/settings/parameters/min_pools", {"value": "9"}), "/settings/write")
+    assert client.post("/settings/write", data={**mine, **WHY, "proof": foreign["proof"]}).status_code == 409
+    assert client.post("/settings/write", data={**mine, **WHY}).status_code == 303
+
+
+def test_where_a_day_was_made_meanwhile_the_change_is_previewed_again(client: TestClient, desk: Desk) -> None:
+    page = preview(client, "/settings/lists/protocol", {}, action="end", slug="goldfinch")
+    with desk.engine.begin() as connection:
+        connection.execute(sa.insert(schema.policy_snapshot).values({**OF_NOTHING, "date": date(2025, 6, 3)}))
+    again = write(client, page)
+    assert (again.status_code, "Written now, it counts from 2025-06-04 on" in again.text) == (409, True)
+    assert write(client, again).status_code == 303
+    assert list_versions(desk.engine)[0].what == "protocol goldfinch removed from 2025-06-04 on"
 
 
 def test_pages_elsewhere_do_not_fill_the_audit_log_with_their_forms(
@@ -432,7 +513,7 @@ def test_a_refusal_is_told_even_where_the_audit_log_cannot_be_written(
 
     monkeypatch.setattr(console_audit, "add_deed", gone)
     answer = write(client, page, reason=" ")
-    assert (answer.status_code, "a version needs a reason" in answer.text) == (409, True)
+    assert (answer.status_code, "a version needs a reason" in answer.text) == (400, True)
     assert write(client, page, csrf="forged").status_code == 403
     assert list_versions(desk.engine) == []
 

@@ -9,7 +9,17 @@ import pytest
 import sqlalchemy as sa
 
 from defiyield_assets.errors import SuspiciousDataError
-from defiyield_assets.store.console_audit import LONGEST, Deed, recent_deeds, record_deed
+from defiyield_assets.store.console_audit import (
+    LOGIN,
+    LONGEST,
+    WRITE,
+    Deed,
+    Outcome,
+    recent_deeds,
+    record_deed,
+    recorded,
+    recorded_version,
+)
 
 NOW = datetime(2025, 6, 3, 12, 0, tzinfo=UTC)
 
@@ -34,3 +44,22 @@ def test_strangers_words_are_one_line_and_not_endless(warehouse: sa.Engine) -> N
 def test_an_outcome_that_there_is_not_is_refused(warehouse: sa.Engine) -> None:
     with pytest.raises(SuspiciousDataError, match="outcome"):
         record_deed(warehouse, Deed("a", "b", "c", "d", "perhaps"), NOW)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("action", "outcome", "detail", "version"),
+    [
+        (WRITE, "done", recorded(12), 12),
+        (WRITE, "done", "version 0 recorded", None),
+        (WRITE, "done", "version 12 recorded, they say", None),
+        (WRITE, "done", "version \u0661 recorded", None),
+        (WRITE, "refused", recorded(12), None),
+        (LOGIN, "done", recorded(12), None),
+    ],
+)
+def test_the_version_that_came_of_a_write_is_known_from_its_row(
+    warehouse: sa.Engine, action: str, outcome: Outcome, detail: str, version: int | None
+) -> None:
+    record_deed(warehouse, Deed("Ada", "127.0.0.1", action, "", outcome, detail), NOW)
+    (one,) = recent_deeds(warehouse)
+    assert recorded_version(one) == version

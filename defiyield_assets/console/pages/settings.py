@@ -18,23 +18,34 @@ from starlette.routing import Route
 from defiyield_assets.config import changed_files, changes, versions
 from defiyield_assets.config.loader import load_policy
 from defiyield_assets.config.parameters import parameter, shown_value, value_of
-from defiyield_assets.config.versions import InForce, NotInForce, first_day_of_change, in_force
+from defiyield_assets.config.versions import InForce, NotInForce, NotSaid, first_day_of_change, in_force
 from defiyield_assets.console import rendering, security
 from defiyield_assets.console.layout import Page, address
 from defiyield_assets.console.pages import settings_pages as pages
-from defiyield_assets.console.pages.settings_changes import Wanted, kept_fields, list_kind, version_number, wanted
-from defiyield_assets.console.questions import QuestionError
-from defiyield_assets.console.serving import Console, Endpoint, form_of, guarded, wrong
+from defiyield_assets.console.pages.settings_audit import audit_page
+from defiyield_assets.console.pages.settings_changes import (
+    PROOF,
+    SEEN,
+    NotPreviewed,
+    Wanted,
+    kept_fields,
+    list_kind,
+    preview_proof,
+    require_previewed,
+    version_number,
+    wanted,
+)
+from defiyield_assets.console.questions import Question, QuestionError
+from defiyield_assets.console.serving import Console, Endpoint, asked_of, form_of, guarded, wrong
 from defiyield_assets.domain.policy import Parameters
 from defiyield_assets.domain.policy_preview import PolicyPreview
 from defiyield_assets.errors import ConfigurationError, DefiYieldError, NotFound
 from defiyield_assets.store import console_audit
+from defiyield_assets.store.console_audit import WRITE
 from defiyield_assets.store.engine import one_view
 from defiyield_assets.store.policy_versions import list_versions, read_version
 
 logger = logging.getLogger(__name__)
-WRITE = "write_version"
-"""The action in the audit log."""
 MOST_REFUSED = 100
 """Refused writes within the window of logins that are written down: anybody's page may send such forms."""
 NO_REASON = "(the reason that you give below)"
@@ -53,6 +64,7 @@ def routes(console: Console) -> Sequence[Route]:
         Route("/settings/versions", own.shown(own.versions)),
         Route("/settings/versions/{number}", own.shown(own.of_version)),
         Route("/settings/compare", own.shown(own.compared)),
+        Route("/settings/audit", own.shown(own.audit)),
     ]
 
 
@@ -155,9 +167,19 @@ class _Settings:
         told = versions.compare_versions(one, other)
         return self._page(request, pages.compare_page(one, other, told), self._in_force())
 
+    def audit(self, request: Request) -> Response:
+        """Who did what."""
+        with one_view(self._desk.engine) as connection:
+            page = audit_page(connection, Question(asked_of(request)))
+        return self._page(request, page, self._in_force())
+
     # --- changing --------------------------------------------------------------------------------------------------
     def preview(self, request: Request, form: Form) -> Response:
         """What the change of the form would do; the form again, with what is wrong, where it cannot be."""
+        return self._preview(request, form)
+
+    def _preview(self, request: Request, form: Form, words: str = "", status: HTTPStatus = HTTPStatus.OK) -> Response:
+        """The preview; `words` say why the change was not written when its form was sent from there."""
         said = self._said(request, form)
         try:
             with one_view(self._desk.engine) as connection:
@@ -172,9 +194,9 @@ class _Settings:
             for name, text in change.texts.items()
             if before.files[name] != text
         ]
-        kept = [pair for pair in kept_fields(form) if pair[0] != "seen"]
-        page = pages.preview_page(change, said.day, diffs, told, problem)
-        return self._page(request, page, before, kept=kept)
+        proof = preview_proof(form, before.stamp, said.day, self._desk.secret)
+        page = pages.preview_page(change, said.day, diffs, told, problem, words=words, typed=form)
+        return self._page(request, page, before, status, kept=[*kept_fields(form), (PROOF, proof)])
 
     def _previewed(self, change: Wanted) -> tuple[PolicyPreview | None, str]:
         """The preview, or why there is none: a change may be written without."""
@@ -204,6 +226,7 @@ class _Settings:
             before = in_force(engine, self._desk.own_folder)
             change = wanted(form, before, engine, said)
             what = change.what
+            require_previewed(form, said.day, self._desk.secret)
             written = versions.write_version(
                 engine,
                 self._desk.own_folder,
@@ -211,16 +234,20 @@ class _Settings:
                 author=self._author(request, form),
                 reason=form.get("reason", ""),
                 what=what,
-                seen=form.get("seen", ""),
+                seen=form.get(SEEN, ""),
                 now=self._desk.now(),
                 origin="console" if change.restored_from is None else "restore",
                 restored_from=change.restored_from,
                 day=said.day,
-                deed=lambda number: self._deed(request, form, what, "done", f"version {number} recorded"),
+                deed=lambda number: self._deed(request, form, what, "done", console_audit.recorded(number)),
             )
         except NotInForce as error:
             self._record(request, form, what, "failed", str(error))
             raise
+        except (NotPreviewed, NotSaid) as error:
+            self._record(request, form, what, "refused", str(error))
+            status = HTTPStatus.BAD_REQUEST if isinstance(error, NotSaid) else HTTPStatus.CONFLICT
+            return self._preview(request, form, str(error), status)
         except (ConfigurationError, NotFound, QuestionError) as error:
             self._record(request, form, what, "refused", str(error))
             raise

@@ -1,17 +1,21 @@
 """What a form of the settings asks for, as changed texts of the policy's files.
 
-Lives here: reading the form's fields. Not here: what a change makes of a file (config/changes.py), pages
-(settings_pages.py), the way from a form to a version (settings.py).
+Lives here: reading the form's fields, the proof that a change was previewed. Not here: what a change makes of a file
+(config/changes.py), pages (settings_pages.py), the way from a form to a version (settings.py).
 """
 
+import hashlib
+import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 
 from defiyield_assets.config import changes
 from defiyield_assets.config.parameters import shown_value, typed_value
 from defiyield_assets.config.row_fields import typed_fields
 from defiyield_assets.config.versions import InForce
 from defiyield_assets.console.questions import QuestionError
+from defiyield_assets.domain.canonical import canonical_json
 from defiyield_assets.errors import ConfigurationError
 from defiyield_assets.store.engine import Readable
 from defiyield_assets.store.policy_versions import read_version
@@ -19,11 +23,17 @@ from defiyield_assets.store.policy_versions import read_version
 ACTIONS = ("set", "add", "end", "restore")
 LONGEST = 4_000
 """Characters of a field: a list of addresses is the longest."""
-OF_THE_FORM = ("csrf", "author", "reason")
-"""Fields that are asked for anew on the page of the preview."""
+SEEN, PROOF = "seen", "proof"
+"""Fields of a form: the stamp of the files that it was made on, and that its change was previewed on them."""
+OF_THE_FORM = ("csrf", "author", "reason", SEEN, PROOF)
+"""Fields that say nothing of the change itself."""
 FIRST = "first_day"
 """The field with the first day of the row that is to end: a list may hold its name twice."""
 NO_DIFFERENCE = "nothing would change: this is so already"
+
+
+class NotPreviewed(ConfigurationError):  # noqa: N818 - it tells what was not done
+    """A change that nobody looked at as it would be written now."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,23 @@ def wanted(form: Mapping[str, str], before: InForce, engine: Readable, said: cha
 def kept_fields(form: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """The fields of the change itself, to be sent again when it is written."""
     return tuple((name, value) for name, value in form.items() if name not in OF_THE_FORM)
+
+
+def preview_proof(form: Mapping[str, str], stamp: str, day: date, secret: str) -> str:
+    """What the page of a preview sends along: that this change was shown on the files of the stamp, counting from the
+    day. Nobody makes it without the secret."""
+    shown = canonical_json([dict(kept_fields(form)), stamp, day])
+    return hmac.new(secret.encode(), f"previewed {shown}".encode(), hashlib.sha256).hexdigest()
+
+
+def require_previewed(form: Mapping[str, str], day: date, secret: str) -> None:
+    """NotPreviewed unless the form comes from the preview of just this change on the files and the day it names."""
+    expected = preview_proof(form, form.get(SEEN, ""), day, secret)
+    if not hmac.compare_digest(expected.encode(), form.get(PROOF, "").encode()):
+        raise NotPreviewed(
+            "this change was not previewed as it would be written now: nothing was written; look at its preview below "
+            "and write it from here"
+        )
 
 
 def version_number(text: str) -> int:

@@ -7,7 +7,6 @@ they look (templates/).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
 from typing import Any
 
 from defiyield_assets.config import changes
@@ -18,7 +17,7 @@ from defiyield_assets.console.layout import Inner, Page, Panel
 from defiyield_assets.console.pages.settings_changes import FIRST, Wanted
 from defiyield_assets.domain.policy import Parameters
 from defiyield_assets.domain.policy_preview import PlanFigures, PolicyPreview, PoolVerdict
-from defiyield_assets.domain.reporting.formats import clean, percent, usd
+from defiyield_assets.domain.reporting.formats import clean, float_usd, percent
 from defiyield_assets.domain.reporting.layout import Fact, Section, Table, numbers, text
 from defiyield_assets.errors import ConfigurationError
 from defiyield_assets.store.policy_versions import PolicyVersion, VersionFacts
@@ -206,9 +205,18 @@ def _cell(value: Any) -> str:
 
 
 # --- preview -------------------------------------------------------------------------------------------------------
-def preview_page(change: Wanted, day: date, diffs: Sequence[str], told: PolicyPreview | None, problem: str) -> Page:
+def preview_page(
+    change: Wanted,
+    day: date,
+    diffs: Sequence[str],
+    told: PolicyPreview | None,
+    problem: str,
+    *,
+    words: str = "",
+    typed: Mapping[str, str] | None = None,
+) -> Page:
     """What a change would do, and the form that writes it. `day`: from which it counts; `problem`: why there is no
-    preview."""
+    preview; `words`: why it was not written as it was `typed`."""
     panels: tuple[Panel, ...] = ()
     if told is not None:
         panels = (_figures_panel(told), *_pool_panels(told), *_holdings_panel(told))
@@ -227,7 +235,7 @@ def preview_page(change: Wanted, day: date, diffs: Sequence[str], told: PolicyPr
         panels=panels,
         is_dated=False,
         template="settings_preview.html.j2",
-        extra={"diffs": list(diffs), "what": change.what},
+        extra={"diffs": list(diffs), "what": change.what, "words": words, "typed": dict(typed or {})},
     )
 
 
@@ -258,7 +266,7 @@ def _shown(name: str, plan: PlanFigures) -> str:
     if name.endswith("_apy"):
         return percent(value)
     if name.endswith("_usd"):
-        return f"${value:,.2f}"
+        return float_usd(value)
     return clean(value, 600)
 
 
@@ -283,17 +291,12 @@ def _holdings_panel(told: PolicyPreview) -> tuple[Panel, ...]:
     if not told.moved:
         return ()
     rows = [
-        (clean(one.symbol, 80), clean(one.protocol, 80), _cents(one.before_usd), _cents(one.after_usd))
+        (clean(one.symbol, 80), clean(one.protocol, 80), float_usd(one.before_usd), float_usd(one.after_usd))
         for one in told.moved
     ]
     columns = (*text("Pool", "Protocol"), *numbers("Now", "With the change"))
     section = Section("holdings", "Holdings that would differ", tables=(_open_table(columns, rows),))
     return (Panel(section, ("allocations",), told.day),)
-
-
-def _cents(value: float) -> str:
-    """Dollars of a preview, which counts in floats."""
-    return usd(Decimal(f"{value:.2f}"))
 
 
 # --- versions ------------------------------------------------------------------------------------------------------

@@ -10,10 +10,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
 from itertools import groupby
 
-from defiyield_assets.domain.reporting.formats import UNKNOWN, about_usd, number, percent, usd
+from defiyield_assets.domain.reporting.formats import UNKNOWN, about_usd, float_usd, number, percent
 from defiyield_assets.domain.reporting.layout import Chart, Column, Point, Series, Table, Unit, numbers
 from defiyield_assets.domain.strategies.charts import nice_ticks
 
@@ -140,7 +139,7 @@ def written(value: float | None, unit: Unit) -> str:
     if value is None or not math.isfinite(value):
         return UNKNOWN
     if unit == "usd":
-        return usd(Decimal(f"{value:.2f}"))
+        return float_usd(value)
     return percent(value) if unit == "percent" else f"{number(value, 3)} gwei"
 
 

@@ -3,6 +3,7 @@
 Lives here: how a value looks in print. Not here: which values are shown (content.py and its sections).
 """
 
+import math
 import re
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from typing import Any
@@ -66,6 +67,11 @@ def signed_usd(value: Any) -> str:
     """As `usd`, with a plus sign for gains."""
     text = usd(value)
     return f"+{text}" if not is_missing(value) and _exact(value) >= CENT else text
+
+
+def float_usd(value: float | None) -> str:
+    """As `usd`, for dollars that statistics count in floats, rounded to whole cents; null and infinite unknown."""
+    return UNKNOWN if value is None or not math.isfinite(value) else usd(Decimal(f"{value:.2f}"))
 
 
 def about_usd(value: Any) -> str:

@@ -13,6 +13,7 @@ from defiyield_assets.domain.reporting.formats import (
     about_usd,
     clean,
     escape_markdown,
+    float_usd,
     percent,
     short_id,
     signed_percent,
@@ -50,6 +51,22 @@ def test_dollars_are_exact(value: object, text: str) -> None:
 def test_money_in_floats_is_refused() -> None:
     with pytest.raises(TypeError, match="not float"):
         usd(0.1)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1234.567, "$1,234.57"),
+        (-3.0, "-$3.00"),
+        (0.004, "$0.00"),
+        (-0.004, "$0.00"),
+        (None, "unknown"),
+        (float("nan"), "unknown"),
+        (float("-inf"), "unknown"),
+    ],
+)
+def test_dollars_of_statistics_are_whole_cents(value: float | None, text: str) -> None:
+    assert float_usd(value) == text
 
 
 def test_signs() -> None:
