@@ -45,7 +45,7 @@ def own(closed_loop: Loop, tmp_path: Path) -> Treasury:
 def test_an_empty_lab_says_how_to_fill_it(own: Treasury) -> None:
     """On every page."""
     for path in ("/lab", "/lab/scenarios", "/lab/strategies/steady"):
-        assert "defiyield assess" in own.words(path)
+        assert "The command defiyield assess makes" in own.words(path)
     own.page("/lab/assessment.html", 404)
     own.page("/lab/strategies/steady/sheet.html", 404)
 

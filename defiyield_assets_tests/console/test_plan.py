@@ -67,6 +67,60 @@ def test_a_pool_that_is_left_leads_to_its_page(closed_loop: Loop, tmp_path: Path
     assert f'href="/pools/{kept["pool_id"]}?date={day}' in page[place - 300 : place]
 
 
+def test_a_limit_has_one_worth_wherever_the_page_tells_it(treasury: Treasury) -> None:
+    """Of the table, once beside the limit and once beside the pool that it holds back; no other figure of it."""
+    limits = treasury.rows(schema.allocation_limits).query("is_binding and limit_name == 'max_pool_share'")
+    bound = treasury.rows(schema.allocations).dropna(subset=["binding_limit"])
+    assert set(limits["worth_by"]) == {"solved"}
+    for day in treasury.days:
+        words = treasury.words(f"/plan?date={day}")
+        assert "more room is worth" not in words
+        held = set(bound[bound["date"] == day]["binding_limit"])
+        for limit in limits[limits["date"] == day].to_dict("records"):
+            worth = f"1% of AUM more{{}} ${limit['worth_usd']:,.2f}"
+            assert worth.format("") in words
+            if f"max_pool_share {limit['subject']}" in held:
+                assert f"share of AUM in one pool; {worth.format(':')}" in words
+
+
+def test_the_worth_of_a_limit_is_what_the_rates_at_the_margin_say(treasury: Treasury) -> None:
+    """1 % of AUM earns the rate of the next dollar in the pool at its cap, no longer that where the rest goes."""
+    allocations, runs, limits = (
+        table[table["date"] == treasury.days[0]]
+        for table in map(treasury.rows, (schema.allocations, schema.allocation_runs, schema.allocation_limits))
+    )
+    pools, run = allocations.query("action != 'left_out' and pool_id != 'IDLE'"), runs.iloc[0]
+    months = {
+        row["pool_id"]: (1 + row["marginal_apy"]) ** (run["horizon_days"] / 365) - 1 for row in pools.to_dict("records")
+    }
+    rest = pools[pools["why"].str.startswith("takes what the better pools leave")]["pool_id"].item()
+    bound = limits[limits["is_binding"].astype(bool)]
+    assert len(bound) > 1
+    for limit in bound.to_dict("records"):
+        by_hand = float(run["aum_usd"]) / 100 * (months[limit["subject"]] - months[rest])
+        assert float(limit["worth_usd"]) == pytest.approx(by_hand, rel=0.03)
+
+
+def test_a_dollar_of_the_plan_earns_what_the_pool_that_takes_the_rest_pays(treasury: Treasury) -> None:
+    """Less the conversion at most: some dollars of a token that nobody moves say nothing of it."""
+    day = treasury.days[0]
+    rows = treasury.rows(schema.allocations).query("date == @day and pool_id != 'IDLE'").dropna(subset=["dollar_apy"])
+    rest = rows[rows["why"].str.startswith("takes what the better pools leave")].iloc[0]["marginal_apy"]
+    entered = rows[rows["action"] == "enter"]["dollar_apy"]
+    assert len(entered) > 3
+    assert all(rest - 0.006 < apy < rest + 0.006 for apy in entered)
+    assert f" {entered.iloc[0]:.2%} " in treasury.words(f"/plan?date={day}")
+
+
+def test_what_must_be_left_says_why(treasury: Treasury) -> None:
+    """In the words of the final filter, in the plan and pool by pool."""
+    verdicts = treasury.rows(schema.eligible_pools).query("is_must_exit")
+    assert len(verdicts)
+    for verdict in verdicts.to_dict("records"):
+        words = treasury.words(f"/plan?date={verdict['date']}")
+        assert words.count(f"must be left: {verdict['reasons']}") == 2
+
+
 def test_the_day_before_is_told_as_it_was(treasury: Treasury) -> None:
     """Beside today's plan stand the figures of yesterday's, unknown where there was none."""
     runs = {run["date"]: run for run in treasury.rows(schema.allocation_runs).to_dict("records")}

@@ -8,18 +8,21 @@ import csv
 import hashlib
 import io
 import json
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from defiyield_assets.config.changes import Said, set_parameter
+from defiyield_assets.config.versions import texts_in_force
 from defiyield_assets.console.exports import csv_cell, csv_text
 from defiyield_assets.domain.policy_differences import Difference, policy_differences
 from defiyield_assets.store import schema
+from defiyield_assets.store.policy_versions import NewVersion, record
 from defiyield_assets.store.types import BaseUnits, ExactDecimal
-from defiyield_assets_tests.console.lab_states import HOSTILE, Treasury, insert, require_harmless
+from defiyield_assets_tests.console.lab_states import HOSTILE, Treasury, insert, require_harmless, words_of
 from defiyield_assets_tests.installations import Loop
 
 PARTS = {"steps": schema.allocation_steps, "allocations": schema.allocations, "limits": schema.allocation_limits}
@@ -50,7 +53,8 @@ def test_all_plans_are_listed_newest_first_with_what_became_of_them(treasury: Tr
         assert run["policy_hash"][:8] in words
         assert run["input_hash"][:8] in words
     for execution in treasury.rows(schema.plan_executions).to_dict("records"):
-        assert f"{execution['status'].replace('_', ' ')}: {execution['message']}" in words
+        beside = ", approvals included" if execution["n_transactions"] else ""
+        assert f"{execution['status'].replace('_', ' ')}: {execution['message']}{beside}" in words
 
 
 def test_the_list_ends_with_the_chosen_day(treasury: Treasury) -> None:
@@ -142,6 +146,93 @@ def test_a_run_tells_which_parameters_differ_from_the_run_before(own: Treasury) 
     assert "The policy is the same." in own.words(f"/runs/{ids[own.days[2]]}")
     assert "There is no run before it." in own.words(f"/runs/{ids[own.days[0]]}")
     assert "<script>EVIL" not in own.page(f"/runs/{ids[day]}")
+
+
+def test_a_changed_policy_names_who_changed_it_when_and_why(own: Treasury) -> None:
+    """The version that set the value, with hostile words escaped; not one that set another."""
+    day, files = own.days[1], texts_in_force(own.folder / "nowhere")
+    changed = _with_pool_share(own, day, 0.123)
+    said = [("Ada", "less in one pool <script>EVIL", changed), ("Bob", "swaps cost more", "gas_units.swap")]
+    versions = [NewVersion("files", "found", "files", "as it was", files)]
+    for author, reason, name in said:
+        value = 0.123 if name == changed else 190_000
+        text = set_parameter(versions[-1].files["policy.yaml"], name, value, Said(author, reason, day))
+        after = {**versions[-1].files, "policy.yaml": text}
+        versions.append(NewVersion(author, reason, "console", f"{name} set to {value}", after))
+    run_id = own.rows(schema.allocation_runs).query("date == @day")["run_id"].iloc[0]
+    assert "No version of the policy made this change" in own.words(f"/runs/{run_id}")
+    record(own.engine, versions, 0, datetime(2025, 6, 4, 7, 30, tzinfo=UTC))
+    own.browser = own.on_market("simulated")
+    page = own.page(f"/runs/{run_id}")
+    told = words_of(page)
+    assert "The policy differs in 1 entry. The version below changed it." in told
+    assert "2 2025-06-04 07:30 Ada max_pool_share set to 0.123 less in one pool <script>EVIL" in told
+    assert "<script>EVIL" not in page
+    assert "Bob" not in told
+    assert 'href="/settings/versions/2' in page
+
+
+def test_two_versions_that_make_the_same_change_are_both_named(own: Treasury) -> None:
+    """Nobody is called its author for certain."""
+    day, files = own.days[1], texts_in_force(own.folder / "nowhere")
+    name = _with_pool_share(own, day, 0.123)
+    after = {**files, "policy.yaml": set_parameter(files["policy.yaml"], name, 0.123, Said("x", "y", day))}
+    states = [("files", files), ("Ada", after), ("Bob", files), ("Cleo", after)]
+    record(
+        own.engine,
+        [NewVersion(who, f"why {who}", "console", "changed", texts) for who, texts in states],
+        0,
+        datetime(2025, 6, 4, tzinfo=UTC),
+    )
+    own.browser = own.on_market("simulated")
+    run_id = own.rows(schema.allocation_runs).query("date == @day")["run_id"].iloc[0]
+    words = own.words(f"/runs/{run_id}")
+    assert "why Ada" in words
+    assert "why Cleo" in words
+    assert "why Bob" not in words
+    assert "the run does not tell which of them it was made with" in words
+
+
+def _with_pool_share(own: Treasury, day: date, value: float) -> str:
+    """Let max_pool_share be another from a day on, as the days stored it; returns its name."""
+    rows = own.rows(schema.policy_snapshot)
+    policy = json.loads(rows[rows["date"] == own.days[0]]["policy_json"].item())
+    policy["parameters"]["max_pool_share"] = value
+    changed = json.dumps(policy, sort_keys=True, separators=(",", ":"))
+    values = {"policy_hash": hashlib.sha256(changed.encode()).hexdigest()}
+    for table, more in ((schema.policy_snapshot, {"policy_json": changed}), (schema.allocation_runs, {})):
+        own.change(sa.update(table).where(table.c.date >= day).values(**values, **more))
+    return "max_pool_share"
+
+
+def test_more_transactions_than_steps_are_explained(treasury: Treasury) -> None:
+    """Approvals and failed calls, as the chain tells them by the names of the functions that were called."""
+    execution = treasury.rows(schema.plan_executions).query("status == 'executed'").iloc[0]
+    run = treasury.rows(schema.allocation_runs).query("run_id == @execution.run_id").iloc[0]
+    after = run["date"] + timedelta(days=1)
+    chain = treasury.rows(schema.account_transactions).query("date == @after").drop_duplicates("tx_hash")
+    approvals = chain["function_name"].str.startswith("approve").sum()
+    failed = (~chain["is_success"].astype(bool)).sum()
+    assert len(chain) == execution["n_transactions"] == run["n_steps"] + approvals + failed > run["n_steps"]
+    assert approvals > 1
+    assert failed > 1
+    words = treasury.words(f"/runs/{run['run_id']}")
+    assert (
+        f"Of the {len(chain)} transactions {run['n_steps']} are the steps of the plan; {approvals} are approvals, one "
+        f"of each token that a CONVERT or DEPOSIT spends; {failed} failed on the chain and were sent again"
+    ) in words
+    plan = treasury.words(f"/plan?date={run['date']}")
+    assert f"the tokens are approved that they spend: {approvals} more transactions" in plan
+    before = treasury.words(f"/runs/{run['run_id']}?date={run['date']}")
+    assert f"what the other {failed} were is known once {after} is made" in before
+
+
+def test_transactions_that_nothing_explains_are_said_to_be_so(own: Treasury) -> None:
+    """A number that does not fit is never explained away."""
+    executions = schema.plan_executions
+    run_id = own.rows(executions).query("status == 'executed'").iloc[0]["run_id"]
+    own.change(sa.update(executions).where(executions.c.run_id == run_id).values(n_transactions=30))
+    assert "the other 6 are not explained: 2 transactions failed then" in own.words(f"/runs/{run_id}")
 
 
 def test_differences_are_parameters_and_rows_of_lists() -> None:

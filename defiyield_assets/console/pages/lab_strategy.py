@@ -107,7 +107,7 @@ def _figures(run: dict[str, Any]) -> dict[str, float | None]:
 
 def _curves(found: StrategyRuns, equity: pd.DataFrame) -> Panel:
     charts = run_charts(equity)
-    words = () if charts else ("The curve of this run is not stored: `defiyield backtest` makes it again.",)
+    words = () if charts else ("The curve of this run is not stored: the command defiyield backtest makes it again.",)
     return Panel(Section("curves", "Equity and drawdown", words, charts=charts), ("equity_curves",), found.as_of)
 
 

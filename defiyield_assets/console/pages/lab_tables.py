@@ -21,7 +21,7 @@ from defiyield_assets.domain.strategies.scopes import EVERYWHERE, is_ranking_of,
 from defiyield_assets.domain.strategies.terms import of_one_account
 from defiyield_assets.store import reads, schema
 
-HOW_TO_FILL = "`defiyield assess` makes scenarios, runs every strategy over them and ranks them."
+HOW_TO_FILL = "The command defiyield assess makes scenarios, runs every strategy over them and ranks them."
 NOT_KEPT = (
     "The single runs of this assessment are no longer kept as it ranked them: another set of scenarios, other bars or "
     "another engine took their place. Its ranks stay as they were stored."

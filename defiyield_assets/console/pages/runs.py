@@ -40,7 +40,8 @@ def runs(view: View, question: Question) -> Page:
     rows = tuple(_row(run, old, executions.get(run["run_id"])) for run, old in zip(shown, before, strict=False))
     words = (
         "Gain is what the plan expects over its horizon, after costs, beyond what doing nothing would earn; costs are "
-        "gas and conversion of all its steps. "
+        "gas and conversion of all its steps. Transactions are its steps; more are sent where these need approvals, or "
+        "fail and are sent again: the page of a plan tells which. "
         "Policy and inputs are the beginnings of their hashes; the page of a plan has them in full."
     )
     section = Section("runs", "Plans", (words,), tables=(Table(RUN_COLUMNS, rows, fold="never"),))
@@ -89,4 +90,5 @@ def became(execution: dict[str, Any] | None) -> str:
     """What became of a plan in words, empty where nothing is known."""
     if execution is None:
         return ""
-    return f"{str(execution['status']).replace('_', ' ')}: {clean(execution['message'])}"
+    beside = ", approvals included" if int(execution["n_transactions"]) else ""
+    return f"{str(execution['status']).replace('_', ' ')}: {clean(execution['message'])}{beside}"

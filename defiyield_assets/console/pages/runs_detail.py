@@ -1,7 +1,7 @@
 """One plan: what it promises, how sure the solver is, what it rests on, what it does, what became of it.
 
-Lives here: the page of a run. Not here: its policy (runs_policy.py), its files (runs_files.py), the words of steps,
-holdings and limits (domain/reporting), all runs (runs.py).
+Lives here: the page of a run. Not here: its policy (runs_policy.py), its files (runs_files.py), what was sent for it
+(runs_sent.py), the words of steps, holdings and limits (domain/reporting), all runs (runs.py).
 """
 
 from dataclasses import replace
@@ -14,6 +14,7 @@ from defiyield_assets.console.layout import Inner, Page, Panel, address
 from defiyield_assets.console.pages.day_content import content_of
 from defiyield_assets.console.pages.runs import BECAME, became
 from defiyield_assets.console.pages.runs_policy import policy_panels
+from defiyield_assets.console.pages.runs_sent import sent_words
 from defiyield_assets.console.pages.runs_tables import RunTables, read_run, read_run_before
 from defiyield_assets.console.questions import Question
 from defiyield_assets.console.views import View
@@ -64,7 +65,7 @@ def run(view: View, question: Question) -> Page:
         paragraphs=(
             Inner(f"The plan of {found.day} with all its reasons", "plan", date=found.day),
             f"Status: {str(facts['status']).replace('_', ' ')}.",
-            f"{BECAME}: {became(found.execution) or UNKNOWN}.",
+            f"{BECAME}: {became(found.execution) or UNKNOWN}. {sent_words(view, found)}".strip(),
         ),
         facts=_promises(facts),
         facts_assets=("allocation_runs",),

@@ -1,6 +1,7 @@
 """The policy behind a plan: its parameters, and what differs from the policy of the plan before.
 
-Lives here: these tables. Not here: the comparison (domain/policy_differences.py), changing the policy (settings.py).
+Lives here: these tables. Not here: the comparison (domain/policy_differences.py), who changed it (runs_versions.py),
+changing the policy (settings.py).
 """
 
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from typing import Any
 from defiyield_assets.config.parameters import parameters, shown_value, value_of
 from defiyield_assets.console.layout import Inner, Panel
 from defiyield_assets.console.pages.runs_tables import RunTables, policy_json_of
+from defiyield_assets.console.pages.runs_versions import told_versions
 from defiyield_assets.console.views import View
 from defiyield_assets.domain.policy_codec import policy_from_json
 from defiyield_assets.domain.policy_differences import Difference, policy_differences
@@ -34,17 +36,23 @@ def _differences(view: View, found: RunTables, before: Mapping[str, Any] | None)
     is_same_input = before["input_hash"] == run["input_hash"]
     inputs = "The other inputs are the same." if is_same_input else "The other inputs (prices, balances, pools) differ."
     tables: tuple[Table, ...] = ()
+    assets: tuple[str, ...] = ASSETS
     old = policy_json_of(view, before["date"])
     if before["policy_hash"] == run["policy_hash"]:
         policy = "The policy is the same."
     elif old is None or found.policy_json is None:
         policy = "The policy differs; that of one of the two days is not stored, so it cannot be told in what."
     else:
-        rows = tuple(_difference(one) for one in policy_differences(old, found.policy_json))
+        differences = policy_differences(old, found.policy_json)
+        rows = tuple(map(_difference, differences))
         policy = f"The policy differs in {len(rows)} {'entry' if len(rows) == 1 else 'entries'}."
-        tables = (Table(DIFFERENCE_COLUMNS, rows, caption="Policy", fold="never"),) if rows else ()
+        if rows:
+            by_whom, versions = told_versions(view, found.day, differences)
+            policy = f"{policy} {by_whom}"
+            tables = (Table(DIFFERENCE_COLUMNS, rows, caption="Policy", fold="never"), *versions)
+            assets = (*ASSETS, "policy_versions") if versions else ASSETS
     section = Section("differences", title, (*words, f"{policy} {inputs}"), tables=tables)
-    return Panel(section, ASSETS, found.day)
+    return Panel(section, assets, found.day)
 
 
 def _difference(one: Difference) -> tuple[str, ...]:

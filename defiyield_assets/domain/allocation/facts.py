@@ -5,7 +5,7 @@ caps (limits.py), returns (gains.py), the model (model.py).
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Context, Decimal, Inexact
 from functools import cached_property, reduce
@@ -51,7 +51,8 @@ class PoolOption:
     `listed` names all its tokens with their decimals; `tokens` is empty when the plan can do nothing with the pool.
     `reserve_shares`: value share of each token in a deposit, equal shares when empty. What is withdrawn where
     `exit_days` > 0 is on its way for so long: nothing of it can be spent today. `curve` tells how the base APY of a
-    lending pool follows from supply and borrow; without one it falls pro rata.
+    lending pool follows from supply and borrow; without one it falls pro rata. `exit_reason`: why it must be left, in
+    the words of the final filter; empty where it need not be. Words change no plan: they are no part of its hash.
     """
 
     pool_id: str
@@ -75,6 +76,7 @@ class PoolOption:
     supply_usd: float | None = None
     borrow_usd: float | None = None
     curve: UtilisationCurve | None = None
+    exit_reason: str = field(default="", compare=False)
 
     @property
     def is_held(self) -> bool:
@@ -175,9 +177,9 @@ class AllocationProblem:
 
 
 def _plain(value: Any) -> Any:
-    """Hashable-by-JSON form: dataclasses to their fields, tuples kept."""
+    """Hashable-by-JSON form: dataclasses to the fields by which they compare, tuples kept."""
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     if hasattr(value, "__dataclass_fields__"):
-        return {name: getattr(value, name) for name in value.__dataclass_fields__}
+        return {name: getattr(value, name) for name, one in value.__dataclass_fields__.items() if one.compare}
     return value

@@ -56,7 +56,7 @@ class Prices:
     limits: Limits
     rows: Mapping[str, float] = field(repr=False)
     present: frozenset[str]
-    """Tokens of which the plan has something to spend."""
+    """Tokens of which the plan has something to spend: what is less than the smallest transaction cannot be."""
     _entries: dict[str, Entry | None] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -177,5 +177,6 @@ def is_loose(limits: Limits, limit: float) -> bool:
 def prices_of(plan: ExactPlan, limits: Limits, rows: Mapping[str, float]) -> Prices:
     """The prices at a plan's decisions; `rows` are those of its flows."""
     arrived = {leg.token_out for step in plan.transactions for leg in step.legs if leg.token_out}
-    held = {token.address for token in plan.problem.tokens if float(token.value(token.balance)) > limits.margin}
+    least = max(limits.margin, limits.min_transaction)
+    held = {token.address for token in plan.problem.tokens if float(token.value(token.balance)) >= least}
     return Prices(limits, rows, frozenset(held | arrived))

@@ -259,6 +259,7 @@ def _pool_option(
         reserve_shares=_reserve_shares(pool_id, tokens, here),
         supply_usd=None if supply is None else float(supply),
         borrow_usd=None if borrow is None else float(borrow),
+        exit_reason=_exit_reason(row) if is_must_exit else "",
     )
 
 
@@ -271,6 +272,12 @@ def _reserve_shares(pool_id: str, tokens: tuple[str, ...], here: _Setting) -> tu
             "tokens; give one share per underlying address, in their order"
         )
     return shares
+
+
+def _exit_reason(row: Mapping[str, Any]) -> str:
+    """What the final filter says against a pool that must be left; empty where it gives no words."""
+    words = row["reasons"]
+    return "" if words is None else str(words).strip()
 
 
 def _size(row: Mapping[str, Any]) -> float | None:

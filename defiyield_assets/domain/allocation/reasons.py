@@ -24,7 +24,8 @@ class Reason:
     """Why a pool is in or out. Money in USD over the horizon, rates as fractions; None where it does not apply.
 
     `gain_usd`: what the position earns as planned, before costs. `marginal_apy`: what its next dollar earns.
-    `dollar_apy`: what the money that it takes or would take earns in the plan. `binding_limit`: `parameter subject`.
+    `dollar_apy`: what the money that it takes or would take earns in the plan; None where the plan has no cash to
+    place. `binding_limit`: `parameter subject`; what its room is worth is the business of the table of limits.
     `cost_usd`: gas and conversion of its own steps; of a pool left out, of entering it at the size that suits best.
     `break_even_days`: until these costs are earned back by what it earns more than before.
     """
@@ -111,11 +112,10 @@ def _why_grown(case: Case) -> Reason:
     limit: str | None = None
     if case.value >= bounds.upper - case.tolerance and case.value < case.limits.aum - case.tolerance:
         limit = f"{bounds.parameter} {pool.pool_id}"
-        text = f"at its limit: {bounds.cap_name}{_room_words(case, prices.pools[pool.pool_id])}"
+        text = f"at its limit: {bounds.cap_name}"
     elif binding is not None:
-        shared, price = binding
-        limit = f"{shared.parameter} {shared.subject}"
-        text = f"held back by the {shared.name}{_room_words(case, price)}"
+        limit = f"{binding.parameter} {binding.subject}"
+        text = f"held back by the {binding.name}"
     elif case.value <= max(case.limits.min_position, bounds.held + case.limits.min_transaction) + case.tolerance:
         text = "at the smallest position that counts towards min_pools" + (
             f"; its next dollar earns {_apy(prices, case.marginal)}" if case.value > 0 else ""
@@ -154,9 +154,8 @@ def _why_not_entered(case: Case, entry: Entry) -> Reason:
     if entry.gain_usd <= entry.lost_usd:
         text = f"lower gain: {rate} against the {dollar} that a dollar earns in the plan"
     elif entry.gain_usd <= entry.lost_usd + entry.caps_usd and binding is not None:
-        shared, price = binding
-        limit = f"{shared.parameter} {shared.subject}"
-        text = f"the {shared.name} is used up{_room_words(case, price)}; {rate} here do not beat that"
+        limit = f"{binding.parameter} {binding.subject}"
+        text = f"the {binding.name} is used up; {rate} here do not beat what its room earns now"
     elif entry.profit_usd <= 0:
         more = entry.gain_usd - entry.lost_usd - entry.caps_usd
         room = " and the room that it takes under shared caps" if entry.caps_usd > 0 else ""
@@ -226,7 +225,8 @@ def _why_kept(case: Case) -> Reason:
     limit: str | None = None
     if pool.is_must_exit:
         stuck = f"; {bounds.stuck:,.2f} USD are stuck until liquidity returns" if bounds.stuck > 0 else ""
-        text = f"must be left{stuck}"
+        why = f": {pool.exit_reason}" if pool.exit_reason else ""
+        text = f"must be left{why}{stuck}"
     elif pool.is_frozen:
         text = "kept: no APY is known, and a missing number never forces a sale"
     elif bounds.held > bounds.upper and case.action != "hold":
@@ -274,7 +274,7 @@ def _figures(
         text,
         gain_usd=case.gain(case.value),
         marginal_apy=prices.yearly(case.marginal),
-        dollar_apy=prices.yearly(dollar) if known and dollar is not None else None,
+        dollar_apy=prices.yearly(dollar) if known and prices.present and dollar is not None else None,
         binding_limit=limit,
         cost_usd=cost,
         break_even_days=None if cost is None or extra is None else _break_even(cost, extra, _days(case)),
@@ -306,24 +306,17 @@ def _own_costs(plan: ExactPlan, pool: PoolOption) -> Iterable[Decimal]:
                     yield (into[leg.token_in] * leg.value_usd / taken[leg.token_in]).quantize(Decimal("1e-6"))
 
 
-def _binding_cap(case: Case) -> tuple[SharedLimit, float] | None:
-    """The shared cap over the pool whose room is worth most, with its price; None where none has a price."""
+def _binding_cap(case: Case) -> SharedLimit | None:
+    """The shared cap over the pool whose room is worth most; None where none has a price."""
     if not case.prices.are_known:
         return None
     over = [(shared, price) for shared, price in case.prices.dear if shared.new.get(case.pool.pool_id, 0.0) > 0]
-    return max(over, key=lambda item: item[1], default=None)
+    return max(over, key=lambda item: item[1], default=(None, 0.0))[0]
 
 
 def _has_price(case: Case) -> bool:
     """The plan has a use for what leaves the pool: its prices tell what that would earn."""
     return case.prices.are_known and not case.pool.is_queued and set(case.pool.tokens) <= case.prices.present
-
-
-def _room_words(case: Case, price: float) -> str:
-    """What 1 % of AUM more room would bring, by its price at these decisions."""
-    if not case.prices.are_known or price <= PRICE_TINY:
-        return ""
-    return f", where 1% of AUM more room is worth about {price * case.limits.aum / 100:,.2f} USD in {_days(case)} days"
 
 
 def _curve_words(pool: PoolOption) -> str:

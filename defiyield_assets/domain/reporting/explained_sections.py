@@ -5,6 +5,7 @@ get there (plan_sections.py), the rates of the pools (pool_sections.py); the fig
 (domain/allocation/reasons.py, worth.py, frontier.py).
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -45,24 +46,30 @@ FRONTIER_COLUMNS = (
 )
 
 
-def why_section(inputs: ReportInputs, names: Names, *, is_published: bool) -> Section | None:
+def why_section(
+    inputs: ReportInputs, names: Names, run: dict[str, Any] | None, *, is_published: bool
+) -> Section | None:
     """Every pool of the final list: held and planned ones first, then those left out, the best of them first."""
     rows = inputs.allocations
-    if not is_published or rows.empty or "gain_usd" not in rows:
+    if run is None or not is_published or rows.empty or "gain_usd" not in rows:
         return None
     pools = records(rows[rows["pool_id"] != IDLE].drop_duplicates("pool_id"))
     if not pools:
         return None
     pools.sort(key=_best_first)
     words = (
-        "Earns is what the whole position earns over the horizon before costs. Next dollar is the APY that one more "
-        "would earn in the pool, a dollar in the plan what its money earns at the margin of the plan: a pool is worth "
-        "entering where the first is higher and pays for the costs. Costs are those of the pool's own steps, of pools "
-        "left out those of entering them."
+        f"Earns is what the whole position earns over {number(run['horizon_days'])} days before costs. The next two "
+        "are APYs of one dollar more, not of the whole position. Next dollar: what it would earn in this pool. A "
+        "dollar in the plan: what a dollar of the tokens that the pool takes would earn where the plan would put it, "
+        "after its conversion and before gas; where the best places are full it is less than the APY of the "
+        "plan, and it is unknown where the plan has no cash to place. A pool is worth entering where the first is "
+        "higher and pays for the costs. Costs are those of the pool's own steps, of pools left out those of entering "
+        "them. Beside a limit stands what relaxing it is worth, as the limits below have it."
     )
     if len(pools) > MOST_POOLS:
         words += f" The table allocations explains {len(pools) - MOST_POOLS} more."
-    table = Table(WHY_COLUMNS, tuple(_why_row(row, names) for row in pools[:MOST_POOLS]))
+    worths = {f"{row['limit_name']} {row['subject']}": row for row in records(inputs.allocation_limits)}
+    table = Table(WHY_COLUMNS, tuple(_why_row(row, names, worths) for row in pools[:MOST_POOLS]))
     return Section("why", "Why, pool by pool", (words,), tables=(table,))
 
 
@@ -72,7 +79,10 @@ def _best_first(row: dict[str, Any]) -> tuple[bool, float, float, str]:
     return row["action"] == "left_out", -gain, 0.0 if is_missing(rate) else -float(rate), str(row["pool_id"])
 
 
-def _why_row(row: dict[str, Any], names: Names) -> tuple[str, ...]:
+def _why_row(row: dict[str, Any], names: Names, worths: Mapping[str, dict[str, Any]]) -> tuple[str, ...]:
+    binding = row["binding_limit"]
+    limit = None if is_missing(binding) else worths.get(str(binding))
+    told = "" if limit is None or is_missing(limit["worth_usd"]) else _worth_words(limit)
     return (
         names.pool_link(row["pool_id"]),
         "out" if row["action"] == "left_out" else ACTIONS.get(str(row["action"]), clean(row["action"], 20)),
@@ -81,7 +91,7 @@ def _why_row(row: dict[str, Any], names: Names) -> tuple[str, ...]:
         percent(row["dollar_apy"]),
         usd(row["cost_usd"]),
         "" if is_missing(row["break_even_days"]) else number(row["break_even_days"], 1),
-        limit_words(row["binding_limit"]),
+        f"{limit_words(binding)}; {clean(limit['relaxation'], 60)}: {told}" if limit and told else limit_words(binding),
         clean(row["why"]),
         clean(row["pool_id"], 80),
     )
@@ -109,9 +119,10 @@ def limits_section(inputs: ReportInputs, names: Names, run: dict[str, Any] | Non
     if not rows:
         return Section("limits", title, (*words, "None of the limits that the plan uses binds."))
     words.append(
-        "Worth is what relaxing the limit alone gains over the horizon: the day was solved again with it, or, marked "
-        "with ~, it is worth about so much while the plan keeps its decisions; others may make more of it. Of two "
-        "limits that bind together neither may be worth anything alone."
+        f"Worth is what relaxing the limit alone gains over {number(run['horizon_days'])} days after costs: the day "
+        "was solved again with it. What is marked with ~ was not: it is the limit's shadow price times the room, about "
+        "what the room is worth while the plan keeps its decisions; others may make more of it. Of two limits that "
+        "bind together neither may be worth anything alone."
     )
     table = Table(LIMIT_COLUMNS, tuple(_limit_row(row, names) for row in rows))
     return Section("limits", title, tuple(words), tables=(table,))
@@ -130,7 +141,6 @@ def _limit_row(row: dict[str, Any], names: Names) -> tuple[str, ...]:
         if subject in ("plan", "illiquid")
         else clean(subject, 40)
     )
-    about = "~" if row["worth_by"] == "shadow_price" else ""
     return (
         LIMITS.get(name, clean(name, 40)),
         of,
@@ -138,8 +148,13 @@ def _limit_row(row: dict[str, Any], names: Names) -> tuple[str, ...]:
         "" if is_missing(row["limit_usd"]) else usd(row["limit_usd"]),
         "" if is_missing(row["used_usd"]) else usd(row["used_usd"]),
         clean(row["relaxation"], 60),
-        about + usd(row["worth_usd"]),
+        _worth_words(row),
     )
+
+
+def _worth_words(row: dict[str, Any]) -> str:
+    """What relaxing a limit gains, the same wherever a page tells it: ~ where the day was not solved again."""
+    return ("~" if row["worth_by"] == "shadow_price" else "") + usd(row["worth_usd"])
 
 
 def frontier_table(points: pd.DataFrame) -> Table | None:

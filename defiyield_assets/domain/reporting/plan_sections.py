@@ -37,6 +37,8 @@ MOST_BARS = 11
 DUST_USD = Decimal(1)
 """A place worth less before and after is left out of the chart; the table has it."""
 GROUPS = {1: "1 low", 2: "2 medium", 3: "3 high", 4: "4 unrated"}
+SPENDING = ("CONVERT", "DEPOSIT")
+"""Kinds of steps before which the tokens that they spend are approved (defi.md: gas units)."""
 ACTIONS = {
     "hold": "keep",
     "increase": "add",
@@ -257,9 +259,31 @@ def steps_section(inputs: ReportInputs, names: Names, *, is_published: bool) -> 
     rows = tuple(_step_row(step, names, has_legs=step["seq"] in several) for step in steps)
     words = (
         "Send them in this order: nothing is spent before it is there. HOLD sends nothing; lines with one number and "
-        "several legs are one transaction."
-    )
+        f"several legs are one transaction. {approval_words(steps)}"
+    ).strip()
     return Section("steps", title, (words,), tables=(Table(STEP_COLUMNS, rows, fold="never"),))
+
+
+def count_steps(steps: Sequence[Mapping[str, Any]]) -> int:
+    """Steps that are sent: legs of one number are one, HOLD is none."""
+    return len({step["seq"] for step in steps if step["step_type"] != "HOLD"})
+
+
+def count_approvals(steps: Sequence[Mapping[str, Any]]) -> int:
+    """Approvals that the steps need: one for each token that a conversion or a deposit spends."""
+    return sum(step["step_type"] in SPENDING and not is_missing(step["token_in"]) for step in steps)
+
+
+def approval_words(steps: Sequence[Mapping[str, Any]]) -> str:
+    """That approvals come before some steps; empty where none does."""
+    many = count_approvals(steps)
+    if not many:
+        return ""
+    which = "token is" if many == 1 else "tokens are"
+    return (
+        f"Before CONVERT and DEPOSIT the {which} approved that they spend: {number(many)} more "
+        f"{'transaction' if many == 1 else 'transactions'}, not numbered, with their gas in that of the step."
+    )
 
 
 def _step_row(step: dict[str, Any], names: Names, *, has_legs: bool) -> tuple[str, ...]:

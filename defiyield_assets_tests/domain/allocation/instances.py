@@ -75,6 +75,7 @@ class Pool:
     p10: float | None = None
     chain: str = "Ethereum"
     reserve_shares: tuple[float, ...] = ()
+    reasons: str = ""
 
 
 @dataclass
@@ -170,7 +171,7 @@ class Market:
             "is_passed": is_passed,
             "reason_codes": "",
             "warning_codes": "",
-            "reasons": "",
+            "reasons": pool.reasons,
             "is_held": is_held,
             "is_exit_only": is_held and not is_passed and not pool.is_must_exit,
             "is_must_exit": pool.is_must_exit,

@@ -45,6 +45,22 @@ def test_worth_of_a_cap_is_the_gain_of_a_policy_with_that_cap_wider() -> None:
     assert rows["max_protocol_share", "b"]["worth_usd"] is None
 
 
+def test_worth_is_what_the_formula_of_the_gain_says() -> None:
+    """By hand: 1 % of AUM moves from the pool that takes the rest to the pool at its cap, both diluted pro rata."""
+    size = 4e7
+    case = market([Pool("a", apy=0.05, size=size), Pool("b", apy=0.2, size=size)], max_pool_share=0.6)
+    row = limits_of(case)["max_pool_share", "b"]
+
+    def earned(apy: float, value: float) -> float:
+        return value * ((1 + apy) ** (30 / 365) - 1) * size / (size + value)
+
+    top, more = float(row["limit_usd"]), CASH / 100  # type: ignore[arg-type]
+    by_hand = earned(0.2, top + more) - earned(0.2, top) + earned(0.05, CASH - top - more) - earned(0.05, CASH - top)
+    assert worth(row) == pytest.approx(by_hand, abs=0.02)
+    priced = float(row["gain_per_usd"]) * more  # type: ignore[arg-type]
+    assert abs(priced - by_hand) > 0.2, "the shadow price is of straight lines: it is another number"
+
+
 def test_worths_of_the_pools_add_up_to_that_of_the_policys_cap() -> None:
     case = market([Pool("a", apy=0.05), Pool("b", apy=0.08), Pool("c", apy=0.07)], max_pool_share=0.35)
     rows = limits_of(case)
