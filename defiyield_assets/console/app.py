@@ -41,8 +41,6 @@ from defiyield_assets.console.serving import Console, FileMaker, PageMaker, not_
 
 AT_ONCE = 2
 """Pages made at the same time by the server itself: more only wait for each other."""
-WAITING = 256
-"""Readers who wait at the same time for what other processes make."""
 STATIC_AGE = "public, max-age=31536000, immutable"
 PAGES: Mapping[str, PageMaker] = {
     "/": overview.overview,
@@ -78,7 +76,7 @@ def build_app(desk: Desk, makers: Makers | None = None) -> Starlette:
 
     @asynccontextmanager
     async def life(_app: Starlette) -> AsyncIterator[None]:
-        anyio.to_thread.current_default_thread_limiter().total_tokens = AT_ONCE if makers is None else WAITING
+        anyio.to_thread.current_default_thread_limiter().total_tokens = AT_ONCE
         if makers is not None:
             await anyio.to_thread.run_sync(makers.start)
         if desk.is_warmed:

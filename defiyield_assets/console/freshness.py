@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from time import monotonic
 from typing import TypeVar
 
@@ -70,7 +71,7 @@ class Freshness:
         made = make()
         with self._lock:
             after = self._asked()
-        return Made(made.value, after if after == before else object())
+        return replace(made, version=after if after == before else object())
 
     def _asked(self) -> Hashable:
         now = self._clock()

@@ -42,11 +42,6 @@ def address(*parts: str, **asked: object) -> str:
     return f"{path}?{told}" if told else path
 
 
-def address_of(path: str, /, **asked: object) -> str:
-    """The same for a path that is known as a whole."""
-    return address(*[part for part in path.split("/") if part], **asked)
-
-
 @dataclass(frozen=True)
 class Panel:
     """A section with the assets whose tables it shows, and the day of its figures (None: of no single day)."""

@@ -8,24 +8,53 @@ import gc
 import logging
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from copy import copy
+from dataclasses import dataclass
+from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Semaphore
+from time import monotonic
 from typing import Any, TypeVar
 
-from defiyield_assets.errors import DefiYieldError, TransientError
+from defiyield_assets.console.questions import QuestionError
+from defiyield_assets.errors import ConfigurationError, DefiYieldError, NotFound, TransientError
 
 logger = logging.getLogger(__name__)
-START_SECONDS = 180.0
-"""For which a process may import and read what it needs before it makes anything."""
+START_SECONDS = 120.0
+"""For which processes may import and read what they need before they make anything."""
+END_SECONDS = 10.0
+"""For which what is being made may be ended."""
+PAUSE = 10.0
+"""Seconds after a start that failed until the next one."""
 ATTEMPTS = 2
+SENT = (QuestionError, NotFound, ConfigurationError, TransientError, DefiYieldError)
+"""Errors that readers are told of, as whose nearest one each is raised in the server."""
 T = TypeVar("T")
+
+
+class NobodyMakes(TransientError):  # noqa: N818 - it tells whom a page waits for
+    """The processes that make pages are not there, or died over the page."""
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """An executor and its processes, whose ends it does not see to by itself once one of them has died."""
+
+    executor: ProcessPoolExecutor
+    processes: Sequence[BaseProcess]
+
+    def end(self, patience: float) -> None:
+        """End all of them, those that do not end in time by force."""
+        self.executor.shutdown(wait=False, cancel_futures=True)
+        until, left = monotonic() + patience, {one.sentinel for one in self.processes if one.is_alive()}
+        while left and monotonic() < until:
+            left -= set(connection.wait(left, until - monotonic()))
+        for one in self.processes:
+            one.kill()
 
 
 class Makers:
@@ -34,55 +63,67 @@ class Makers:
     def __init__(self, number: int, build: Callable[[], Any]) -> None:
         self._number, self._build = number, build
         self._lock = threading.Lock()
-        self._pool: ProcessPoolExecutor | None = None
+        self._pool: _Pool | None = None
+        self._is_ended = threading.Event()
+        self._not_before = 0.0
 
     def start(self) -> None:
-        """Start all and wait until each is ready; TransientError where one is not."""
+        """Start all and wait until each is ready; NobodyMakes where one is not."""
         with self._lock:
             self._pool = self._started()
 
     def run(self, call: Callable[..., T], *what: Any) -> T:
-        """`call(tool, *what)` in the first process that is free; what it raises is raised here.
+        """`call(tool, *what)` in the first process that is free; errors of SENT are raised here, others as RuntimeError
+        with their words.
 
-        `call` is a module's function or a class's, `what` and the answer can be pickled. A process that dies is
-        replaced, and its work done once more; TransientError where that dies as well.
+        `call` is a module's function or a class's, `what` and the answer can be pickled. Where a process dies all are
+        replaced, and what they were making is made once more; NobodyMakes where one dies again.
         """
         for _ in range(ATTEMPTS):
             pool = self._pool
             if pool is None:
-                raise TransientError("the processes that make pages are not there")
+                raise NobodyMakes("the processes that make pages are not there")
             try:
-                return pool.submit(_made, call, what).result()
+                return pool.executor.submit(_made, call, what).result()
             except BrokenProcessPool:
                 logger.warning("a process that makes pages died: all are started anew")
                 self._replace(pool)
-        raise TransientError("the processes that make pages died twice over this page")
+        raise NobodyMakes("the processes that make pages died twice while they made this one")
 
     def close(self) -> None:
         """End them, once they have made what they are making."""
+        self._is_ended.set()
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:
-            pool.shutdown(cancel_futures=True)
+            pool.end(END_SECONDS)
 
-    def _replace(self, broken: ProcessPoolExecutor) -> None:
+    def _replace(self, broken: _Pool) -> None:
         with self._lock:
-            if self._pool is broken:
-                broken.shutdown(wait=False)
+            if self._pool is not broken:
+                return
+            broken.end(0.0)
+            if monotonic() < self._not_before:
+                raise NobodyMakes("the processes that make pages could not be started anew: the log says why")
+            try:
                 self._pool = self._started()
+            except NobodyMakes:
+                self._not_before = monotonic() + PAUSE
+                raise
 
-    def _started(self) -> ProcessPoolExecutor:
+    def _started(self) -> _Pool:
         context = multiprocessing.get_context("spawn")  # a fork would share connections and locks
-        ready = context.Semaphore(0)
-        pool = ProcessPoolExecutor(self._number, context, initializer=_begin, initargs=(self._build, ready))
-        answers = [pool.submit(_nothing) for _ in range(self._number)]
-        for _ in answers:
-            waited = 0.0
-            while not ready.acquire(timeout=0.5):
-                waited += 0.5
-                if waited > START_SECONDS or any(one.done() and one.exception() for one in answers):
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    raise TransientError("a process that makes pages did not start: the log says why")
+        ready, before = context.Semaphore(0), multiprocessing.active_children()
+        executor = ProcessPoolExecutor(self._number, context, initializer=_begin, initargs=(self._build, ready))
+        started = [executor.submit(_nothing) for _ in range(self._number)]
+        pool = _Pool(executor, [one for one in multiprocessing.active_children() if one not in before])
+        until = monotonic() + START_SECONDS
+        for _ in started:
+            while not ready.acquire(timeout=0.25):
+                is_broken = any(one.done() and one.exception() for one in started)
+                if is_broken or self._is_ended.is_set() or monotonic() > until:
+                    pool.end(0.0)
+                    raise NobodyMakes("a process that makes pages did not start: the log says why")
         return pool
 
 
@@ -113,20 +154,11 @@ def _nothing() -> None:
 
 
 def _made(call: Callable[..., T], what: tuple[Any, ...]) -> T:
+    """What the call makes. Of an error only its words are sent: what the server cannot read breaks the way to all."""
     try:
         return call(_tools[0], *what)
+    except SENT as error:
+        raise next(kind for kind in SENT if isinstance(error, kind))(str(error)) from None
     except Exception as error:
-        if _can_be_sent(error):
-            raise
-        logger.exception("what went wrong cannot be sent to the server as it is")
-        kind = DefiYieldError if isinstance(error, DefiYieldError) else RuntimeError
-        raise kind(f"{type(error).__name__}: {error}") from None
-
-
-def _can_be_sent(error: Exception) -> bool:
-    """Whether the server could read it: what it cannot read breaks the way to every process."""
-    try:
-        pickle.dumps(error)
-        return isinstance(copy(error), type(error))  # made as it would be out of what was sent
-    except Exception:  # noqa: BLE001 - whatever an error's own way of copying itself raises
-        return False
+        logger.exception("%s", call)
+        raise RuntimeError(f"{type(error).__name__}: {error}") from None

@@ -16,10 +16,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Made(Generic[T]):
-    """An answer, and the state of the warehouse that all of it is of."""
+    """An answer, the state of the warehouse that all of it is of, and the seconds that it took, where who made it knows
+    them better than who waited for it."""
 
     value: T
     version: Hashable
+    seconds: float | None = None
 
 
 @dataclass
@@ -80,7 +82,8 @@ class Remembered:
         began = self._clock()
         made = make()
         ended = self._clock()
-        kept = _Kept(made.value, made.version, ended + self._dear * (ended - began), self._weigh(made.value))
+        seconds = ended - began if made.seconds is None else made.seconds
+        kept = _Kept(made.value, made.version, ended + self._dear * seconds, self._weigh(made.value))
         with self._lock:
             before = self._kept.pop(key, None)
             self._weight += kept.weight - (0 if before is None else before.weight)

@@ -4,7 +4,7 @@ Lives here: the templates' environment, what they are handed of a page, the styl
 (pages/), how a section is drawn (domain/reporting/page.py and its templates).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache
@@ -15,7 +15,7 @@ from urllib.parse import quote
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from defiyield_assets.console.desk import Desk
-from defiyield_assets.console.layout import Page, address, address_of
+from defiyield_assets.console.layout import Page, address
 from defiyield_assets.console.views import KnownDays
 from defiyield_assets.domain.reporting.formats import clean
 from defiyield_assets.domain.reporting.page import ShownSection, shown_section, style_sheet, templates
@@ -69,12 +69,12 @@ class Days:
     kept: tuple[tuple[str, str], ...]
 
 
-def days_of(path: str, asked: dict[str, str], day: date, known: KnownDays) -> Days:
+def days_of(parts: Sequence[str], asked: dict[str, str], day: date, known: KnownDays) -> Days:
     """Links to the day before and after with everything else that was asked for, page numbers excepted."""
     kept = {clean(name): clean(value) for name, value in asked.items() if name not in ("date", "page")}
 
     def to(other: date | None) -> str:
-        return address_of(path, **{**kept, "date": None if other is None else other.isoformat()})
+        return address(*parts, **{**kept, "date": None if other is None else other.isoformat()})
 
     return Days(
         day=day,
@@ -84,7 +84,7 @@ def days_of(path: str, asked: dict[str, str], day: date, known: KnownDays) -> Da
         after=to(day + timedelta(days=1)) if day < known.newest else "",
         of_newest=to(None) if day != known.usual else "",
         unplanned=to(known.newest) if day == known.planned and known.newest > day else "",
-        path=address_of(path),
+        path=address(*parts),
         kept=tuple(sorted(kept.items())),
     )
 

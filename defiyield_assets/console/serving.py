@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from http import HTTPStatus
+from time import monotonic
 from typing import Any, TypeVar
 
 import anyio
@@ -24,8 +25,8 @@ from defiyield_assets.console import rendering
 from defiyield_assets.console.desk import Desk
 from defiyield_assets.console.figures import FIGURES, figures_page
 from defiyield_assets.console.freshness import Freshness
-from defiyield_assets.console.layout import Page, address_of
-from defiyield_assets.console.makers import Makers
+from defiyield_assets.console.layout import Page, address
+from defiyield_assets.console.makers import Makers, NobodyMakes
 from defiyield_assets.console.questions import Question, QuestionError
 from defiyield_assets.console.remembered import Made, Remembered
 from defiyield_assets.console.views import View, known_days
@@ -41,6 +42,8 @@ DEAR = 10.0
 """While somebody writes, a page that took a second to make is kept for ten."""
 MOST_FIELDS = 64
 """Of a form."""
+WAITING = 256
+"""Readers who wait at the same time for what other processes make."""
 FORMS_AT_ONCE = 3
 """Logins, previews and writes worked on at the same time by a process."""
 T = TypeVar("T")
@@ -68,6 +71,7 @@ class Console:
         self._pages = Remembered(MOST_BYTES, len, dear=DEAR)
         self._models = Remembered(MOST_MODELS)
         self._forms: anyio.CapacityLimiter | None = None
+        self._waiting: anyio.CapacityLimiter | None = None
 
     @contextmanager
     def view(self, question: Question) -> Iterator[View]:
@@ -90,20 +94,23 @@ class Console:
         named: Mapping[str, str] | None = None,
         **more: object,
     ) -> Made[bytes]:
-        """A page, made now. `path` is its address, with the parameters `named` in it; `more` what its template asks for
-        besides."""
+        """A page, made now. `path` is its address, which ends in the parameter `named`, where there is one; `more` what
+        its template asks for besides."""
+        began = monotonic()
         question = Question({**asked, **(named or {})})
         with self.view(question) as view:
             page = make(view, question)
+        parts = _parts(path, named or {})
         own = {**asked, "date": view.day} if page.is_dated else asked
         if chart_id := question.words(FIGURES):
-            page = figures_page(page, chart_id, address_of(path, **{**own, FIGURES: None}))
-        days = rendering.days_of(path, dict(asked), view.day, view.days) if page.is_dated else None
+            page = figures_page(page, chart_id, address(*parts, **{**own, FIGURES: None}))
+        days = rendering.days_of(parts, dict(asked), view.day, view.days) if page.is_dated else None
 
         def figures_at(chart_id: str) -> str:
-            return address_of(path, **{**own, FIGURES: chart_id})
+            return address(*parts, **{**own, FIGURES: chart_id})
 
-        return Made(rendering.render(page, self.desk, days, figures_at, **more).encode(), view.version)
+        html = rendering.render(page, self.desk, days, figures_at, **more)
+        return Made(html.encode(), view.version, monotonic() - began)
 
     def made(
         self, path: str, asked: Mapping[str, str], make: PageMaker, named: Mapping[str, str] | None = None
@@ -146,6 +153,14 @@ class Console:
             except Exception:
                 logger.exception("%s could not be made before it is asked for", path)
 
+    async def in_turn(self, call: Callable[..., T], *what: Any) -> T:
+        """What a reader asks for, in a thread: one of few where it is made in it, one of many where it only waits."""
+        if self.makers is None:
+            return await run_in_threadpool(call, *what)
+        if self._waiting is None:  # belongs to the loop that is running now
+            self._waiting = anyio.CapacityLimiter(WAITING)
+        return await anyio.to_thread.run_sync(call, *what, limiter=self._waiting)
+
     async def of_a_form(self, call: Callable[..., T], *what: Any) -> T:
         """What a form asks for, in a thread of its own kind: a long preview keeps no reader waiting."""
         if self._forms is None:  # belongs to the loop that is running now
@@ -158,6 +173,12 @@ class Console:
             self.makers.close()
         self._freshness.close()
         self.desk.engine.dispose()
+
+
+def _parts(path: str, named: Mapping[str, str]) -> tuple[str, ...]:
+    """The parts of an address; a parameter at its end is one of them, whatever slashes are in it."""
+    last = next(iter(named.values()), "")
+    return (*(part for part in path.removesuffix(last).split("/") if part), *filter(None, [last]))
 
 
 def asked_of(request: Request) -> dict[str, str]:
@@ -179,7 +200,7 @@ def shown(console: Console, make: PageMaker) -> Endpoint:
         async def answer() -> Response:
             body = console.at_hand(key)
             if body is None:
-                body = await run_in_threadpool(console.kept, key, made)
+                body = await console.in_turn(console.kept, key, made)
             return _kept(request, body)
 
         return await guarded(console, request, answer)
@@ -192,7 +213,7 @@ def served(console: Console, make: FileMaker) -> Endpoint:
 
     async def endpoint(request: Request) -> Response:
         async def answer() -> Response:
-            file = await run_in_threadpool(console.file, asked_of(request), make)
+            file = await console.in_turn(console.file, asked_of(request), make)
             name = "".join(char if char.isalnum() or char in "-._" else "-" for char in file.name)
             headers = {"Content-Disposition": f'attachment; filename="{name}"'}
             return Response(file.content, media_type=file.kind, headers=headers)
@@ -221,6 +242,9 @@ async def guarded(console: Console, request: Request, answer: Callable[[], Await
         return wrong(console, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The form is too long, or did not arrive whole.")
     except NotFound as error:
         return wrong(console, HTTPStatus.NOT_FOUND, str(error))
+    except NobodyMakes as error:
+        logger.warning("%s: %s", clean(request.url.path), error)
+        return wrong(console, HTTPStatus.SERVICE_UNAVAILABLE, f"This page is not there: {error}. Try again.")
     except TransientError as error:
         logger.warning("%s: %s", clean(request.url.path), error)
         return wrong(console, HTTPStatus.SERVICE_UNAVAILABLE, "The warehouse does not answer now. Try again.")

@@ -4,12 +4,13 @@ server.
 The functions are a module's, since processes get them by name.
 """
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
@@ -17,10 +18,12 @@ from typing import Any
 
 import pytest
 
-from defiyield_assets.console.makers import Makers
-from defiyield_assets.errors import DefiYieldError, NotFound, NotRecoverable, TransientError
+from defiyield_assets.console.makers import PAUSE, Makers, NobodyMakes
+from defiyield_assets.errors import DefiYieldError, NotFound, NotRecoverable, TransientError, VendorThrottled
 
 PATIENCE = 60.0
+MANY = 2_000_000
+"""Characters that fill every pipe."""
 
 
 def build() -> str:
@@ -37,6 +40,16 @@ def told(tool: str, what: str) -> tuple[str, str, int]:
     return tool, what, os.getpid()
 
 
+def long(_tool: str, many: int) -> str:
+    """Something large, after a while."""
+    time.sleep(1.5)
+    return "x" * many
+
+
+def build_for_ever() -> None:
+    time.sleep(10 * PATIENCE)
+
+
 def fail(_tool: str, error: Exception) -> None:
     raise error
 
@@ -51,7 +64,9 @@ class TwoWordsError(Exception):
 def fail_with(_tool: str, kind: str) -> None:
     if kind == "of ours":
         raise NotRecoverable("rates", [date(2025, 6, 3)])
-    raise TwoWordsError("one", "other")
+    if kind == "may heal":
+        raise VendorThrottled("too many", vendor="somebody", status=429)
+    raise RuntimeError(TwoWordsError("one", "other"))
 
 
 def die(_tool: str, before: Path | None) -> str:
@@ -84,14 +99,22 @@ def test_what_they_raise_is_raised_here(makers: Makers) -> None:
         makers.run(fail, NotFound("no such day"))
 
 
-@pytest.mark.parametrize(("kind", "raised"), [("of ours", DefiYieldError), ("somebody's", RuntimeError)])
+@pytest.mark.parametrize(
+    ("kind", "raised", "words"),
+    [
+        ("of ours", DefiYieldError, "rates of 2025-06-03"),
+        ("may heal", TransientError, "too many"),
+        ("somebody's", RuntimeError, "RuntimeError: one and other"),
+    ],
+)
 def test_what_cannot_be_sent_is_told_in_words_and_breaks_nothing(
-    makers: Makers, kind: str, raised: type[Exception]
+    makers: Makers, kind: str, raised: type[Exception], words: str
 ) -> None:
-    before = {makers.run(told, "")[2] for _ in range(2)}
-    with pytest.raises(raised, match=r"NotRecoverable: rates of 2025-06-03|TwoWordsError: one and other"):
+    before = pids(makers)
+    with pytest.raises(raised, match=words) as told_here:
         makers.run(fail_with, kind)
-    assert makers.run(told, "")[2] in before
+    assert type(told_here.value) is raised
+    assert pids(makers) == before
 
 
 def test_signals_for_the_server_do_not_end_them(makers: Makers) -> None:
@@ -102,32 +125,76 @@ def test_signals_for_the_server_do_not_end_them(makers: Makers) -> None:
         assert pid in {answer[2] for answer in readers.map(lambda what: makers.run(told, what), "abcdefgh")}
 
 
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_where_one_dies_all_are_replaced_and_their_work_is_done_once_more(*, is_busy: bool) -> None:
+    """Nothing of the old ones is left: they end, though they do not listen to the signals of the server's end."""
+    made = Makers(2, build)
+    made.start()
+    first, second = sorted(pids(made))
+    with ThreadPoolExecutor(2) as readers:
+        answers = [readers.submit(made.run, long, MANY) for _ in range(2 if is_busy else 0)]
+        time.sleep(0.5 * is_busy)
+        os.kill(first, signal.SIGKILL)
+        assert [answer.result() for answer in answers] == ["x" * MANY] * len(answers)
+    wait_for(lambda: not is_running(first))
+    assert pids(made) & {first, second} == set()
+    wait_for(lambda: not is_running(second))
+    made.close()
+
+
 def test_the_work_of_one_that_died_is_done_once_more(makers: Makers, tmp_path: Path) -> None:
     assert makers.run(die, tmp_path / "died") == "made"
 
 
 def test_work_that_kills_is_given_up_and_keeps_nobody_else_from_theirs(makers: Makers) -> None:
-    with pytest.raises(TransientError, match="died twice"):
+    with pytest.raises(NobodyMakes, match="died twice"):
         makers.run(die, None)
     assert makers.run(told, "a")[:2] == ("a tool", "a")
 
 
+def test_a_start_that_takes_too_long_leaves_nobody_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("defiyield_assets.console.makers.START_SECONDS", 1.0)
+    before = set(multiprocessing.active_children())
+    with pytest.raises(NobodyMakes, match="did not start"):
+        Makers(2, build_for_ever).start()
+    wait_for(lambda: set(multiprocessing.active_children()) == before)
+
+
+def test_after_a_failed_replacement_nobody_waits_for_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Makers(1, build)
+    made.start()
+    starts = []
+
+    def failing(_self: Makers) -> None:
+        starts.append(time.monotonic())
+        raise NobodyMakes("did not start")
+
+    with monkeypatch.context() as broken, ThreadPoolExecutor(6) as readers:
+        broken.setattr(Makers, "_started", failing)
+        answers = [readers.submit(made.run, die, tmp_path / "died") for _ in range(6)]
+        assert [type(answer.exception()) for answer in answers] == [NobodyMakes] * 6
+    assert len(starts) == 1
+    monkeypatch.setattr("defiyield_assets.console.makers.monotonic", lambda: time.monotonic() + PAUSE)
+    assert made.run(told, "a")[:2] == ("a tool", "a"), "after a pause they are started anew"
+    made.close()
+
+
 def test_processes_that_cannot_start_are_told_at_once() -> None:
     began = time.monotonic()
-    with pytest.raises(TransientError, match="did not start"):
+    with pytest.raises(NobodyMakes, match="did not start"):
         Makers(2, build_nothing).start()
     assert time.monotonic() - began < PATIENCE
 
 
 def test_none_are_there_before_the_start_and_after_the_end() -> None:
     closed = Makers(1, build)
-    with pytest.raises(TransientError, match="not there"):
+    with pytest.raises(NobodyMakes, match="not there"):
         closed.run(told, "")
     closed.start()
     pid = closed.run(told, "")[2]
     closed.close()
-    assert not Path(f"/proc/{pid}").exists()
-    with pytest.raises(TransientError, match="not there"):
+    assert not is_running(pid)
+    with pytest.raises(NobodyMakes, match="not there"):
         closed.run(told, "")
 
 
@@ -150,13 +217,36 @@ def test_they_end_with_a_server_that_is_killed(tmp_path: Path) -> None:
         assert server.stdout is not None
         pid = int(server.stdout.readline())
         server.kill()
+    wait_for(lambda: not is_running(pid))
+
+
+def test_a_server_of_which_one_died_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    script = tmp_path / "server.py"
+    script.write_text(SERVER.replace("Makers(1", "Makers(2").replace("input()", "input(); makers.close()"))
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    root = str(Path(__file__).parents[2])
+    with subprocess.Popen([sys.executable, str(script)], env={**os.environ, "PYTHONPATH": root}, **pipes) as server:
+        assert server.stdout is not None
+        os.kill(int(server.stdout.readline()), signal.SIGKILL)
+        time.sleep(0.5)
+        server.communicate("\n", timeout=PATIENCE)
+    assert server.returncode == 0
+
+
+def pids(makers: Makers) -> set[int]:
+    """Which processes make something now."""
+    with ThreadPoolExecutor(4) as readers:
+        return {answer[2] for answer in readers.map(lambda what: makers.run(told, what), "abcd")}
+
+
+def wait_for(is_so: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE
-    while _is_running(pid):
+    while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     """Whether the process is there and no mere entry of one that ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"

@@ -162,7 +162,7 @@ def _apy_remark(apy: float | None, parameters: Parameters | None) -> str:
     told = "" if apy is None else "as the vendor told it"
     if apy is None or parameters is None or 0.0 <= apy <= parameters.apy_plausible_max:
         return told
-    return f"{told}; implausible: not from 0% to {percent(parameters.apy_plausible_max, 0)}"
+    return f"{told}; implausible: not from 0% to {percent(parameters.apy_plausible_max)}"
 
 
 def _or_unknown(figures: Any, name: str) -> str:

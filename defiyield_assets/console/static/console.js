@@ -4,20 +4,22 @@
 "use strict";
 (() => {
   const SVG = "http://www.w3.org/2000/svg";
+  const PAUSE = 5000;
 
   async function tableOf(figure) {
     const link = figure.parentElement.querySelector(".figures a");
     if (!link) return figure.parentElement.querySelector("details.figures table");
     const answer = await fetch(link.href);
+    if (!answer.ok) throw new Error(`${link.href}: ${answer.status}`);
     return new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("#figures table");
   }
 
   async function figuresOf(figure) {
     const table = await tableOf(figure);
-    if (!table) return null;
+    if (!table) throw new Error("no table of figures"); // somebody else's page, such as the login
     const names = [...table.tHead.rows[0].cells].slice(1).map((cell) => cell.textContent.trim());
     const rows = [...table.tBodies[0].rows].map((row) => [...row.cells].map((cell) => cell.textContent.trim()));
-    return rows.length ? { names, rows, places: placesOf(rows) } : null;
+    return { names, rows, places: placesOf(rows) };
   }
 
   /* Days stand where the calendar has them, other labels evenly. */
@@ -47,7 +49,7 @@
     let wanted = [];
     let chosen = -1;
 
-    /* Show the row that `rowOf` tells, as soon as the figures are here; what fails is asked again the next time. */
+    /* Show the row that `rowOf` tells, as soon as the figures are here; what fails is asked again after a while. */
     function want(rowOf) {
       if (told) show(rowOf());
       else {
@@ -55,10 +57,13 @@
         asking ??= figuresOf(figure).then(
           (found) => {
             told = found;
-            if (told) wanted.forEach((one) => show(one()));
+            wanted.forEach((one) => show(one()));
           },
           () => {
-            asking = null;
+            wanted = [];
+            setTimeout(() => {
+              asking = null;
+            }, PAUSE);
           },
         );
       }

@@ -11,7 +11,7 @@ policy_snapshot = table(
     "policy_snapshot",
     "The policy as it stood at the start of the day; later steps read this, never the files",
     key("date", Date, "Partition"),
-    must("policy_hash", Text, "SHA-256 of policy_json as a JSON string (domain/canonical.py)"),
+    must("policy_hash", Text, "SHA-256 of policy_json"),
     must("policy_json", Text, "The whole policy as canonical JSON"),
     must("n_tokens", Integer, "Approved tokens"),
     must("n_protocols", Integer, "Approved protocols"),
