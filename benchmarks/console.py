@@ -4,8 +4,8 @@ A warehouse is filled as for benchmarks/scale.py, its last day is made by the re
 (plan, ledger, icebox, …) is the demo day, which is the same day. Then `defiyield console` serves it with two processes,
 and readers in another process ask for one page after another: searches, filters and sorted pages of the pool list,
 pages of single pools, and the pages of the treasury, drawn by a seed. A reader looks at a page for two seconds on
-average before he asks for the next (the first of `--pauses`, which is what is promised for), and then for none, which
-shows how much both cores can do.
+average before he asks for the next (the first of `--pauses`), and then for none, which shows how much both cores can
+do. What is promised is promised for both.
 
 `MOST_P95_SECONDS` are what the console promises; targets.yaml does not know it.
 """
@@ -249,7 +249,8 @@ def main() -> int:
             complete(installation, Path(place) / "demo")
             figures |= measure(kind, options, installation)
             installation.engine.dispose()
-    is_met = all(figures[f"p95_seconds_{kind}"] <= MOST_P95_SECONDS[kind] for kind in kinds)
+    measured = [(kind, name) for kind in kinds for name in figures if name.startswith(f"p95_seconds_{kind}")]
+    is_met = all(figures[name] <= MOST_P95_SECONDS[kind] for kind, name in measured)
     code = finish("console", {**figures, "promise_kept": float(is_met)})
     return 1 if "--check" in sys.argv and not is_met else code
 
