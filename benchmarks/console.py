@@ -31,7 +31,6 @@ from urllib.parse import urlencode
 import aiohttp
 import httpx
 import numpy as np
-import sqlalchemy as sa
 from yarl import URL
 
 from benchmarks.ingestion import row
@@ -39,7 +38,7 @@ from benchmarks.scale import DAY_ASSETS, fill, in_a_process, warehouses
 from benchmarks.scale_histories import LAST, pool_ids, prepare
 from benchmarks.targets import finish
 from defiyield_assets.domain.days import DayRange
-from defiyield_assets.store import schema
+from defiyield_assets_tests.databases import fill_empty_tables
 from defiyield_assets_tests.installations import FIRST, Installation, run_first_day
 
 MOST_P95_SECONDS = {"postgres": 0.5, "sqlite": 0.8}
@@ -153,14 +152,7 @@ def complete(installation: Installation, folder: Path) -> None:
     """Copy the demo day into every table that is empty yet."""
     if FIRST != LAST:
         raise RuntimeError(f"the demo day is {FIRST}, and the large day {LAST}")
-    demo = run_first_day(folder).installation.engine
-    for table in schema.metadata.sorted_tables:
-        with demo.connect() as source, installation.engine.begin() as target:
-            if target.execute(sa.select(sa.func.count()).select_from(table)).scalar_one():
-                continue
-            rows = [dict(found) for found in source.execute(sa.select(table)).mappings()]
-            if rows:
-                target.execute(sa.insert(table), rows)
+    fill_empty_tables(run_first_day(folder).installation.engine, installation.engine)
     with installation.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as target:
         # What the database does by itself after such a load, so that it does not do it while readers are measured.
         is_postgres = installation.engine.dialect.name == "postgresql"

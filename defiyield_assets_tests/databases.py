@@ -1,4 +1,4 @@
-"""Real databases for tests: an SQLite file or a database on a real PostgreSQL server, empty or migrated.
+"""Real databases for tests: an SQLite file or a database on a real PostgreSQL server, empty, migrated or a copy.
 
 Lives here: fixtures for all rooms (conftest.py loads them as a plugin). Not here: rows (store/frames.py) or tests.
 `DEFIYIELD_TEST_DATABASE_URL` (postgresql+psycopg://…, may create databases) replaces the server that is started here.
@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from defiyield_assets.store import schema
 from defiyield_assets.store.engine import make_engine, upgrade
 
 DATABASES = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
@@ -75,6 +76,17 @@ def postgres_database(server: sa.URL, template: str = "template0") -> Iterator[s
 def url_text(url: sa.URL) -> str:
     """The URL as settings hold it, password included."""
     return url.render_as_string(hide_password=False)
+
+
+def fill_empty_tables(source: sa.Engine, target: sa.Engine) -> None:
+    """Copy every table of a warehouse into another one, where that has no row of it."""
+    for table in schema.metadata.sorted_tables:
+        with source.connect() as told, target.begin() as taking:
+            if taking.execute(sa.select(sa.func.count()).select_from(table)).scalar_one():
+                continue
+            rows = [dict(found) for found in told.execute(sa.select(table)).mappings()]
+            if rows:
+                taking.execute(sa.insert(table), rows)
 
 
 @pytest.fixture(scope="session")

@@ -45,6 +45,8 @@ the ends that they got since: made days stay, but one that is made again is made
 as if such a row had never ended."""
 VERBS = ("list", "show", "compare", "restore")
 KINDS = ("token", "protocol", "blacklist", "override", "icebox", "alias", "protocol-alias")
+NO_DAY = "none"
+"""As --since: the row that has no first day."""
 FILES = ("tokens.yaml", "protocols.yaml", "policy.yaml", "accounts.yaml")
 
 
@@ -210,6 +212,12 @@ def _add_edit(subjects: Commands, parents: Parents, day: Day) -> None:
         type=day,
         metavar="D",
         help="first day of the change; default: after the newest made day, today (UTC) at the latest or without any",
+    )
+    parser.add_argument(
+        "--since",
+        type=lambda typed: typed if typed == NO_DAY else day(typed),
+        metavar="D",
+        help=f"remove, of several rows, the one with this first day, or {NO_DAY}; default: there is one",
     )
     parser.add_argument(
         "--file",

@@ -20,6 +20,7 @@ import yaml
 from rich.console import Console
 from rich.text import Text
 
+from defiyield_assets.cli.config_arguments import NO_DAY
 from defiyield_assets.cli.output import write_json
 from defiyield_assets.config import versions
 from defiyield_assets.config.changed_files import Change, check, folder_of_changes, planned, read_text, replace_file
@@ -132,6 +133,8 @@ def _require_use(arguments: argparse.Namespace) -> None:
         )
     if arguments.verb == "remove" and arguments.fields:
         raise argparse.ArgumentTypeError("--set belongs to add: a row that is removed only gets its last day")
+    if arguments.verb == "add" and arguments.since is not None:
+        raise argparse.ArgumentTypeError("--since belongs to remove; the first day of a new row is --from")
 
 
 def planned_change(folder: Path, arguments: argparse.Namespace, said: Said) -> Change:
@@ -142,7 +145,8 @@ def planned_change(folder: Path, arguments: argparse.Namespace, said: Said) -> C
         fields = told_fields(arguments.fields)
         after = add_listed(text, arguments.kind, arguments.key, said, chain=arguments.chain, fields=fields)
     else:
-        after = end_listed(text, arguments.kind, arguments.key[0], said, chain=arguments.chain)
+        first = None if arguments.since is None else "" if arguments.since == NO_DAY else str(arguments.since)
+        after = end_listed(text, arguments.kind, arguments.key[0], said, chain=arguments.chain, first=first)
     return planned(folder, place.file, after, told_change(arguments.kind, arguments.key[0], said.day, is_new=is_new))
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from defiyield_assets.cli.output import write_json
 from defiyield_assets.domain.reporting.explanation_sections import WIDE, figure_words, label_words, passed_words
-from defiyield_assets.domain.reporting.formats import clean, percent, usd
+from defiyield_assets.domain.reporting.formats import clean, percent, usd, worth_words
 from defiyield_assets.domain.selection.explanation import DOUBTED, PASSED, REFUSED, Explanation, explain_pool
 from defiyield_assets.errors import NotFound
 from defiyield_assets.orchestration.resources import WarehouseResource
@@ -84,7 +84,7 @@ def _limits_table(told: Explanation) -> Table:
         table.add_column(name, justify="right")
     for limit in told.limits:
         subject = "the pool" if limit.subject == told.pool.pool_id else clean(limit.subject, 40)
-        amounts = (usd(limit.limit_usd), usd(limit.used_usd), usd(limit.worth_usd))
+        amounts = (usd(limit.limit_usd), usd(limit.used_usd), worth_words(limit.worth_usd, limit.worth_by))
         table.add_row(Text(limit.name), Text(subject), "yes" if limit.is_binding else "no", *amounts)
     return table
 

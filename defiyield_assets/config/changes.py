@@ -105,8 +105,9 @@ def add_listed(
 
 def end_listed(text: str, kind: str, key: str, said: Said, *, chain: str = "Ethereum", first: str | None = None) -> str:
     """The text of the kind's file in which a row ends on the day: it stays with that day, or as a comment where rows of
-    the kind have no end. `first`: the row's first day, "" for one without; None: of several the last one.
-    ConfigurationError naming the nearest row where none is in force."""
+    the kind have no end. `first`: the row's first day, "" for one without, None for any; of rows that are alike the
+    last one ends. ConfigurationError naming the nearest row where none is in force, and those meant where the key
+    names more than one."""
     place = KINDS[kind]
     key, comment = normal_key(place, key), f"removed {said}"
     if place.first is None:
@@ -119,7 +120,9 @@ def end_listed(text: str, kind: str, key: str, said: Said, *, chain: str = "Ethe
     if not found:
         since = f" since {first}" if meant and first else ""
         raise ConfigurationError(_absent(place, key, [name_of(row, place) for _, row in in_force], since))
-    index, row = next((pair for pair in reversed(found) if pair[1].get(place.keys[0]) is None), found[-1])
+    found = [pair for pair in found if pair[1].get(place.keys[0]) is None] or found  # rows that are a symbol alone
+    _require_one(key, [row for _, row in found], place)
+    index, row = found[-1]
     if place.end is None:
         return editing.comment_out_row(text, place.path, index, comment, place.file)
     end = said.day - timedelta(days=1) if place.last_counts else said.day
@@ -179,6 +182,21 @@ def rows_in_force(text: str, kind: str, day: date) -> list[tuple[int, dict[str, 
 def _require_new(is_known: bool, key: str, place: Listed) -> None:
     if is_known:
         raise ConfigurationError(f"{place.file}: {place.path} holds {key} already; remove it first, or edit the file")
+
+
+def _require_one(key: str, found: Sequence[Mapping[str, Any]], place: Listed) -> None:
+    """ConfigurationError where rows differ in what names them, or in their first days."""
+    names = sorted({name_of(row, place) for row in found})
+    if len(names) > 1:
+        raise ConfigurationError(
+            f"{place.file}: {key!r:.80} names {len(names)} rows of {place.path}; say which: {', '.join(names)}"
+        )
+    firsts = sorted({first_day_of(row, place) or "none" for row in found})
+    if len(firsts) > 1:
+        raise ConfigurationError(
+            f"{place.file}: {place.path} holds {len(firsts)} rows of {key!r:.80} in force; say which by its first day, "
+            f"`--since {firsts[0]}`: {', '.join(firsts)}"
+        )
 
 
 def _absent(place: Listed, key: str, names: list[str], since: str = "") -> str:

@@ -30,7 +30,6 @@ END_SECONDS = 10.0
 """For which what is being made may be ended."""
 PAUSE = 10.0
 """Seconds after a start that failed until the next one."""
-ATTEMPTS = 2
 SENT = (QuestionError, NotFound, ConfigurationError, TransientError, DefiYieldError)
 """Errors that readers are told of, as whose nearest one each is raised in the server."""
 T = TypeVar("T")
@@ -62,7 +61,7 @@ class Makers:
 
     def __init__(self, number: int, build: Callable[[], Any]) -> None:
         self._number, self._build = number, build
-        self._lock = threading.Lock()
+        self._lock, self._suspects = threading.Lock(), threading.Lock()
         self._pool: _Pool | None = None
         self._is_ended = threading.Event()
         self._not_before = 0.0
@@ -77,18 +76,17 @@ class Makers:
         with their words.
 
         `call` is a module's function or a class's, `what` and the answer can be pickled. Where a process dies all are
-        replaced, and what they were making is made once more; NobodyMakes where one dies again.
+        replaced, and what they were making is made once more, one after the other, so that the one that kills does
+        not take the others with it again; NobodyMakes where one dies again.
         """
-        for _ in range(ATTEMPTS):
-            pool = self._pool
-            if pool is None:
-                raise NobodyMakes("the processes that make pages are not there")
-            try:
-                return pool.executor.submit(_made, call, what).result()
-            except BrokenProcessPool:
-                logger.warning("a process that makes pages died: all are started anew")
-                self._replace(pool)
-        raise NobodyMakes("the processes that make pages died twice while they made this one")
+        try:
+            return self._made_by(self._pool, call, what)
+        except BrokenProcessPool:
+            with self._suspects:
+                try:
+                    return self._made_by(self._pool, call, what)
+                except BrokenProcessPool:
+                    raise NobodyMakes("the processes that make pages died twice while they made this one") from None
 
     def close(self) -> None:
         """End them, once they have made what they are making."""
@@ -97,6 +95,17 @@ class Makers:
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.end(END_SECONDS)
+
+    def _made_by(self, pool: _Pool | None, call: Callable[..., T], what: tuple[Any, ...]) -> T:
+        """What the pool makes of it. BrokenProcessPool where that died meanwhile and another took its place."""
+        if pool is None:
+            raise NobodyMakes("the processes that make pages are not there")
+        try:
+            return pool.executor.submit(_made, call, what).result()
+        except BrokenProcessPool:
+            logger.warning("a process that makes pages died: all are started anew")
+            self._replace(pool)
+            raise
 
     def _replace(self, broken: _Pool) -> None:
         with self._lock:

@@ -51,7 +51,7 @@ def outlook_panel(view: View, name: str, history: History, forecasts: Rows) -> P
         return Panel(none, ("pool_forecasts",), view.day)
     apys = [row for row in rows if row["target"] == "apy"]
     shown = DayRange.of(view.day).back(HISTORY_DAYS - 1)
-    pairs = zip(history.days, history.values["apy"], strict=True)
+    pairs = zip(history.days, history.values["apy"].tolist(), strict=True)
     past = {day: apy for day, apy in pairs if day in shown and not isnan(apy)}
     charts = (band_chart(f"APY of {name}", "percent", past, apys, view.day),) if apys else ()
     words = (

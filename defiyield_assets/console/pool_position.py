@@ -9,6 +9,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+import sqlalchemy as sa
+
 from defiyield_assets.console.layout import Panel
 from defiyield_assets.console.pool_rows import rows_of
 from defiyield_assets.console.views import View
@@ -47,7 +49,18 @@ MOVES = (("flows_usd", signed_usd), ("income_usd", signed_usd), ("price_change_u
 
 def positions_of(view: View, pool_id: str) -> list[dict[str, Any]]:
     """Our positions in the pool on the day and before, rows of `pool_positions`."""
-    return rows_of(view, schema.pool_positions, {"pool_id": pool_id}, back=SHOWN_DAYS - 1)
+    return _own_rows(view, schema.pool_positions, pool_id)
+
+
+def _own_rows(view: View, table: sa.Table, pool_id: str) -> list[dict[str, Any]]:
+    """The pool's rows of a table that knows the few pools that we ever held: it is not asked about the others."""
+
+    def known() -> frozenset[str]:
+        return frozenset(name for (name,) in reads.distinct(view.connection, table, ("pool_id",), view.day))
+
+    if pool_id not in view.remembered("pools that we held", table.name, known):
+        return []
+    return rows_of(view, table, {"pool_id": pool_id}, back=SHOWN_DAYS - 1)
 
 
 def is_held(view: View, positions: Sequence[dict[str, Any]]) -> bool | None:
@@ -70,7 +83,7 @@ def position_panels(
 
     `positions` as positions_of and `held` as is_held give them.
     """
-    earned = rows_of(view, schema.yield_attribution, {"pool_id": pool_id}, back=SHOWN_DAYS - 1)
+    earned = _own_rows(view, schema.yield_attribution, pool_id)
     found = []
     if positions:
         found.append(Panel(_held_section(view.day, positions, held=held), ("pool_positions",), view.day))

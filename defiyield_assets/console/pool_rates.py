@@ -7,9 +7,10 @@ Lives here: the history as it was known at the day's cutoff. Not here: forecasts
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from math import isnan
+from itertools import repeat
 
 import numpy as np
+import numpy.typing as npt
 
 from defiyield_assets.console.layout import Panel
 from defiyield_assets.console.pool_rows import rows_of
@@ -59,8 +60,8 @@ class History:
     was first seen afterwards."""
 
     days: list[date]
-    labels: list[str]
-    values: Mapping[str, list[float]]
+    labels: npt.NDArray[np.str_]
+    values: Mapping[str, npt.NDArray[np.float64]]
     has_hindsight: bool
 
 
@@ -71,8 +72,8 @@ def history_of(view: View, pool_id: str) -> History:
     told = reads.pool_history_columns(
         view.connection, days, cutoff(view.day), [pool_id], aliases, columns=HISTORY_COLUMNS
     )
-    values = {name: told[name].tolist() for name in HISTORY_COLUMNS if name != "date"}
-    labels = np.datetime_as_string(told["date"]).tolist()
+    values = {name: told[name] for name in HISTORY_COLUMNS if name != "date"}
+    labels = np.datetime_as_string(told["date"])
     return History(told["date"].tolist(), labels, values, bool(told["is_hindsight"].any()))
 
 
@@ -153,5 +154,7 @@ def _tvl_chart(history: History) -> Chart | None:
 
 def _points(history: History, name: str) -> tuple[Point, ...]:
     """Known values by day."""
-    pairs = zip(history.labels, history.values[name], strict=True)
-    return tuple(Point(day, value) for day, value in pairs if not isnan(value))
+    values = history.values[name]
+    is_known = ~np.isnan(values)
+    told = zip(history.labels[is_known].tolist(), values[is_known].tolist(), repeat(None), repeat(None), strict=False)
+    return tuple(map(Point._make, told))  # there are more than a thousand on a page

@@ -18,8 +18,7 @@ def rows_of(
 ) -> list[dict[str, Any]]:
     """Rows of the day, and of `back` days before it, by primary key; null is None.
 
-    `by_day` is for a table of thousands of rows a day: each day is looked up with the rest of the key, instead of all
-    days read through.
+    `by_day` is for a table of thousands of rows a day (reads.read_rows).
     """
     days = DayRange(view.day - timedelta(days=back), view.day)
-    return reads.read_rows(view.connection, table, days, {**where, "date": list(days)} if by_day else where)
+    return reads.read_rows(view.connection, table, days, where, by_day=by_day)

@@ -4,6 +4,7 @@ Lives here: the columns, which rows a reader wants and in which order. Not here:
 address asks for and what the page says (pages/pools.py).
 """
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,6 +25,8 @@ VERDICTS: Mapping[str, str] = {
     REFUSED: "refused",
 }
 """How far a pool came, the furthest first."""
+MOST_WORDS = 100
+"""Words of which the rows are kept, a byte for each pool."""
 TEXTS = ("name", "protocol", "chain")
 """Columns that are in the order of their letters; all others are in the order of their numbers."""
 
@@ -62,6 +65,7 @@ class PoolTable:
     underlyings: Words
     _orders: dict[tuple[str, bool], Rows] = field(default_factory=dict, repr=False, compare=False)
     _choices: dict[str, list[str]] = field(default_factory=dict, repr=False, compare=False)
+    _found: OrderedDict[str, Flags] = field(default_factory=OrderedDict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.pool_id)
@@ -127,12 +131,18 @@ class PoolTable:
 
     def _with_words(self, among: Flags, words: Sequence[str]) -> Flags:
         """Of some rows those in which every word stands, whatever its case."""
-        rows: list[int] = np.flatnonzero(among).tolist()
-        haystack = self.haystack
-        for word in dict.fromkeys(word.lower() for word in words):
-            rows = [row for row in rows if word in haystack[row]]
-        found = np.zeros(len(self), np.bool_)
-        found[rows] = True
+        for word in {word.lower() for word in words}:
+            among = among & self._with_word(word)
+        return among
+
+    def _with_word(self, word: str) -> Flags:
+        """All rows in which it stands; kept, since who found something goes on to its next page or sorts it anew."""
+        found = self._found.get(word)
+        if found is None:
+            found = np.fromiter((word in told for told in self.haystack), np.bool_, len(self))
+            self._found[word] = found
+            while len(self._found) > MOST_WORDS:
+                self._found.popitem(last=False)
         return found
 
     def _order(self, column: str, *, is_descending: bool) -> Rows:

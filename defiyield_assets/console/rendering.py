@@ -134,6 +134,7 @@ def environment() -> Environment:
         loader=ChoiceLoader([own, templates()]),
         autoescape=True,
         undefined=StrictUndefined,
+        auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
     )

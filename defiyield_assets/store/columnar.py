@@ -135,7 +135,7 @@ class Collector:
         self._nulls.append(is_null)
 
     def add_stored(self, cells: Sequence[Any]) -> None:
-        """Cells as SQLite's driver returns them."""
+        """Cells as a driver returns them."""
         if self.kind == "float":
             self.add(np.array(cells, dtype=np.float64), None)
             return
@@ -151,7 +151,8 @@ class Collector:
         """What stands for each different stored cell."""
         known = [cell for cell in distinct if cell is not None]
         if self.kind == "date":
-            codes = {cell: date.fromisoformat(cell).toordinal() - EPOCH_ORDINAL for cell in known}
+            days = cells_from_stored("date", known)
+            codes = {cell: day.toordinal() - EPOCH_ORDINAL for cell, day in zip(known, days, strict=True)}
         elif self.kind == "timestamp":
             stamps = cells_from_stored("timestamp", known)
             codes = {cell: microseconds(stamp) for cell, stamp in zip(known, stamps, strict=True)}

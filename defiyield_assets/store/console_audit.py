@@ -59,14 +59,6 @@ def add_deed(connection: sa.Connection, deed: Deed, at: datetime) -> str:
     return str(row["audit_id"])
 
 
-def recent_deeds(engine: Readable, limit: int = 100) -> list[dict[str, Any]]:
-    """The newest rows by column name, the newest first."""
-    table = schema.console_audit
-    query = sa.select(table).order_by(table.c.at.desc(), table.c.audit_id).limit(limit)
-    with read_transaction(engine, table.name) as connection:
-        return [dict(row) for row in connection.execute(query).mappings()]
-
-
 def refused_deeds(engine: Readable, action: str, since: datetime, remote: str) -> tuple[int, int]:
     """How often an action was refused since then: to one address, and to all together."""
     table = schema.console_audit

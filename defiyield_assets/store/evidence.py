@@ -64,9 +64,7 @@ def read_evidence(engine: Readable, pool_id: str, day: date, days: int, decided:
     past = DayRange(day - timedelta(days=days - 1), day)
 
     def read(table: sa.Table, of_days: DayRange) -> Rows:
-        # day by day: then the database looks up each key, instead of reading all rows of the range
-        by_day = {"date": list(of_days)} if len(of_days) > 1 else {}
-        return reads.read_rows(engine, table, of_days, {"pool_id": pool_id, **by_day})
+        return reads.read_rows(engine, table, of_days, {"pool_id": pool_id}, by_day=True)
 
     only = DayRange.of(day)
     return Evidence(

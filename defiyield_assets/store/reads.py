@@ -7,7 +7,7 @@ to read raises; an empty frame always means that there is nothing.
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -88,23 +88,42 @@ def read_days(
     return _read(engine, table, within(table, days), *limits, columns=columns)
 
 
-def read_rows(engine: Readable, table: sa.Table, days: DayRange, where: Where = None) -> list[dict[str, Any]]:
-    """The rows of `read_days` as dictionaries, null None: for a few rows, which a frame would take longer to hold."""
+def read_rows(
+    engine: Readable,
+    table: sa.Table,
+    days: DayRange,
+    where: Where = None,
+    columns: Sequence[str] | None = None,
+    *,
+    by_day: bool = False,
+) -> list[dict[str, Any]]:
+    """The rows of `read_days` as dictionaries, null None: for a few rows, which a frame would take longer to hold.
+
+    They are in the order of those columns of the primary key that are read. `by_day` is for a table of thousands of
+    rows a day: each day is looked up with the rest of the key, instead of reading through all rows of the range.
+    """
     asked = {name: list(wanted) if isinstance(wanted, ANY_OF) else wanted for name, wanted in (where or {}).items()}
     shapes = tuple((name, None if wanted is None else isinstance(wanted, list)) for name, wanted in asked.items())
     values = {f"of_{name}": wanted for name, wanted in asked.items() if wanted is not None}
     has_arrays = engine.dialect.name == "postgresql"
-    query = _rows_query(table, shapes, is_one_day=days.start == days.end, has_arrays=has_arrays)
+    named = tuple(table.columns.keys() if columns is None else columns)
+    among = "day" if days.start == days.end else "days" if by_day else "range"
+    query = _rows_query(table, named, shapes, among, has_arrays=has_arrays)
     with read_transaction(engine, table.name) as connection:
         answer = connection.execute(query, {**values, "first": days.start, "last": days.end})
         rows = [dict(row) for row in answer.mappings()]
-    names = [column.name for column in table.primary_key.columns]
+    names = [column.name for column in table.primary_key.columns if column.name in named]
     return sorted(rows, key=lambda row: tuple(row[name] for name in names))
 
 
 @cache
 def _rows_query(
-    table: sa.Table, shapes: tuple[tuple[str, bool | None], ...], *, is_one_day: bool, has_arrays: bool
+    table: sa.Table,
+    columns: tuple[str, ...],
+    shapes: tuple[tuple[str, bool | None], ...],
+    among: Literal["day", "days", "range"],
+    *,
+    has_arrays: bool,
 ) -> sa.Select[Any]:
     """The question of `read_rows` with its values left open, since making it anew takes longer than asking it.
 
@@ -118,10 +137,20 @@ def _rows_query(
         return sa.bindparam(f"of_{name}", expanding=is_list)
 
     asked = {name: None if is_list is None else left_open(name, is_list=is_list) for name, is_list in shapes}
-    first: sa.BindParameter[date] = sa.bindparam("first")
-    last: sa.BindParameter[date] = sa.bindparam("last")
+    first, last = sa.bindparam("first", type_=sa.Date), sa.bindparam("last", type_=sa.Date)
     day = day_column(table)
-    return sa.select(table).where(day == first if is_one_day else day.between(first, last), *conditions(table, asked))
+    if among == "day":
+        of_days = day == first
+    elif among == "range":
+        of_days = day.between(first, last)
+    elif has_arrays:
+        days = sa.func.generate_series(first, last, sa.text("interval '1 day'"))
+        of_days = day == sa.any_(sa.func.array(sa.select(sa.cast(days, sa.Date)).scalar_subquery()))
+    else:
+        each = sa.select(first.label("day")).cte("each_day", recursive=True)
+        each = each.union_all(sa.select(sa.func.date(each.c.day, "+1 day", type_=sa.Date)).where(each.c.day < last))
+        of_days = day.in_(sa.select(each.c.day))
+    return sa.select(*(table.c[name] for name in columns)).where(of_days, *conditions(table, asked))
 
 
 def read_due(
@@ -393,7 +422,10 @@ def pool_history_columns(
     """The points of `pool_histories` in its order as arrays by column, of the kinds that `read_columns` has: for a few
     pools, whose frame would take longer than reading them."""
     wanted = [schema.pool_histories.c[name] for name in columns]
-    cells = _known_histories(engine, days, known_at, pool_ids, aliases, wanted=wanted)
+    if len(pool_ids) == 1 and not set(pool_ids) & set((aliases or {}).values()):
+        cells = _known_history(engine, days, known_at, *pool_ids, wanted=wanted)
+    else:
+        cells = _known_histories(engine, days, known_at, pool_ids, aliases, wanted=wanted)
     told = zip([*wanted, IS_HINDSIGHT], cells, strict=True)
     return {column.name: cells_to_array(column, of_column) for column, of_column in told}
 
@@ -414,6 +446,34 @@ def _known_histories(
     found = _in_order(table, _fetched(engine, table, read, sa.select(*(told.c[name] for name in names))), names)
     rows, is_hindsight = _known(dict(zip(names, found, strict=True)), known_at)
     return [*(of_column.taken(rows) for of_column in found[: len(wanted)]), Cells("bool", is_hindsight)]
+
+
+def _known_history(
+    engine: Readable, days: DayRange, known_at: datetime, pool_id: str, *, wanted: Sequence[sa.Column[Any]]
+) -> list[Cells]:
+    """The same of one pool that never had another id, by a question that is prepared once."""
+    table = schema.pool_histories
+    read = tuple(dict.fromkeys([*wanted, table.c.date, table.c.seen_at]))
+    with read_transaction(engine, table.name) as connection:
+        asked = {"pool": pool_id, "first": days.start, "last": days.end}
+        told = list(zip(*_stored(connection.execute(_history_query(read), asked)), strict=True)) or [()] * len(read)
+    found = []
+    for kind, cells in zip(kinds_of(read), told, strict=True):
+        collector = Collector(kind)
+        collector.add_stored(cells)
+        found.append(collector.cells())
+    named = dict(zip((column.name for column in read), found, strict=True))
+    of_pool = Cells("int", np.zeros(len(named["date"].values), np.int64))
+    rows, is_hindsight = _known({**named, "pool_id": of_pool}, known_at)
+    return [*(of_column.taken(rows) for of_column in found[: len(wanted)]), Cells("bool", is_hindsight)]
+
+
+@cache
+def _history_query(columns: tuple[sa.Column[Any], ...]) -> sa.Select[Any]:
+    table = schema.pool_histories
+    is_wanted = table.c.date.between(sa.bindparam("first"), sa.bindparam("last"))
+    query = sa.select(*columns).where(table.c.pool_id == sa.bindparam("pool"), is_wanted)
+    return query.order_by(table.c.date, table.c.revision)
 
 
 def _known(named: Mapping[str, Cells], known_at: datetime) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:

@@ -278,9 +278,38 @@ def test_tokens_blacklist_overrides_and_aliases(folder: Path) -> None:
     assert "# removed" in (folder / "policy.yaml").read_text(encoding="utf-8")
 
 
+def test_of_several_rows_the_one_that_is_meant_is_removed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    override = ["remove", "override", "p", *WHY, "--from", "2025-06-30"]
+    rows = ["{pool_id: p, exit_days: 1}", *(f"{{pool_id: p, exit_days: 2, since: 2025-06-0{day}}}" for day in (3, 5))]
+    path = folder / "policy.yaml"
+    before = path.read_text().replace("pool_overrides: []", "\n  - ".join(["pool_overrides:", *rows]))
+    path.write_text(before)
+    asked = "3 rows of 'p' in force; say which by its first day, `--since 2025-06-03`: 2025-06-03, 2025-06-05, none"
+    assert asked in refused(capsys, *EDIT, *override)
+    assert "holds no 'p' since 2025-06-04 in force" in refused(capsys, *EDIT, *override, "--since", "2025-06-04")
+    assert path.read_text() == before
+    for since in ("2025-06-03", "none"):
+        assert main([*EDIT, *override, "--since", since]) == 0
+    untils = [(str(row.since), str(row.until)) for row in load_policy(date(2025, 6, 6), folder).policy.pool_overrides]
+    assert untils == [("None", "2025-06-29"), ("2025-06-03", "2025-06-29"), ("2025-06-05", "None")]
+
+
+def test_a_symbol_of_two_tokens_is_none_to_be_removed_by(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fields = [f"--set={item}" for item in ("symbol=NEW", "decimals=6", "issuer=Acme")]
+    tokens = [f"0x{pair * 20}" for pair in ("ab", "cd")]
+    for token in tokens:
+        assert main([*EDIT, "add", "token", token, *fields, *WHY]) == 0
+    asked = f"'NEW' names 2 rows of approved; say which: {', '.join(tokens)}"
+    assert asked in refused(capsys, *EDIT, "remove", "token", "NEW", *WHY)
+    assert main([*EDIT, "remove", "token", tokens[0], *WHY]) == 0
+    assert [token.address for token in load_policy(TODAY, folder).policy.tokens if token.symbol == "NEW"] == tokens[1:]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["add", "protocol", "aave-v10", "--since", "2025-06-03", *WHY], "--since belongs to remove"),
+        (["remove", "protocol", "aave-v3", "--since", "junk", *WHY], "junk"),
         (["add", "protocol", "aave-v3", *WHY], "holds aave-v3 already"),
         (["remove", "protocol", "aave-v33", *WHY], "did you mean 'aave-v3'?"),
         (["add", "protocol", "x-y"], "--reason says why"),

@@ -1,7 +1,9 @@
 """`defiyield console`: what is refused before anything is bound, tokens, and a server that really answers."""
 
 import argparse
+import html
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,11 +13,13 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from defiyield_assets.cli.console import is_in_clear, is_loopback, people_of, require_safe
 from defiyield_assets.cli.main import main
 from defiyield_assets.errors import ConfigurationError
 from defiyield_assets.settings import Settings
+from defiyield_assets_tests.databases import fill_empty_tables, url_text
 from defiyield_assets_tests.installations import Loop
 
 TOKENS = "ann:0123456789abcdef0123, bob:fedcba9876543210fedc"
@@ -121,12 +125,26 @@ def test_a_server_answers_until_it_is_told_to_end(
     first_day: Loop, tmp_path: Path, free_tcp_port: int, workers: int
 ) -> None:
     state = first_day.installation.copy_to(tmp_path / "state").folder
-    command = [sys.executable, "-m", "defiyield_assets.cli.main", "console", "--port", str(free_tcp_port)]
-    own = {"DEFIYIELD_STATE_DIR": str(state), "DEFIYIELD_CONSOLE_TOKENS": TOKENS}
+    _try_server(free_tcp_port, workers, DEFIYIELD_STATE_DIR=str(state))
+
+
+@pytest.mark.postgres
+def test_processes_that_make_pages_read_a_server(
+    first_day: Loop, tmp_path: Path, free_tcp_port: int, postgres_warehouse: sa.Engine
+) -> None:
+    fill_empty_tables(first_day.installation.engine, postgres_warehouse)
+    url = url_text(postgres_warehouse.url)
+    _try_server(free_tcp_port, 2, DEFIYIELD_STATE_DIR=str(tmp_path / "state"), DEFIYIELD_DATABASE_URL=url)
+
+
+def _try_server(port: int, workers: int, **own: str) -> None:
+    """Start it, log in, read, end it."""
+    command = [sys.executable, "-m", "defiyield_assets.cli.main", "console", "--port", str(port)]
+    environment = {**os.environ, "DEFIYIELD_CONSOLE_TOKENS": TOKENS, **own}
     with subprocess.Popen(
-        [*command, "--workers", str(workers)], env={**os.environ, **own}, stdout=subprocess.PIPE, text=True
+        [*command, "--workers", str(workers)], env=environment, stdout=subprocess.PIPE, text=True
     ) as process:
-        address = f"http://127.0.0.1:{free_tcp_port}"
+        address = f"http://127.0.0.1:{port}"
         try:
             assert _answer(f"{address}/healthz", process) == "ok"
             assert httpx.get(f"{address}/").headers["location"] == "/login?next=%2F"
@@ -136,6 +154,10 @@ def test_a_server_answers_until_it_is_told_to_end(
                 assert page.status_code == 200
                 for _ in range(4 * workers):  # every process knows the session
                     assert "Net asset value" in client.get("/").text
+                found = re.findall(r'href="(/pools/[^"]+)"', client.get("/pools?verdict=plan").text)
+                assert len(found) > 1
+                for path in found:
+                    assert "What is expected" in client.get(html.unescape(path)).text
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(PATIENCE)

@@ -30,8 +30,9 @@ from defiyield_assets.config.versions import (
 )
 from defiyield_assets.errors import ConfigurationError, NotFound, SuspiciousDataError
 from defiyield_assets.store import schema
-from defiyield_assets.store.console_audit import Deed, recent_deeds
+from defiyield_assets.store.console_audit import Deed
 from defiyield_assets.store.policy_versions import list_versions, read_version
+from defiyield_assets_tests.store.deeds import deeds
 
 NOW = datetime(2025, 6, 3, 12, 0, tzinfo=UTC)
 COUNTS = {"n_tokens": 0, "n_protocols": 0, "n_overrides": 0}
@@ -342,9 +343,9 @@ def test_a_version_and_its_line_in_the_audit_log_are_there_together_or_not_at_al
     said: dict[str, Any] = {"author": "Ada", "reason": "r", "what": "w", "seen": seen.stamp, "now": NOW}
     with pytest.raises(SuspiciousDataError):
         write_version(warehouse, folder, with_value(seen, "min_pools", 7), **said, deed=told("perhaps"))
-    assert (list_versions(warehouse), recent_deeds(warehouse), held(folder)) == ([], [], {})
+    assert (list_versions(warehouse), deeds(warehouse), held(folder)) == ([], [], {})
     write_version(warehouse, folder, with_value(seen, "min_pools", 7), **said, deed=told("done"))
-    assert [(one["outcome"], one["detail"]) for one in recent_deeds(warehouse)] == [("done", "version 2")]
+    assert [(one["outcome"], one["detail"]) for one in deeds(warehouse)] == [("done", "version 2")]
 
 
 def test_a_change_counts_from_the_day_after_the_newest_that_was_made(warehouse: sa.Engine) -> None:

@@ -240,6 +240,30 @@ def test_figures_of_a_long_chart_are_asked_for_once_by_who_wants_them(opened: Op
     page.context.close()
 
 
+def test_figures_that_did_not_come_are_asked_for_again_after_a_while(opened: Open, names: dict[str, str]) -> None:
+    page = opened(f"/pools/{names['pool']}")
+    page.clock.install()
+    page.reload()
+    figure = page.locator("#history figure").first
+    plot, told = figure.locator("svg.plot"), figure.locator(".tip")
+    page.route("**/*figures=*", lambda route: route.fulfill(status=503, body="Try again."))
+    plot.focus()
+    with page.expect_response("**/*figures=*"):
+        page.keyboard.press("End")
+    page.wait_for_timeout(200)
+    page.unroute("**/*figures=*")
+    page.keyboard.press("End")
+    page.wait_for_timeout(200)
+    assert len([url for url in page.asked if "figures=" in url]) == 1, "not at once"
+    assert not told.is_visible()
+    page.clock.fast_forward(10_000)
+    page.keyboard.press("End")
+    told.wait_for(state="visible")
+    assert len([url for url in page.asked if "figures=" in url]) == 2
+    assert all("503" in words for words in page.told)
+    page.context.close()
+
+
 def test_the_first_tab_skips_the_navigation(opened: Open) -> None:
     page = opened("/")
     page.keyboard.press("Tab")

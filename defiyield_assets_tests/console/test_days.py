@@ -136,7 +136,7 @@ def test_a_day_without_a_policy_in_between_was_not_made(client: TestClient, othe
         connection.execute(sa.delete(schema.policy_snapshot).where(schema.policy_snapshot.c.date == day))
     answer = client.get(f"{path}?date={day}")
     assert answer.status_code == 404
-    assert f"`defiyield run {day}`" in answer.text
+    assert f"<code>defiyield run {day}</code>" in answer.text
 
 
 @pytest.mark.parametrize("path", ["/", "/pools", "/runs", "/forecasts", "/lab"])

@@ -152,6 +152,16 @@ def test_work_that_kills_is_given_up_and_keeps_nobody_else_from_theirs(makers: M
     assert makers.run(told, "a")[:2] == ("a tool", "a")
 
 
+def test_work_that_kills_takes_what_is_made_beside_it_only_once(makers: Makers) -> None:
+    """Whoever comes first: one that is made again is alone among those of which one killed."""
+    with ThreadPoolExecutor(4) as readers:
+        before = [readers.submit(makers.run, long, 1)]
+        killing = readers.submit(makers.run, die, None)
+        after = [readers.submit(makers.run, long, many) for many in (2, 3)]
+        assert isinstance(killing.exception(), NobodyMakes)
+        assert [len(one.result()) for one in before + after] == [1, 2, 3]
+
+
 def test_a_start_that_takes_too_long_leaves_nobody_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("defiyield_assets.console.makers.START_SECONDS", 1.0)
     before = set(multiprocessing.active_children())

@@ -76,6 +76,21 @@ def test_every_pool_is_on_one_page_in_order_and_unknown_values_are_last(
         assert (one > other if is_descending else one < other) or (one == other and rows[place] < rows[place + 1])
 
 
+def test_words_that_were_looked_for_are_kept_up_to_a_number_and_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("defiyield_assets.console.pool_table.MOST_WORDS", 2)
+    table = table_of([plain(name=name, pool_id=name) for name in ("USDC", "usdt", "DAI")])
+    for _ in range(2):
+        for words, found in (
+            (("usd",), [0, 1]),
+            (("usd", "C"), [0]),
+            (("dai",), [2]),
+            (("USD",), [0, 1]),
+            (("no",), []),
+        ):
+            assert sorted(table.rows(Wanted(words), "name").tolist()) == found
+            assert len(table._found) <= 2
+
+
 @QUICK
 @given(
     day=DAY,

@@ -14,8 +14,8 @@ from starlette.testclient import TestClient
 from defiyield_assets.console import security
 from defiyield_assets.console.app import PAGES
 from defiyield_assets.console.pages.login import LONGEST_TOKEN
-from defiyield_assets.store.console_audit import recent_deeds
 from defiyield_assets_tests.console.desks import NOW, client_of, desk_over
+from defiyield_assets_tests.store.deeds import deeds
 
 TOKEN, OTHER = "correct horse battery staple", "another token of nobody"
 PEOPLE = {"ann": TOKEN, "bob": "the token that bob has got"}
@@ -97,7 +97,7 @@ def test_a_token_opens_a_session_and_leaving_ends_it(closed_console: TestClient,
     assert closed_console.get("/account").status_code == 200
     assert closed_console.post("/logout", data={"csrf": csrf_of(account)}).status_code == 303
     assert closed_console.get("/account").status_code == 303
-    (deed,) = recent_deeds(sqlite_warehouse)
+    (deed,) = deeds(sqlite_warehouse)
     assert (deed["author"], deed["action"], deed["outcome"]) == ("ann", "login", "done")
 
 
@@ -108,7 +108,7 @@ def test_a_wrong_token_is_refused_and_written_down(
     answer = log_in(closed_console, token)
     assert answer.status_code == 403
     assert closed_console.get("/").status_code == 303
-    (deed,) = recent_deeds(sqlite_warehouse)
+    (deed,) = deeds(sqlite_warehouse)
     assert (deed["author"], deed["outcome"]) == ("", "refused")
     assert not token or token not in "".join(map(str, deed.values())) or token == "ann"
 
@@ -119,7 +119,7 @@ def test_after_too_many_wrong_tokens_nobody_is_listened_to(sqlite_warehouse: sa.
         for _ in range(security.WRONG_LOGINS):
             assert log_in(client, OTHER).status_code == 403
         assert log_in(client, TOKEN).status_code == 429
-        assert len(recent_deeds(sqlite_warehouse)) == security.WRONG_LOGINS, "the log grows by what is listened to only"
+        assert len(deeds(sqlite_warehouse)) == security.WRONG_LOGINS, "the log grows by what is listened to only"
         now[0] += security.LOGIN_WINDOW + timedelta(seconds=1)
         assert log_in(client, TOKEN).status_code == 303
 

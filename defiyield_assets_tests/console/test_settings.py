@@ -29,10 +29,10 @@ from defiyield_assets.console.pages.settings_pages import LISTS
 from defiyield_assets.domain.policy_preview import PolicyPreview, compare_days
 from defiyield_assets.errors import NotFound, TransientError
 from defiyield_assets.store import console_audit, policy_versions, schema
-from defiyield_assets.store.console_audit import recent_deeds
 from defiyield_assets.store.policy_versions import list_versions, read_version
 from defiyield_assets_tests.console.desks import NOW, client_of, desk_over
 from defiyield_assets_tests.domain.test_policy_preview import SAME, judged
+from defiyield_assets_tests.store.deeds import deeds
 
 DAY = date(2025, 6, 7)
 WHY = {"author": "Ada", "reason": "small pools are thin"}
@@ -128,7 +128,7 @@ def test_a_parameter_is_previewed_and_then_written_with_author_and_reason(
     assert [one["pool_tvl_min_usd"] for one in previewed] == [1_000_000.0]
     assert "<script>alert" not in shown.text
     assert list_versions(desk.engine) == []
-    assert recent_deeds(desk.engine) == []
+    assert deeds(desk.engine) == []
     assert not desk.own_folder.exists()
     answer = write(client, shown)
     assert (answer.status_code, answer.headers["location"]) == (303, "/settings/versions/2")
@@ -136,7 +136,7 @@ def test_a_parameter_is_previewed_and_then_written_with_author_and_reason(
     assert (one.author, one.reason, one.what) == ("Ada", "small pools are thin", "pool_tvl_min_usd set to 1000000.0")
     assert "by Ada: small pools are thin" in one.files["policy.yaml"]
     assert load_policy(DAY, desk.own_folder).policy.parameters.pool_tvl_min_usd == 1_000_000.0
-    (deed,) = recent_deeds(desk.engine)
+    (deed,) = deeds(desk.engine)
     assert (deed["author"], deed["action"], deed["outcome"]) == ("Ada", "write_version", "done")
     assert (deed["subject"], deed["detail"]) == ("pool_tvl_min_usd set to 1000000.0", "version 2 recorded")
     page = client.get("/settings/versions/2")
@@ -315,7 +315,7 @@ def test_who_comes_second_is_told_and_written_down(client: TestClient, desk: Des
     assert answer.status_code == 409
     assert "version 2 by Ada" in answer.text
     assert load_policy(DAY, desk.own_folder).policy.parameters.min_pools == 7
-    refused = recent_deeds(desk.engine)
+    refused = deeds(desk.engine)
     assert {(deed["author"], deed["outcome"]) for deed in refused} == {("Ada", "done"), ("Eve", "refused")}
 
 
@@ -334,7 +334,7 @@ def test_a_write_that_is_refused_is_in_the_audit_log(
 ) -> None:
     page = preview(client, "/settings/parameters/min_pools", {"value": "7"})
     assert write(client, page, **typed).status_code == code
-    (deed,) = recent_deeds(desk.engine)
+    (deed,) = deeds(desk.engine)
     assert (deed["author"], deed["outcome"], deed["remote"]) == (author, "refused", "testclient")
     assert "min_pools" in deed["subject"]
     assert list_versions(desk.engine) == []
@@ -388,7 +388,7 @@ def test_what_was_never_previewed_is_not_written_and_comes_back_as_its_preview(
     assert told in answer.text
     assert "This change would drop 1 pool" in answer.text
     assert len(list_versions(desk.engine)) == 2
-    refused = [deed for deed in recent_deeds(desk.engine) if deed["outcome"] == "refused"]
+    refused = [deed for deed in deeds(desk.engine) if deed["outcome"] == "refused"]
     assert [told in deed["detail"] for deed in refused] == [True]
     assert write(client, answer).headers["location"] == "/settings/versions/3"
 
@@ -427,7 +427,7 @@ def test_pages_elsewhere_do_not_fill_the_audit_log_with_their_forms(
     monkeypatch.setattr(settings, "MOST_REFUSED", 3)
     answers = [client.post("/settings/write", data={"csrf": "forged"}).status_code for _ in range(5)]
     assert answers == [403] * 5
-    assert len(recent_deeds(desk.engine)) == 3
+    assert len(deeds(desk.engine)) == 3
 
 
 def test_a_form_of_another_session_previews_nothing(
@@ -453,7 +453,7 @@ def test_with_a_login_the_author_is_who_is_logged_in(desk: Desk, sqlite_warehous
         assert 'name="author"' not in page.text
         assert write(client, page, author="Somebody Else").status_code == 303
     assert read_version(sqlite_warehouse, 2).author == "ann"
-    assert recent_deeds(sqlite_warehouse)[0]["author"] == "ann"
+    assert deeds(sqlite_warehouse)[0]["author"] == "ann"
 
 
 def test_without_a_planned_day_a_change_can_be_written_and_the_page_says_that_nothing_was_previewed(
@@ -498,9 +498,9 @@ def test_a_version_without_its_line_in_the_audit_log_is_not_written_and_the_same
         answer = write(client, page)
     assert (answer.status_code, "Try again" in answer.text) == (503, True)
     assert "could not be written into the audit log" in caplog.text
-    assert (list_versions(desk.engine), recent_deeds(desk.engine)) == ([], [])
+    assert (list_versions(desk.engine), deeds(desk.engine)) == ([], [])
     assert write(client, page).status_code == 303
-    assert [deed["outcome"] for deed in recent_deeds(desk.engine)] == ["done"]
+    assert [deed["outcome"] for deed in deeds(desk.engine)] == ["done"]
 
 
 def test_a_refusal_is_told_even_where_the_audit_log_cannot_be_written(
@@ -530,7 +530,7 @@ def test_a_version_that_is_not_in_force_is_a_failure_in_the_audit_log(
         patch.setattr(Path, "replace", busy)
         answer = write(client, page)
     assert (answer.status_code, "version 2 is recorded, but not in force" in answer.text) == (409, True)
-    told = {deed["outcome"]: deed["detail"] for deed in recent_deeds(desk.engine)}
+    told = {deed["outcome"]: deed["detail"] for deed in deeds(desk.engine)}
     assert told["done"] == "version 2 recorded"
     assert "version 2 is recorded, but not in force" in told["failed"]
     assert set(told) == {"done", "failed"}
@@ -575,5 +575,5 @@ def test_a_form_that_is_none_of_ours_is_refused(client: TestClient, desk: Desk) 
         assert client.post("/settings/write", data={**fields, **more, **WHY}).status_code == 400
     long = {**fields, "value": "x" * 5_000, **WHY}
     assert client.post("/settings/preview", data=long).status_code == 400
-    assert {deed["outcome"] for deed in recent_deeds(desk.engine)} == {"refused"}
+    assert {deed["outcome"] for deed in deeds(desk.engine)} == {"refused"}
     assert list_versions(desk.engine) == []

@@ -16,10 +16,11 @@ from defiyield_assets.config.versions import in_force, write_version
 from defiyield_assets.observability.warehouse import newest_plan_day, open_for_reading
 from defiyield_assets.store import engine as engines
 from defiyield_assets.store import reads, schema, writes
-from defiyield_assets.store.console_audit import Deed, recent_deeds, record_deed
+from defiyield_assets.store.console_audit import Deed, record_deed
 from defiyield_assets_tests.databases import url_text
 from defiyield_assets_tests.deploy.files import DEPLOY, Roles, roles_on
 from defiyield_assets_tests.observability.test_warehouse_figures import all_figures
+from defiyield_assets_tests.store.deeds import deeds
 from defiyield_assets_tests.store.frames import DAYS, WRITABLE, example_frame
 
 pytestmark = pytest.mark.postgres
@@ -148,7 +149,7 @@ def test_the_console_reads_everything_and_adds_rows_to_its_two_tables_alone(role
     )
     assert (written.found, written.version) == (1, 2)
     record_deed(engine, Deed("Ada", "127.0.0.1", "write_version", "min_pools", "done"), now)
-    assert len(recent_deeds(engine)) == 1
+    assert len(deeds(engine)) == 1
     with engine.connect() as connection:
         more = connection.exec_driver_sql(
             "SELECT relname, wanted FROM pg_class, unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS wanted "

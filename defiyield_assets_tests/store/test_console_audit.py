@@ -15,11 +15,11 @@ from defiyield_assets.store.console_audit import (
     WRITE,
     Deed,
     Outcome,
-    recent_deeds,
     record_deed,
     recorded,
     recorded_version,
 )
+from defiyield_assets_tests.store.deeds import deeds
 
 NOW = datetime(2025, 6, 3, 12, 0, tzinfo=UTC)
 
@@ -28,15 +28,14 @@ def test_deeds_are_kept_newest_first(warehouse: sa.Engine) -> None:
     for number, outcome in enumerate(("done", "refused", "failed")):
         deed = Deed("Ada", "127.0.0.1", "write_version", f"p{number}", outcome)  # type: ignore[arg-type]
         record_deed(warehouse, deed, NOW + timedelta(minutes=number))
-    found = recent_deeds(warehouse)
+    found = deeds(warehouse)
     assert [(one["subject"], one["outcome"]) for one in found] == [("p2", "failed"), ("p1", "refused"), ("p0", "done")]
     assert found[2]["at"] == NOW
-    assert len(recent_deeds(warehouse, 2)) == 2
 
 
 def test_strangers_words_are_one_line_and_not_endless(warehouse: sa.Engine) -> None:
     record_deed(warehouse, Deed("a\nb\x00\ud800", "\x1b[31m", "login", "", "refused", "x" * 10_000), NOW)
-    (one,) = recent_deeds(warehouse)
+    (one,) = deeds(warehouse)
     assert (one["author"], one["remote"], one["subject"]) == ("a b", "[31m", "")
     assert len(one["detail"]) == LONGEST
 
@@ -61,5 +60,5 @@ def test_the_version_that_came_of_a_write_is_known_from_its_row(
     warehouse: sa.Engine, action: str, outcome: Outcome, detail: str, version: int | None
 ) -> None:
     record_deed(warehouse, Deed("Ada", "127.0.0.1", action, "", outcome, detail), NOW)
-    (one,) = recent_deeds(warehouse)
+    (one,) = deeds(warehouse)
     assert recorded_version(one) == version

@@ -1,7 +1,9 @@
 """Reading: types, order, slices, and the histories as they were known at a moment."""
 
 from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import sqlalchemy as sa
@@ -56,6 +58,41 @@ def test_rows_say_what_the_frame_of_the_same_days_says(warehouse: sa.Engine) -> 
     assert rows == told
     assert len(rows) == 3
     assert reads.read_rows(warehouse, schema.pools, DAYS, {"pool_id": []}) == []
+    assert reads.read_rows(warehouse, schema.pools, DAYS, where, by_day=True) == rows
+    named = ["tvl_usd", "pool_id"]
+    assert reads.read_rows(warehouse, schema.pools, DAYS, where, named) == [
+        {name: row[name] for name in named} for row in sorted(rows, key=lambda row: row["pool_id"])
+    ]
+
+
+@pytest.mark.parametrize(("back", "ahead"), [(0, 0), (1, 0), (0, 1), (400, 400)])
+def test_rows_that_are_looked_up_day_by_day_are_those_of_the_range(warehouse: sa.Engine, back: int, ahead: int) -> None:
+    writes.upsert(warehouse, schema.pools, pools_frame())
+    days = DayRange(FIRST - timedelta(days=back), FIRST + timedelta(days=ahead))
+    for where in ({"pool_id": "pool-1"}, {"chain": "Base"}, {"pool_meta": None}, {"pool_id": "none"}):
+        found = reads.read_rows(warehouse, schema.pools, days, where, by_day=True)
+        assert found == reads.read_rows(warehouse, schema.pools, days, where)
+    assert {row["snapshot_date"] for row in reads.read_rows(warehouse, schema.pools, days, by_day=True)} == {
+        day for day in days if day in DAYS
+    }
+
+
+def test_a_pool_is_looked_up_day_by_day_with_its_key(sqlite_warehouse: sa.Engine) -> None:
+    table = schema.prefiltered_pools
+    statements: list[tuple[str, Any]] = []
+    event = (sqlite_warehouse, "before_cursor_execute")
+
+    def heard(_connection: Any, _cursor: Any, statement: str, values: Any, *_more: Any) -> None:
+        statements.append((statement, values))
+
+    sa.event.listen(*event, heard)
+    reads.read_rows(sqlite_warehouse, table, DAYS, {"pool_id": "pool-0"}, by_day=True)
+    sa.event.remove(*event, heard)
+    (statement, values) = statements[-1]
+    with sqlite_warehouse.connect() as connection:
+        plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all())
+    assert "prefiltered_pools USING" in plan
+    assert "date=? AND pool_id=?" in plan
 
 
 def test_a_single_day_is_looked_up_with_the_rest_of_the_key(sqlite_warehouse: sa.Engine) -> None:
@@ -236,6 +273,38 @@ def test_the_view_agrees_with_its_definition(
         chosen = max(known_revisions) if known_revisions else 0
         expected.append((pool, FIRST + timedelta(days=offset), chosen, chosen / 8, not known_revisions))
     assert _view(warehouse, SEEN + timedelta(hours=known)) == expected
+    for pool in "pqr":
+        assert _history(warehouse, [pool], SEEN + timedelta(hours=known)) == [row for row in expected if row[0] == pool]
+
+
+def _history(
+    engine: sa.Engine,
+    pools: list[str],
+    known_at: datetime,
+    aliases: dict[str, str] | None = None,
+    days: DayRange = DAYS,
+) -> list[tuple[str, date, int, float, bool]]:
+    """What `_view` tells, of the arrays of a few pools."""
+    names = ["pool_id", "date", "revision", "apy"]
+    told = reads.pool_history_columns(engine, days, known_at, pools, aliases, columns=names)
+    assert list(told) == [*names, "is_hindsight"]
+    return list(zip(*(column.tolist() for column in told.values()), strict=True))
+
+
+def test_arrays_of_a_pool_are_the_columns_of_its_points(warehouse: sa.Engine) -> None:
+    _write_renamed(warehouse)
+    days, known_at = DayRange(FIRST, FIRST + timedelta(days=3)), SEEN + timedelta(days=2)
+    names = ["date", "apy", "il_7d", "seen_at", "source", "is_provisional"]
+    for pools in (["other"], ["old"], ["new"], ["never seen"], ["old", "other"], []):
+        for aliases in (None, {}, RENAMED):
+            frame = reads.pool_histories(warehouse, days, known_at, pools, aliases)
+            told = reads.pool_history_columns(warehouse, days, known_at, pools, aliases, columns=names)
+            assert told["date"].tolist() == frame["date"].tolist()
+            assert told["seen_at"].tolist() == [stamp.to_pydatetime() for stamp in frame["seen_at"]]
+            for name in ("apy", "il_7d"):
+                np.testing.assert_array_equal(told[name], frame[name].to_numpy(np.float64))
+            for name in ("source", "is_provisional", "is_hindsight"):
+                assert told[name].tolist() == frame[name].tolist(), name
 
 
 # --- aliases join histories ----------------------------------------------------------------------------------------

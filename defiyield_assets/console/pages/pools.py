@@ -228,10 +228,8 @@ def _verdicts_of(view: View, pool_ids: list[str]) -> dict[str, Mapping[str, Any]
     names = ("pool_id", "reasons", "is_size_lower_bound")
     told: dict[str, Mapping[str, Any]] = {}
     for table in (schema.prefiltered_pools, schema.eligible_pools):
-        where = {"pool_id": pool_ids}
-        found = reads.read_columns(view.connection, table, DayRange.of(view.day), where, names)
-        for row in zip(*(found[name] for name in names), strict=True):
-            told[row[0]] = dict(zip(names, row, strict=True))
+        found = reads.read_rows(view.connection, table, DayRange.of(view.day), {"pool_id": pool_ids}, names)
+        told |= {row["pool_id"]: row for row in found}
     return told
 
 

@@ -10,12 +10,19 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import groupby
+from itertools import chain
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from defiyield_assets.domain.reporting.formats import UNKNOWN, about_usd, float_usd, number, percent
 from defiyield_assets.domain.reporting.layout import Chart, Column, Point, Series, Table, Unit, numbers
 from defiyield_assets.domain.strategies.charts import nice_ticks
 
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 COLOURS = ("c1", "c3", "c4", "c2", "c5")
 COMPARED = ("c6", "c2", "c5", "c4")
 """Colours of the style sheet for what the chart is about and for what it is compared with; c6 is grey."""
@@ -125,7 +132,7 @@ def figures_table(chart: Chart) -> Table:
         points = [by_label.get(label) for label in labels]
         columns.append(series.name)
         cells.append([_cell(point, None if point is None else point.value, chart.unit) for point in points])
-        if any(_has_band(point) for point in series.points):
+        if series.has_bands:
             columns += [f"{series.name}, low", f"{series.name}, high"]
             cells.append([_cell(point, None if point is None else point.low, chart.unit) for point in points])
             cells.append([_cell(point, None if point is None else point.high, chart.unit) for point in points])
@@ -153,7 +160,7 @@ def _legend(chart: Chart) -> tuple[Mark, ...]:
             colour,
             "bar" if chart.kind == "bars" else _stroke(series),
             series.name,
-            has_band=chart.kind != "bars" and any(_has_band(point) for point in series.points),
+            has_band=chart.kind != "bars" and series.has_bands,
         )
         for series, colour in zip(chart.series, _colours(chart.series), strict=True)
     )
@@ -176,7 +183,7 @@ def _stroke(series: Series) -> str:
 
 def _labels(chart: Chart) -> tuple[list[str], list[date] | None]:
     """Labels in order: days as the calendar has them, others as they first appear; and the days, if they are some."""
-    labels = list(dict.fromkeys(point.label for series in chart.series for point in series.points))
+    labels = list(dict.fromkeys(chain.from_iterable(map(itemgetter(0), series.points) for series in chart.series)))
     days = _days(labels)
     return (labels, None) if days is None else (sorted(labels), sorted(days))
 
@@ -184,7 +191,7 @@ def _labels(chart: Chart) -> tuple[list[str], list[date] | None]:
 def _days(labels: Sequence[str]) -> list[date] | None:
     """The labels as days, None where one of them is none."""
     try:
-        return [date.fromisoformat(label) for label in labels]
+        return list(map(date.fromisoformat, labels))
     except ValueError:
         return None
 
@@ -198,31 +205,64 @@ def _places(labels: Sequence[str], days: Sequence[date] | None) -> dict[str, flo
     return {label: 100.0 * (place - at[0]) / span for label, place in zip(labels, at, strict=True)}
 
 
+@dataclass(frozen=True)
+class _Line:
+    """A series in the order of the axis: its points, where they are in percent from the left, their values and bounds
+    (NaN: unknown)."""
+
+    points: Sequence[Point]
+    x: Floats
+    value: Floats
+    low: Floats
+    high: Floats
+
+    @classmethod
+    def of(cls, series: Series, places: dict[str, float]) -> "_Line":
+        """The series over labels that stand at `places`."""
+        points: Sequence[Point] = series.points
+        x = np.array([places[point.label] for point in points])
+        if (x[1:] < x[:-1]).any():
+            order = np.argsort(x, kind="stable")
+            points, x = [points[row] for row in order.tolist()], x[order]
+        value = np.array([point.value for point in points], np.float64)
+        if not series.has_bands:
+            unknown = np.full(len(points), np.nan)
+            return cls(points, x, value, unknown, unknown)
+        low = np.array([point.low for point in points], np.float64)
+        return cls(points, x, value, low, np.array([point.high for point in points], np.float64))
+
+    @property
+    def has_band(self) -> Bools:
+        """Points of which both bounds are known."""
+        return np.isfinite(self.low) & np.isfinite(self.high)
+
+
 def _lines(chart: Chart) -> Plot:
     labels, days = _labels(chart)
     places = _places(labels, days)
-    low, high = _range(chart)
+    lines = [_Line.of(series, places) for series in chart.series]
+    low, high = _range(lines)
     ticks = nice_ticks(low, high, N_TICKS)
     words = axis_words(ticks, chart.unit)
-    n_points = sum(len(series.points) for series in chart.series)
+    n_points = sum(len(line.points) for line in lines)
 
-    def top(value: float) -> float:
+    def top(value: Any) -> Any:
         return 100.0 * (high - value) / (high - low)
 
     bands, curves, dots = [], [], []
-    for series, colour in zip(chart.series, _colours(chart.series), strict=True):
-        points = sorted(series.points, key=lambda point: places[point.label])
-        runs = [list(run) for known, run in groupby(points, _has_value) if known]
-        drawn = [[(places[point.label], top(_value(point))) for point in run] for run in runs]
-        curves.append(Mark(colour, _stroke(series), series.name, "".join(map(_path, drawn))))
-        for has_band, run in groupby(points, _has_band):
-            if has_band:
-                bands.append(Mark(colour, "band", series.name, _band(list(run), places, top)))
-        for known, at in zip(runs, drawn, strict=True):
-            if n_points <= MOST_DOTS or len(known) == 1:
-                for point, (x, y) in zip(known, at, strict=True):
+    for series, colour, line in zip(chart.series, _colours(chart.series), lines, strict=True):
+        y, runs = top(line.value), _runs(np.isfinite(line.value))
+        curves.append(Mark(colour, _stroke(series), series.name, "".join(_path(line.x[run], y[run]) for run in runs)))
+        bands += [
+            Mark(colour, "band", series.name, _band(line.x[run], top(line.high[run]), top(line.low[run])))
+            for run in _runs(line.has_band)
+        ]
+        for run in runs:
+            is_lone = run.stop - run.start == 1
+            if n_points <= MOST_DOTS or is_lone:
+                for point, at_x, at_y in zip(line.points[run], line.x[run].tolist(), y[run].tolist(), strict=True):
                     told = f"{series.name}, {point.label}: {_with_band(point, chart.unit)}"
-                    dots.append(Dot(x, y, colour, told, len(known) == 1))
+                    dots.append(Dot(at_x, at_y, colour, told, is_lone))
     return Plot(
         tuple(bands),
         tuple(curves),
@@ -231,6 +271,14 @@ def _lines(chart: Chart) -> Plot:
         _label_ticks(labels, places),
         max(map(len, words), default=1),
     )
+
+
+def _runs(is_known: Bools) -> list[slice]:
+    """Rows that follow each other without a gap."""
+    if is_known.all():
+        return [slice(0, len(is_known))] if len(is_known) else []
+    edges = np.flatnonzero(np.diff(is_known.astype(np.int8), prepend=0, append=0)).tolist()
+    return [slice(*run) for run in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def _label_ticks(labels: Sequence[str], places: dict[str, float]) -> tuple[Tick, ...]:
@@ -274,41 +322,37 @@ def axis_words(ticks: Sequence[float], unit: Unit) -> list[str]:
     return words
 
 
-def _range(chart: Chart) -> tuple[float, float]:
+def _range(lines: Sequence[_Line]) -> tuple[float, float]:
     """Least and greatest value in the picture, bands included, with air; never of no height."""
-    points = [point for series in chart.series for point in series.points]
-    values = [_value(point) for point in points if _is_known(point.value)]
-    values += [
-        float(bound) for point in points if _has_band(point) for bound in (point.low, point.high) if bound is not None
-    ]
-    low, high = min(values), max(values)
+    values = [line.value for line in lines]
+    values += [bound[line.has_band] for line in lines for bound in (line.low, line.high)]
+    known = np.concatenate(values)
+    known = known[np.isfinite(known)]
+    low, high = float(known.min()), float(known.max())
     is_flat = high - low <= 1e-9 * max(abs(low), abs(high), 1e-9)
     air = max(abs(high) * 0.05, 0.01) if is_flat else 0.05 * (high - low)
     # A curve that never falls below zero has an axis that does not either.
     return (max(low - air, 0.0) if low >= 0 and low - air < 0 else low - air), high + air
 
 
-def _path(places: Sequence[tuple[float, float]]) -> str:
-    """Through these places; four digits are finer than any screen."""
-    steps = [f"{x:.4g} {y:.4g}" for x, y in places]
-    return "" if len(steps) < 2 else "M" + "L".join(steps)
+def _path(x: Floats, y: Floats) -> str:
+    """Through these places, in hundredths of a percent, which are finer than any screen."""
+    if len(x) < 2:
+        return ""
+    steps = np.rint(100.0 * np.column_stack([x, y])).astype(np.int64).ravel().tolist()
+    return ("L%d %d" * len(x) % tuple(steps)).replace("L", "M", 1)
 
 
-def _band(points: Sequence[Point], places: dict[str, float], top: Callable[[float], float]) -> str:
-    upper = [(places[point.label], top(float(point.high or 0.0))) for point in points]
-    lower = [(places[point.label], top(float(point.low or 0.0))) for point in points]
-    if len(points) == 1:  # a band of one point is as wide as can be seen
-        x = upper[0][0]
-        upper, lower = (
-            [(x - 0.4, upper[0][1]), (x + 0.4, upper[0][1])],
-            [(x - 0.4, lower[0][1]), (x + 0.4, lower[0][1])],
-        )
-    return _path([*upper, *reversed(lower)]) + "Z"
+def _band(x: Floats, upper: Floats, lower: Floats) -> str:
+    """Along the top and back along the bottom; a band of one point is as wide as can be seen."""
+    if len(x) == 1:
+        x, upper, lower = np.array([x[0] - 0.4, x[0] + 0.4]), upper.repeat(2), lower.repeat(2)
+    return _path(np.concatenate([x, x[::-1]]), np.concatenate([upper, lower[::-1]])) + "Z"
 
 
 def _with_band(point: Point, unit: Unit) -> str:
     words = written(point.value, unit)
-    return f"{words} ({written(point.low, unit)} to {written(point.high, unit)})" if _has_band(point) else words
+    return f"{words} ({written(point.low, unit)} to {written(point.high, unit)})" if point.has_band else words
 
 
 def _bars(chart: Chart) -> tuple[BarPlot, ...]:
@@ -356,12 +400,3 @@ def _value(point: Point) -> float:
 
 def _is_known(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
-
-
-def _has_value(point: Point) -> bool:
-    return point.value is not None and math.isfinite(point.value)
-
-
-def _has_band(point: Point) -> bool:
-    # most points have none: a page asks this of thousands
-    return point.low is not None and point.high is not None and math.isfinite(point.low) and math.isfinite(point.high)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from defiyield_assets.domain.reporting.formats import clean, is_missing, number, percent, usd
+from defiyield_assets.domain.reporting.formats import clean, is_missing, number, percent, usd, worth_words
 from defiyield_assets.domain.reporting.inputs import Names, ReportInputs
 from defiyield_assets.domain.reporting.layout import Section, Table, numbers, text
 from defiyield_assets.domain.reporting.plan_sections import ACTIONS, IDLE, records
@@ -82,7 +82,7 @@ def _best_first(row: dict[str, Any]) -> tuple[bool, float, float, str]:
 def _why_row(row: dict[str, Any], names: Names, worths: Mapping[str, dict[str, Any]]) -> tuple[str, ...]:
     binding = row["binding_limit"]
     limit = None if is_missing(binding) else worths.get(str(binding))
-    told = "" if limit is None or is_missing(limit["worth_usd"]) else _worth_words(limit)
+    told = "" if limit is None or is_missing(limit["worth_usd"]) else worth_words(limit["worth_usd"], limit["worth_by"])
     return (
         names.pool_link(row["pool_id"]),
         "out" if row["action"] == "left_out" else ACTIONS.get(str(row["action"]), clean(row["action"], 20)),
@@ -148,13 +148,8 @@ def _limit_row(row: dict[str, Any], names: Names) -> tuple[str, ...]:
         "" if is_missing(row["limit_usd"]) else usd(row["limit_usd"]),
         "" if is_missing(row["used_usd"]) else usd(row["used_usd"]),
         clean(row["relaxation"], 60),
-        _worth_words(row),
+        worth_words(row["worth_usd"], row["worth_by"]),
     )
-
-
-def _worth_words(row: dict[str, Any]) -> str:
-    """What relaxing a limit gains, the same wherever a page tells it: ~ where the day was not solved again."""
-    return ("~" if row["worth_by"] == "shadow_price" else "") + usd(row["worth_usd"])
 
 
 def frontier_table(points: pd.DataFrame) -> Table | None:

@@ -7,7 +7,7 @@ the terminal draws it (cli/explain.py).
 from typing import Any
 
 from defiyield_assets.domain.reporting.explained_sections import limit_words
-from defiyield_assets.domain.reporting.formats import about_usd, clean, percent, usd
+from defiyield_assets.domain.reporting.formats import about_usd, clean, percent, usd, worth_words
 from defiyield_assets.domain.reporting.layout import Fact, Section, Table, numbers, text
 from defiyield_assets.domain.selection.explanation import PASSED, REFUSED, Explanation, Limit, PastVerdict
 
@@ -110,8 +110,9 @@ def past_section(told: Explanation) -> Section:
 def _limit_row(told: Explanation, limit: Limit) -> tuple[str, ...]:
     is_own = limit.subject == told.pool.pool_id
     name = limit_words(limit.name if is_own else f"{limit.name} {limit.subject}")
-    amounts = ("" if one is None else usd(one) for one in (limit.limit_usd, limit.used_usd, limit.worth_usd))
-    return (name, "yes" if limit.is_binding else "no", *amounts, clean(limit.relaxation))
+    amounts = ("" if one is None else usd(one) for one in (limit.limit_usd, limit.used_usd))
+    worth = "" if limit.worth_usd is None else worth_words(limit.worth_usd, limit.worth_by)
+    return (name, "yes" if limit.is_binding else "no", *amounts, worth, clean(limit.relaxation))
 
 
 def _past_row(past: PastVerdict) -> tuple[str, ...]:

@@ -85,6 +85,11 @@ def about_usd(value: Any) -> str:
     return f"${size:,.0f}"
 
 
+def worth_words(worth: Any, by: Any) -> str:
+    """What relaxing a limit gains, the same wherever it is told: ~ where it is the shadow price (`worth_by`)."""
+    return ("~" if by == "shadow_price" else "") + usd(worth)
+
+
 def percent(fraction: Any, digits: int = 2) -> str:
     """A fraction as percent: 0.0725 -> 7.25%; null unknown."""
     return UNKNOWN if is_missing(fraction) else f"{float(fraction) * 100:,.{digits}f}%"

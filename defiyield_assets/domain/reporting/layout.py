@@ -6,6 +6,8 @@ charts.py, report.py).
 
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
+from math import isfinite
 from typing import Literal, NamedTuple, Self
 
 ABOUT = "about"
@@ -84,6 +86,11 @@ class Point(NamedTuple):
     low: float | None = None
     high: float | None = None
 
+    @property
+    def has_band(self) -> bool:
+        """Whether both bounds are known."""
+        return self.low is not None and self.high is not None and isfinite(self.low) and isfinite(self.high)
+
 
 @dataclass(frozen=True)
 class Series:
@@ -92,6 +99,11 @@ class Series:
     name: str
     points: tuple[Point, ...]
     role: Role = "main"
+
+    @cached_property
+    def has_bands(self) -> bool:
+        """Whether any point has a band; most have not one bound."""
+        return any(point.has_band for point in self.points if point.low is not None)
 
 
 @dataclass(frozen=True)

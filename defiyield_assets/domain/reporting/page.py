@@ -13,6 +13,7 @@ from hashlib import sha256
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from defiyield_assets.domain.reporting.chart_dots import dots_html
 from defiyield_assets.domain.reporting.charts import Drawing, draw, figures_table
 from defiyield_assets.domain.reporting.layout import ABOUT, Chart, Content, Fact, Section, Table
 from defiyield_assets.domain.reporting.table_rows import rows_html
@@ -46,6 +47,7 @@ class ShownChart:
 
     id: str
     drawing: Drawing
+    dots: Markup
     figures: ShownTable | None = None
     figures_at: str = ""
     n_figures: int = 0
@@ -106,12 +108,13 @@ def shown_section(section: Section, figures_at: Callable[[str], str] | None = No
 
     def shown_chart(chart: Chart, chart_id: str) -> ShownChart:
         drawing = draw(chart)
+        dots = dots_html(drawing.plot.dots if drawing.plot else ())
         if chart.is_tabled:
-            return ShownChart(chart_id, drawing)
+            return ShownChart(chart_id, drawing, dots)
         n_figures = max((len(series.points) for series in chart.series), default=0)
         if figures_at is not None and n_figures > MOST_FIGURES:
-            return ShownChart(chart_id, drawing, figures_at=figures_at(chart_id), n_figures=n_figures)
-        return ShownChart(chart_id, drawing, replace(shown(figures_table(chart)), fold="always figures"))
+            return ShownChart(chart_id, drawing, dots, figures_at=figures_at(chart_id), n_figures=n_figures)
+        return ShownChart(chart_id, drawing, dots, replace(shown(figures_table(chart)), fold="always figures"))
 
     charts = tuple(shown_chart(chart, chart_id) for chart_id, chart in charts_of(section).items())
     return ShownSection(

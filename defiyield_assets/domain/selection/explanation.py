@@ -98,7 +98,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Limit:
-    """A limit of the plan that concerns the pool; fractions and exact dollars as stored, null where unknown."""
+    """A limit of the plan that concerns the pool; fractions and exact dollars as stored, null where unknown.
+
+    `worth_by`: solved, the day again with the limit relaxed, or shadow_price, which is about that.
+    """
 
     name: str
     subject: str
@@ -107,6 +110,7 @@ class Limit:
     is_binding: bool
     relaxation: str
     worth_usd: Any
+    worth_by: str | None
 
 
 @dataclass(frozen=True)
@@ -368,7 +372,8 @@ def _limits_of(pool: Known, planned: Row | None, limits: Rows) -> list[Limit]:
         is_own = f"{row['limit_name']} {row['subject']}" == binding
         if not (is_own or row["subject"] in subjects):
             continue
-        values = {name: None if _is_null(row[name]) else row[name] for name in ("limit_usd", "used_usd", "worth_usd")}
+        named = ("limit_usd", "used_usd", "worth_usd", "worth_by")
+        values = {name: None if _is_null(row[name]) else row[name] for name in named}
         found.append(
             Limit(
                 str(row["limit_name"]),
@@ -378,6 +383,7 @@ def _limits_of(pool: Known, planned: Row | None, limits: Rows) -> list[Limit]:
                 bool(row["is_binding"]),
                 str(row["relaxation"]),
                 values["worth_usd"],
+                values["worth_by"],
             )
         )
     return sorted(found, key=lambda limit: (not limit.is_binding, limit.name, limit.subject))
@@ -407,7 +413,7 @@ def _changes(
         told += _left_out_changes(planned, evidence.parameters)
     told += [
         f"{limit.name} of {'the pool' if limit.subject == pool.pool_id else limit.subject} binds: {limit.relaxation} "
-        f"would be worth {_dollars(limit.worth_usd)}"
+        f"would be worth {_worth(limit)}"
         for limit in limits
         if limit.is_binding
     ]
@@ -448,8 +454,11 @@ def _left_out_changes(planned: Row, parameters: Parameters | None) -> list[str]:
     return found or ["nothing of its own: the plan's verdict above names no figure that it misses"]
 
 
-def _dollars(value: Any) -> str:
-    return "an unknown amount" if value is None else f"{value:,.2f} USD over the horizon"
+def _worth(limit: Limit) -> str:
+    if limit.worth_usd is None:
+        return "an unknown amount"
+    told = f"{limit.worth_usd:,.2f} USD over the horizon"
+    return f"about {told} by its shadow price" if limit.worth_by == "shadow_price" else told
 
 
 def _history(evidence: Evidence) -> list[PastVerdict]:

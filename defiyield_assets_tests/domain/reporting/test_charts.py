@@ -16,7 +16,7 @@ def lines(*series: Series, kind: Any = "lines", unit: Unit = "usd") -> Chart:
 
 
 def places(path: str) -> list[tuple[float, float]]:
-    return [(float(x), float(y)) for x, y in re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", path)]
+    return [(float(x) / 100, float(y) / 100) for x, y in re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", path)]
 
 
 def test_days_stand_where_the_calendar_has_them_and_values_by_their_size() -> None:

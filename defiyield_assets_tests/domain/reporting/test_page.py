@@ -318,6 +318,22 @@ def test_hostile_names_stay_words_wherever_they_stand() -> None:
             assert page.words.count("<script>alert(1)</script>") >= 8
 
 
+@pytest.mark.parametrize(
+    ("said", "words", "n_codes"),
+    [
+        ("do it: `make demo` or `make ui`.", "do it: make demo or make ui.", 2),
+        ("a lone ` stays", "a lone ` stays", 0),
+        ("`make` and a lone `", "make and a lone `", 1),
+        (f"`{HOSTILE}`", HOSTILE, 1),
+    ],
+)
+def test_commands_among_words_are_shown_as_such(said: str, words: str, n_codes: int) -> None:
+    page = _Page(render_html(only(Section("s", "S", (said,), bullets=(said,)))))
+    assert page.words.count(words) == 2
+    assert len(page.of("code")) == 2 * n_codes
+    assert not page.of("script")
+
+
 def test_tables_and_charts_are_named_for_those_who_hear_the_page() -> None:
     page = _Page(render_html(crowded_content()))
     assert all(heading.get("scope") in {"col", "row"} for heading in page.of("th"))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from defiyield_assets.domain.policy import Parameters
+from defiyield_assets.domain.reporting.explanation_sections import changes_section
 from defiyield_assets.domain.selection.explanation import (
     Evidence,
     Known,
@@ -47,13 +48,14 @@ def planned(action: str, day: date = DAY, **more: Any) -> dict[str, Any]:
     return {**told, **rates, "marginal_apy": 0.03, "dollar_apy": 0.05, "binding_limit": None, **more}
 
 
-def limit(name: str, subject: str, *, is_binding: bool) -> dict[str, Any]:
+def limit(name: str, subject: str, *, is_binding: bool, by: str = "solved") -> dict[str, Any]:
     told = {"limit_name": name, "subject": subject, "limit_usd": Decimal(9), "used_usd": Decimal(9)}
     return {
         **told,
         "is_binding": is_binding,
         "relaxation": "1% more",
         "worth_usd": Decimal("7.5") if is_binding else None,
+        "worth_by": by if is_binding else None,
     }
 
 
@@ -173,6 +175,19 @@ def test_tokens_of_a_pool_are_added_up_and_its_own_limits_are_told() -> None:
         ("max_protocol_share", "aave-v3", False),
     ]
     assert told.changes == ("max_pool_share of the pool binds: 1% more would be worth 7.50 USD over the horizon",)
+
+
+def test_what_a_shadow_price_tells_of_a_limit_is_told_as_about_that() -> None:
+    limits = [limit("max_pool_share", "aa11", is_binding=True, by="shadow_price")]
+    frames: dict[str, Any] = {"prefiltered": [verdict()], "eligible": [final()]}
+    evidence = replace(EMPTY, runs=RUNS, allocations=[planned("enter")], allocation_limits=limits, **frames)
+    told = explain_pool(POOL, DAY, evidence)
+    assert [one.worth_by for one in told.limits] == ["shadow_price"]
+    assert told.changes == (
+        "max_pool_share of the pool binds: 1% more would be worth about 7.50 USD over the horizon by its shadow price",
+    )
+    (row,) = changes_section(told).tables[0].rows  # type: ignore[union-attr]
+    assert "~$7.50" in row
 
 
 def test_the_history_tells_the_newest_day_first_and_gaps_as_gaps() -> None:
