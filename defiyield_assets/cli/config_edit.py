@@ -122,6 +122,8 @@ def _require_use(arguments: argparse.Namespace) -> None:
     needs_reason = is_row or arguments.file in versions.VERSIONED
     if needs_reason and not (arguments.reason and one_line(arguments.reason)):
         raise argparse.ArgumentTypeError("--reason says why; whoever reads the file later wants to know")
+    if arguments.since is not None and arguments.verb != "remove":
+        raise argparse.ArgumentTypeError("--since belongs to remove; the first day of a change is --from")
     if not is_row:
         return
     place = KINDS[arguments.kind]
@@ -133,8 +135,6 @@ def _require_use(arguments: argparse.Namespace) -> None:
         )
     if arguments.verb == "remove" and arguments.fields:
         raise argparse.ArgumentTypeError("--set belongs to add: a row that is removed only gets its last day")
-    if arguments.verb == "add" and arguments.since is not None:
-        raise argparse.ArgumentTypeError("--since belongs to remove; the first day of a new row is --from")
 
 
 def planned_change(folder: Path, arguments: argparse.Namespace, said: Said) -> Change:

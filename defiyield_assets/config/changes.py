@@ -105,12 +105,14 @@ def add_listed(
 
 def end_listed(text: str, kind: str, key: str, said: Said, *, chain: str = "Ethereum", first: str | None = None) -> str:
     """The text of the kind's file in which a row ends on the day: it stays with that day, or as a comment where rows of
-    the kind have no end. `first`: the row's first day, "" for one without, None for any; of rows that are alike the
-    last one ends. ConfigurationError naming the nearest row where none is in force, and those meant where the key
-    names more than one."""
-    place = KINDS[kind]
+    the kind have no end. `first`: the row's first day, "" for one without, None for any; a row that is spelled as `key`
+    is goes before others that differ in case, and of rows that are alike the last one ends. ConfigurationError naming
+    the nearest row where none is in force, and those meant where the key names more than one."""
+    place, spelled = KINDS[kind], key.strip()
     key, comment = normal_key(place, key), f"removed {said}"
     if place.first is None:
+        if first is not None:
+            raise ConfigurationError(f"{place.file}: rows of {place.path} have no first day")
         if key not in _rows(text, place):
             raise ConfigurationError(_absent(place, key, sorted(_rows(text, place))))
         return editing.comment_out_entry(text, place.path, key, comment, place.file)
@@ -118,9 +120,10 @@ def end_listed(text: str, kind: str, key: str, said: Said, *, chain: str = "Ethe
     meant = [(index, row) for index, row in in_force if _is_row(row, place, key, chain)]
     found = [pair for pair in meant if first is None or first_day_of(pair[1], place) == first]
     if not found:
-        since = f" since {first}" if meant and first else ""
+        since = "" if not meant or first is None else f" since {first}" if first else " without a first day"
         raise ConfigurationError(_absent(place, key, [name_of(row, place) for _, row in in_force], since))
     found = [pair for pair in found if pair[1].get(place.keys[0]) is None] or found  # rows that are a symbol alone
+    found = [pair for pair in found if name_of(pair[1], place) == spelled] or found
     _require_one(key, [row for _, row in found], place)
     index, row = found[-1]
     if place.end is None:
@@ -185,9 +188,9 @@ def _require_new(is_known: bool, key: str, place: Listed) -> None:
 
 
 def _require_one(key: str, found: Sequence[Mapping[str, Any]], place: Listed) -> None:
-    """ConfigurationError where rows differ in what names them, or in their first days."""
+    """ConfigurationError where rows differ in what names them, whatever its case, or in their first days."""
     names = sorted({name_of(row, place) for row in found})
-    if len(names) > 1:
+    if len({name.lower() for name in names}) > 1:
         raise ConfigurationError(
             f"{place.file}: {key!r:.80} names {len(names)} rows of {place.path}; say which: {', '.join(names)}"
         )

@@ -61,51 +61,77 @@ class Makers:
 
     def __init__(self, number: int, build: Callable[[], Any]) -> None:
         self._number, self._build = number, build
-        self._lock, self._suspects = threading.Lock(), threading.Lock()
+        self._lock, self._turn = threading.Lock(), threading.Lock()
         self._pool: _Pool | None = None
+        self._apart: _Pool | None = None
+        self._n_apart = 0
         self._is_ended = threading.Event()
         self._not_before = 0.0
 
     def start(self) -> None:
         """Start all and wait until each is ready; NobodyMakes where one is not."""
         with self._lock:
-            self._pool = self._started()
+            self._pool = self._started(self._number)
 
     def run(self, call: Callable[..., T], *what: Any) -> T:
         """`call(tool, *what)` in the first process that is free; errors of SENT are raised here, others as RuntimeError
         with their words.
 
         `call` is a module's function or a class's, `what` and the answer can be pickled. Where a process dies all are
-        replaced, and what they were making is made once more, one after the other, so that the one that kills does
-        not take the others with it again; NobodyMakes where one dies again.
+        replaced, and what they were making or would have made is made one after the other in a process apart, so that
+        what kills takes nothing else with it; NobodyMakes where that process dies as well.
         """
-        try:
-            return self._made_by(self._pool, call, what)
-        except BrokenProcessPool:
-            with self._suspects:
-                try:
-                    return self._made_by(self._pool, call, what)
-                except BrokenProcessPool:
-                    raise NobodyMakes("the processes that make pages died twice while they made this one") from None
-
-    def close(self) -> None:
-        """End them, once they have made what they are making."""
-        self._is_ended.set()
-        with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.end(END_SECONDS)
-
-    def _made_by(self, pool: _Pool | None, call: Callable[..., T], what: tuple[Any, ...]) -> T:
-        """What the pool makes of it. BrokenProcessPool where that died meanwhile and another took its place."""
+        pool = self._pool
         if pool is None:
             raise NobodyMakes("the processes that make pages are not there")
         try:
             return pool.executor.submit(_made, call, what).result()
         except BrokenProcessPool:
             logger.warning("a process that makes pages died: all are started anew")
-            self._replace(pool)
-            raise
+        self._replace(pool)
+        return self._made_apart(call, what)
+
+    def close(self) -> None:
+        """End them, once they have made what they are making."""
+        self._is_ended.set()
+        with self._lock:
+            pools = [pool for pool in (self._pool, self._apart) if pool is not None]
+            self._pool = self._apart = None
+        for pool in pools:
+            pool.end(END_SECONDS)
+
+    def _made_apart(self, call: Callable[..., T], what: tuple[Any, ...]) -> T:
+        """What a process makes of it that makes nothing else meanwhile, and ends with the last who waits for it."""
+        with self._lock:
+            self._n_apart += 1
+        try:
+            with self._turn:
+                return self._process_apart().executor.submit(_made, call, what).result()
+        except BrokenProcessPool:
+            raise NobodyMakes("a process that makes pages died twice over this one") from None
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Wait no longer for the process apart."""
+        with self._lock:
+            self._n_apart -= 1
+            if self._n_apart or self._apart is None:
+                return
+            ended, self._apart = self._apart, None
+        ended.end(0.0)
+
+    def _process_apart(self) -> _Pool:
+        """The process apart, another one where the last died."""
+        with self._lock:
+            if self._is_ended.is_set():
+                raise NobodyMakes("the processes that make pages are not there")
+            if self._apart is not None and not all(one.is_alive() for one in self._apart.processes):
+                self._apart.end(0.0)
+                self._apart = None
+            if self._apart is None:
+                self._apart = self._started(1)
+            return self._apart
 
     def _replace(self, broken: _Pool) -> None:
         with self._lock:
@@ -115,16 +141,16 @@ class Makers:
             if monotonic() < self._not_before:
                 raise NobodyMakes("the processes that make pages could not be started anew: the log says why")
             try:
-                self._pool = self._started()
+                self._pool = self._started(self._number)
             except NobodyMakes:
                 self._not_before = monotonic() + PAUSE
                 raise
 
-    def _started(self) -> _Pool:
+    def _started(self, number: int) -> _Pool:
         context = multiprocessing.get_context("spawn")  # a fork would share connections and locks
         ready, before = context.Semaphore(0), multiprocessing.active_children()
-        executor = ProcessPoolExecutor(self._number, context, initializer=_begin, initargs=(self._build, ready))
-        started = [executor.submit(_nothing) for _ in range(self._number)]
+        executor = ProcessPoolExecutor(number, context, initializer=_begin, initargs=(self._build, ready))
+        started = [executor.submit(_nothing) for _ in range(number)]
         pool = _Pool(executor, [one for one in multiprocessing.active_children() if one not in before])
         until = monotonic() + START_SECONDS
         for _ in started:

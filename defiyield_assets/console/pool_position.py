@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from defiyield_assets.console.layout import Panel
 from defiyield_assets.console.pool_rows import rows_of
 from defiyield_assets.console.views import View
+from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.ledger.valuation import exact_sum
 from defiyield_assets.domain.reporting.formats import (
     UNKNOWN,
@@ -53,14 +54,19 @@ def positions_of(view: View, pool_id: str) -> list[dict[str, Any]]:
 
 
 def _own_rows(view: View, table: sa.Table, pool_id: str) -> list[dict[str, Any]]:
-    """The pool's rows of a table that knows the few pools that we ever held: it is not asked about the others."""
+    """The pool's rows of a table that knows the few pools that we held lately: it is not asked about the others."""
+    held = view.remembered("pools that we held", None, lambda: _pools_held(view))
+    return rows_of(view, table, {"pool_id": pool_id}, back=SHOWN_DAYS - 1) if pool_id in held[table.name] else []
 
-    def known() -> frozenset[str]:
-        return frozenset(name for (name,) in reads.distinct(view.connection, table, ("pool_id",), view.day))
 
-    if pool_id not in view.remembered("pools that we held", table.name, known):
-        return []
-    return rows_of(view, table, {"pool_id": pool_id}, back=SHOWN_DAYS - 1)
+def _pools_held(view: View) -> dict[str, frozenset[str]]:
+    """The pools of which there are rows, by table."""
+    days = DayRange.of(view.day).back(SHOWN_DAYS - 1)
+    tables = (schema.pool_positions, schema.yield_attribution)
+    return {
+        table.name: frozenset(name for (name,) in reads.distinct_values(view.connection, table, ("pool_id",), days))
+        for table in tables
+    }
 
 
 def is_held(view: View, positions: Sequence[dict[str, Any]]) -> bool | None:

@@ -25,7 +25,7 @@ VERDICTS: Mapping[str, str] = {
     REFUSED: "refused",
 }
 """How far a pool came, the furthest first."""
-MOST_WORDS = 100
+KEPT_WORDS = 100
 """Words of which the rows are kept, a byte for each pool."""
 TEXTS = ("name", "protocol", "chain")
 """Columns that are in the order of their letters; all others are in the order of their numbers."""
@@ -137,12 +137,12 @@ class PoolTable:
 
     def _with_word(self, word: str) -> Flags:
         """All rows in which it stands; kept, since who found something goes on to its next page or sorts it anew."""
-        found = self._found.get(word)
+        found = self._found.pop(word, None)
         if found is None:
             found = np.fromiter((word in told for told in self.haystack), np.bool_, len(self))
-            self._found[word] = found
-            while len(self._found) > MOST_WORDS:
-                self._found.popitem(last=False)
+        self._found[word] = found  # the last one, wherever it was before
+        while len(self._found) > KEPT_WORDS:
+            self._found.popitem(last=False)
         return found
 
     def _order(self, column: str, *, is_descending: bool) -> Rows:

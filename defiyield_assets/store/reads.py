@@ -144,8 +144,9 @@ def _rows_query(
     elif among == "range":
         of_days = day.between(first, last)
     elif has_arrays:
-        days = sa.func.generate_series(first, last, sa.text("interval '1 day'"))
-        of_days = day == sa.any_(sa.func.array(sa.select(sa.cast(days, sa.Date)).scalar_subquery()))
+        # of whole numbers: a series of days would be one of moments in the session's time zone, which may lack one
+        each_day = sa.type_coerce(first + sa.func.generate_series(0, last - first), sa.Date)
+        of_days = day == sa.any_(sa.func.array(sa.select(each_day).scalar_subquery()))
     else:
         each = sa.select(first.label("day")).cte("each_day", recursive=True)
         each = each.union_all(sa.select(sa.func.date(each.c.day, "+1 day", type_=sa.Date)).where(each.c.day < last))
@@ -256,10 +257,15 @@ def distinct(engine: Readable, table: sa.Table, columns: Sequence[str], through:
         return [tuple(row) for row in connection.execute(query)]
 
 
-def distinct_values(engine: Readable, table: sa.Table, columns: Sequence[str]) -> set[tuple[Any, ...]]:
-    """Every combination of values of the columns that a row has."""
+def distinct_values(
+    engine: Readable, table: sa.Table, columns: Sequence[str], days: DayRange | None = None
+) -> set[tuple[Any, ...]]:
+    """Every combination of values of the columns that a row has, or one of those days."""
+    query = sa.select(*(table.c[name] for name in columns)).distinct()
+    if days is not None:
+        query = query.where(within(table, days))
     with read_transaction(engine, table.name) as connection:
-        return {tuple(row) for row in connection.execute(sa.select(*(table.c[name] for name in columns)).distinct())}
+        return {tuple(row) for row in connection.execute(query)}
 
 
 def count_through(engine: Readable, table: sa.Table, day: date) -> int:

@@ -287,11 +287,41 @@ def test_of_several_rows_the_one_that_is_meant_is_removed(folder: Path, capsys: 
     asked = "3 rows of 'p' in force; say which by its first day, `--since 2025-06-03`: 2025-06-03, 2025-06-05, none"
     assert asked in refused(capsys, *EDIT, *override)
     assert "holds no 'p' since 2025-06-04 in force" in refused(capsys, *EDIT, *override, "--since", "2025-06-04")
+    path.write_text(before.replace(rows[0], "{pool_id: q, exit_days: 1}"))
+    told = refused(capsys, *EDIT, *override, "--since", "none")
+    assert "holds no 'p' without a first day in force" in told
+    assert "did you mean" not in told
+    path.write_text(before)
     assert path.read_text() == before
     for since in ("2025-06-03", "none"):
         assert main([*EDIT, *override, "--since", since]) == 0
     untils = [(str(row.since), str(row.until)) for row in load_policy(date(2025, 6, 6), folder).policy.pool_overrides]
     assert untils == [("None", "2025-06-29"), ("2025-06-03", "2025-06-29"), ("2025-06-05", "None")]
+
+
+def test_rows_that_differ_in_case_alone_are_told_apart_by_their_spelling(folder: Path) -> None:
+    path = folder / "policy.yaml"
+    rows = [f"{{pool_id: {name}, exit_days: 1, since: 2025-06-03}}" for name in ("P", "p")]
+    path.write_text(path.read_text().replace("pool_overrides: []", "\n  - ".join(["pool_overrides:", *rows])))
+    for key, ended in (("P", ["2025-06-29", "None"]), ("p", ["2025-06-29", "2025-06-29"])):
+        assert main([*EDIT, "remove", "override", key, *WHY, "--from", "2025-06-30"]) == 0
+        found = load_policy(date(2025, 6, 6), folder).policy.pool_overrides
+        assert [str(row.until) for row in found] == ended
+
+
+def test_an_address_is_the_same_whatever_its_case(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fields = [f"--set={item}" for item in ("symbol=NEW", "decimals=6", "issuer=Acme")]
+    assert main([*EDIT, "add", "token", TOKEN, *fields, *WHY, "--from", "2025-08-01"]) == 0
+    path = folder / "tokens.yaml"
+    text = path.read_text()
+    (line,) = [line for line in text.splitlines() if TOKEN in line]
+    other = line.replace(TOKEN, TOKEN.upper().replace("X", "x")).replace(
+        "added_on: 2025-08-01", "removed_on: 2025-07-10"
+    )
+    path.write_text(text.replace(line, f"{other}\n{line}"))
+    remove = ["remove", "token", TOKEN, *WHY, "--from", "2025-06-30"]
+    assert main([*EDIT, *remove, "--since", "none"]) == 0
+    assert f"{other.replace('2025-07-10', '2025-06-30')}" in path.read_text().splitlines()
 
 
 def test_a_symbol_of_two_tokens_is_none_to_be_removed_by(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -309,6 +339,8 @@ def test_a_symbol_of_two_tokens_is_none_to_be_removed_by(folder: Path, capsys: p
     ("arguments", "words"),
     [
         (["add", "protocol", "aave-v10", "--since", "2025-06-03", *WHY], "--since belongs to remove"),
+        (["--since", "2025-06-03", *WHY], "--since belongs to remove"),
+        (["remove", "protocol-alias", "morpho-blue", "--since", "none", *WHY], "rows of aliases have no first day"),
         (["remove", "protocol", "aave-v3", "--since", "junk", *WHY], "junk"),
         (["add", "protocol", "aave-v3", *WHY], "holds aave-v3 already"),
         (["remove", "protocol", "aave-v33", *WHY], "did you mean 'aave-v3'?"),

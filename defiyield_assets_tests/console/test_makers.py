@@ -152,14 +152,31 @@ def test_work_that_kills_is_given_up_and_keeps_nobody_else_from_theirs(makers: M
     assert makers.run(told, "a")[:2] == ("a tool", "a")
 
 
-def test_work_that_kills_takes_what_is_made_beside_it_only_once(makers: Makers) -> None:
-    """Whoever comes first: one that is made again is alone among those of which one killed."""
-    with ThreadPoolExecutor(4) as readers:
+def test_work_that_kills_fails_nothing_beside_it_however_often_it_is_asked_for(makers: Makers) -> None:
+    """Whoever comes first, and though somebody asks for it anew while it is made again."""
+    children = set(multiprocessing.active_children())
+    with ThreadPoolExecutor(8) as readers:
         before = [readers.submit(makers.run, long, 1)]
-        killing = readers.submit(makers.run, die, None)
+        killing = [readers.submit(makers.run, die, None)]
         after = [readers.submit(makers.run, long, many) for many in (2, 3)]
-        assert isinstance(killing.exception(), NobodyMakes)
-        assert [len(one.result()) for one in before + after] == [1, 2, 3]
+        wait_for(lambda: makers._n_apart > 0)
+        killing += [readers.submit(makers.run, die, None)]
+        after += [readers.submit(makers.run, long, 4)]
+        assert [type(one.exception()) for one in killing] == [NobodyMakes] * 2
+        assert [len(one.result()) for one in before + after] == [1, 2, 3, 4]
+    wait_for(lambda: len(multiprocessing.active_children()) == len(children))
+
+
+def test_a_server_ends_while_something_is_made_apart() -> None:
+    before = set(multiprocessing.active_children())
+    made = Makers(2, build)
+    made.start()
+    with ThreadPoolExecutor(3) as readers:
+        asked = [readers.submit(made.run, die, None), *(readers.submit(made.run, long, 1) for _ in range(2))]
+        wait_for(lambda: made._n_apart > 0)
+        made.close()
+        assert {type(one.exception()) for one in asked} <= {NobodyMakes, type(None)}
+    wait_for(lambda: set(multiprocessing.active_children()) == before)
 
 
 def test_a_start_that_takes_too_long_leaves_nobody_behind(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +192,7 @@ def test_after_a_failed_replacement_nobody_waits_for_another(tmp_path: Path, mon
     made.start()
     starts = []
 
-    def failing(_self: Makers) -> None:
+    def failing(_self: Makers, _number: int) -> None:
         starts.append(time.monotonic())
         raise NobodyMakes("did not start")
 

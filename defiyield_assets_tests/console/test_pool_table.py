@@ -77,7 +77,7 @@ def test_every_pool_is_on_one_page_in_order_and_unknown_values_are_last(
 
 
 def test_words_that_were_looked_for_are_kept_up_to_a_number_and_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("defiyield_assets.console.pool_table.MOST_WORDS", 2)
+    monkeypatch.setattr("defiyield_assets.console.pool_table.KEPT_WORDS", 2)
     table = table_of([plain(name=name, pool_id=name) for name in ("USDC", "usdt", "DAI")])
     for _ in range(2):
         for words, found in (
@@ -88,7 +88,13 @@ def test_words_that_were_looked_for_are_kept_up_to_a_number_and_found_again(monk
             (("no",), []),
         ):
             assert sorted(table.rows(Wanted(words), "name").tolist()) == found
+            assert set(table._found) >= {word.lower() for word in words}
             assert len(table._found) <= 2
+    table.rows(Wanted(("a",)), "name")
+    kept = table._found["a"]
+    for words in (("b",), ("a",), ("c",), ("a",)):
+        table.rows(Wanted(words), "name")
+    assert table._found["a"] is kept, "what is asked for goes last"
 
 
 @QUICK

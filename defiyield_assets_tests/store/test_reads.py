@@ -77,6 +77,22 @@ def test_rows_that_are_looked_up_day_by_day_are_those_of_the_range(warehouse: sa
     }
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Africa/Cairo", "Atlantic/Azores", "America/Santiago", "Pacific/Apia"])
+@pytest.mark.postgres
+def test_days_are_days_in_every_time_zone(postgres_warehouse: sa.Engine, zone: str) -> None:
+    """Where summer time begins at midnight, a day has none."""
+    table, days = schema.history_revisions, DayRange(date(2025, 1, 1), date(2025, 12, 31))
+    row = {"pool_id": "p", "revision": 1, "age_days": 0, "source": "chart", "seen_at": SEEN}
+    rows = [{**row, "date": day, "point_date": day} for day in days]
+    with postgres_warehouse.begin() as connection:
+        connection.execute(sa.insert(table), rows)
+        connection.execute(sa.text(f"SET LOCAL TIME ZONE '{zone}'"))
+        for first in range(0, 300, 7):
+            some = DayRange(days.start + timedelta(days=first), days.start + timedelta(days=first + 30))
+            found = reads.read_rows(connection, table, some, {"pool_id": "p"}, ["date"], by_day=True)
+            assert [row["date"] for row in found] == list(some)
+
+
 def test_a_pool_is_looked_up_day_by_day_with_its_key(sqlite_warehouse: sa.Engine) -> None:
     table = schema.prefiltered_pools
     statements: list[tuple[str, Any]] = []
@@ -85,9 +101,8 @@ def test_a_pool_is_looked_up_day_by_day_with_its_key(sqlite_warehouse: sa.Engine
     def heard(_connection: Any, _cursor: Any, statement: str, values: Any, *_more: Any) -> None:
         statements.append((statement, values))
 
-    sa.event.listen(*event, heard)
+    sa.event.listen(*event, heard)  # the engine is the test's own
     reads.read_rows(sqlite_warehouse, table, DAYS, {"pool_id": "pool-0"}, by_day=True)
-    sa.event.remove(*event, heard)
     (statement, values) = statements[-1]
     with sqlite_warehouse.connect() as connection:
         plan = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all())
