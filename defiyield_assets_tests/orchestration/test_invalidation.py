@@ -4,7 +4,9 @@ Not here: features that go on from their state (test_features.py), regimes and t
 """
 
 import shutil
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -124,11 +126,17 @@ def without(made: Path, folder: Path, name: str, day: date) -> tuple[sa.Engine, 
     return *opened(folder / "without.db"), bars[is_lost]
 
 
+def copy_of(engine: sa.Engine, path: Path) -> sa.Engine:
+    """What a warehouse holds now in a file of its own, though others have it open: its log is read as well."""
+    with engine.connect() as connection, closing(sqlite3.connect(path)) as file:
+        driver: Any = connection.connection.driver_connection
+        driver.backup(file)
+    return make_engine(f"sqlite:///{path}")
+
+
 def apart(engine: sa.Engine, folder: Path) -> list[str]:
     """Rows and columns in which stored features differ from those of one run over the same tables."""
-    path = str(engine.url.database)
-    engine.dispose()  # SQLite's log goes into the file
-    other = make_engine(f"sqlite:///{shutil.copy(path, folder / 'batch.db')}")
+    other = copy_of(engine, folder / "batch.db")
     for table in (schema.daily_features, schema.feature_state):
         writes.delete_where(other, table, {"feature_set": "standard"})
     make_features(other, DAYS, TYPES)
@@ -283,8 +291,7 @@ def test_states_of_a_bar_are_the_same_whatever_runs_left_them(copied: tuple[sa.E
     for day in (NEXT.end, NEXT.start, date(2025, 4, 6), date(2025, 4, 7), NEXT.start):
         make_features(engine, DayRange.of(day), TYPES)
     assert apart(engine, tmp_path) == []
-    engine.dispose()
-    other = make_engine(f"sqlite:///{shutil.copy(tmp_path / 'warehouse.db', tmp_path / 'days.db')}")
+    other = copy_of(engine, tmp_path / "days.db")
     for table in (schema.daily_features, schema.feature_state):
         writes.delete_where(other, table, {"feature_set": "standard"})
     run_days(other, DayRange(MOVED[1], DAYS.end))

@@ -1,8 +1,8 @@
 """Where everything in a chart of the report goes: curves, bands, bars, ticks, legend, and the figures as a table.
 
-Lives here: places in percent of the plot, so that the page can stretch a chart while its words keep their size. Not
-here: which charts there are (content.py), their SVG and colours (templates/chart.html.j2, templates/style.css.j2), the
-charts of the strategy lab (domain/strategies/charts.py).
+Lives here: places in percent of the plot (those of paths in hundredths of one), so that the page can stretch a chart
+while its words keep their size. Not here: which charts there are (content.py), their SVG and colours
+(templates/chart.html.j2, templates/style.css.j2), the charts of the strategy lab (domain/strategies/charts.py).
 """
 
 import math
@@ -49,7 +49,8 @@ class Tick:
 
 @dataclass(frozen=True)
 class Mark:
-    """A path or a sign in the legend: its colour (c1 to c6), its stroke (solid, dashed, band, bar)."""
+    """A path (in hundredths of a percent) or a sign in the legend: its colour (c1 to c6), its stroke (solid, dashed,
+    band, bar)."""
 
     colour: str
     stroke: str

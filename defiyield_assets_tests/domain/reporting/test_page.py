@@ -455,6 +455,25 @@ def test_in_print_everything_is_open_on_white_and_within_the_paper(opened: Calla
     page.context.close()
 
 
+def test_a_curve_goes_from_edge_to_edge_of_its_picture() -> None:
+    points = tuple(Point(f"2025-06-0{day}", float(value)) for day, value in ((1, 0), (2, 20), (3, 10)))
+    page = _Page(
+        render_html(only(Section("s", "S", charts=(Chart("lines", "C", "usd", (Series("a", points),), "W."),))))
+    )
+    (box,) = [svg["viewbox"] for svg in page.of("svg") if "viewbox" in svg]
+    (path,) = [path["d"] for path in page.of("path")]
+    assert box is not None
+    assert path is not None
+    _, _, width, height = map(float, box.split())
+    places = [(float(x) / width, float(y) / height) for x, y in re.findall(r"[ML](\d+) (\d+)", path)]
+    # the axis has a twentieth of the range as air above, and begins at zero
+    assert places == [
+        (0.0, pytest.approx(1.0)),
+        (0.5, pytest.approx(1 / 21, abs=1e-3)),
+        (1.0, pytest.approx(11 / 21, abs=1e-3)),
+    ]
+
+
 def test_figures_of_a_long_chart_stand_in_the_page_unless_there_is_another_place_for_them() -> None:
     days = [date(2024, 1, 1) + timedelta(days=day) for day in range(MOST_FIGURES + 1)]
     long, short = (
