@@ -46,10 +46,16 @@ class _Pool:
     executor: ProcessPoolExecutor
     processes: Sequence[BaseProcess]
 
+    @property
+    def has_died(self) -> bool:
+        """Whether one of them has. Sentinels tell: a process whose end another thread is just taking note of still
+        counts as alive."""
+        return bool(connection.wait([one.sentinel for one in self.processes], 0))
+
     def end(self, patience: float) -> None:
         """End all of them, those that do not end in time by force."""
         self.executor.shutdown(wait=False, cancel_futures=True)
-        until, left = monotonic() + patience, {one.sentinel for one in self.processes if one.is_alive()}
+        until, left = monotonic() + patience, {one.sentinel for one in self.processes}
         while left and monotonic() < until:
             left -= set(connection.wait(left, until - monotonic()))
         for one in self.processes:
@@ -126,7 +132,7 @@ class Makers:
         with self._lock:
             if self._is_ended.is_set():
                 raise NobodyMakes("the processes that make pages are not there")
-            if self._apart is not None and not all(one.is_alive() for one in self._apart.processes):
+            if self._apart is not None and self._apart.has_died:
                 self._apart.end(0.0)
                 self._apart = None
             if self._apart is None:

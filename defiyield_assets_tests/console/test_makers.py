@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from multiprocessing import popen_fork
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,17 @@ def test_work_that_kills_fails_nothing_beside_it_however_often_it_is_asked_for(m
         assert [type(one.exception()) for one in killing] == [NobodyMakes] * 2
         assert [len(one.result()) for one in before + after] == [1, 2, 3, 4]
     wait_for(lambda: len(multiprocessing.active_children()) == len(children))
+
+
+def test_a_process_whose_end_another_thread_is_taking_note_of_is_dead(
+    makers: Makers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only one thread is told how a process ended, and until it has written that down the process counts as alive."""
+    monkeypatch.setattr(popen_fork.Popen, "poll", lambda *_: None)
+    with ThreadPoolExecutor(8) as readers:
+        asked = [readers.submit(makers.run, *what) for what in [(long, 1), (die, None), *[(told, "a")] * 6]]
+        killed = [one for one in asked if one.exception()]
+    assert killed == [asked[1]]
 
 
 def test_a_server_ends_while_something_is_made_apart() -> None:
