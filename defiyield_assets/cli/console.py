@@ -6,6 +6,7 @@ their safety (console/), options (console_arguments.py).
 
 import argparse
 import secrets
+import signal
 from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
@@ -49,6 +50,8 @@ def serve(arguments: argparse.Namespace, console: Console) -> int:
         console.print(f"console: {address}")
         if is_in_clear(arguments, settings):
             console.print("tokens and sessions go over the network in clear: give --certificate and --key")
+    # uvicorn ends whole and then raises the signal again: by itself SIGTERM would end this process before it has cleaned up
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     uvicorn.run(
         build_app(desk, makers),
         host=arguments.host,

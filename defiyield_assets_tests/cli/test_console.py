@@ -142,7 +142,11 @@ def _try_server(port: int, workers: int, **own: str) -> None:
     command = [sys.executable, "-m", "defiyield_assets.cli.main", "console", "--port", str(port)]
     environment = {**os.environ, "DEFIYIELD_CONSOLE_TOKENS": TOKENS, **own}
     with subprocess.Popen(
-        [*command, "--workers", str(workers)], env=environment, stdout=subprocess.PIPE, text=True
+        [*command, "--workers", str(workers)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         address = f"http://127.0.0.1:{port}"
         try:
@@ -160,9 +164,8 @@ def _try_server(port: int, workers: int, **own: str) -> None:
                     assert "What is expected" in client.get(html.unescape(path)).text
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(PATIENCE)
-        assert process.stdout is not None
-        assert address in process.stdout.read()
+            told, complaints = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, address in told, complaints) == (0, True, "")
 
 
 def _answer(url: str, process: "subprocess.Popen[str]") -> str:
