@@ -50,7 +50,7 @@ def serve(arguments: argparse.Namespace, console: Console) -> int:
         console.print(f"console: {address}")
         if is_in_clear(arguments, settings):
             console.print("tokens and sessions go over the network in clear: give --certificate and --key")
-    # uvicorn ends whole and then raises the signal again: by itself SIGTERM would end this process before it has cleaned up
+    # uvicorn ends whole, then raises the signal again: by itself SIGTERM would end this process before it cleans up
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     uvicorn.run(
         build_app(desk, makers),
