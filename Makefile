@@ -28,6 +28,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install
 	@DEFIYIELD_STATE_DIR=$(STATE) $(BIN)/defiyield demo --date $(DEMO_DATE) --market $(MARKET)
 
+# Runs a command that listens to signals: jobs in the background of a script ignore SIGINT, and dagster dev then SIGTERM, too.
+LISTENING := 'import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])'
+
 # Dagster and the console, and the docs where they are built; what runs beside Dagster ends when it does, however it ends.
 ui: install
 	@mkdir -p $(STATE)
@@ -47,7 +50,7 @@ ui: install
 	  ($(BIN)/defiyield console --port $(CONSOLE_PORT) & server=$$!; \
 	    tail --pid=$$$$ -f /dev/null; kill $$server 2>/dev/null) </dev/null & \
 	fi; \
-	exec $(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(UI_PORT)
+	exec $(BIN)/python -c $(LISTENING) $(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port $(UI_PORT)
 
 # The site of docs/; a remark of the builder is an error, links between pages are checked.
 docs: install

@@ -49,7 +49,7 @@ def preview(arguments: argparse.Namespace, console: Console) -> int:
     changed_files.check(settings.config_path, texts, arguments.date or datetime.now(UTC).date())
     told = previewed(settings, texts, arguments.date)
     if arguments.json:
-        write_json({"words": told.words, **asdict(told)})
+        write_json({"words": told.words, "basis": told.basis, **asdict(told)})
     else:
         print_preview(told, console)
     return 0
@@ -86,6 +86,8 @@ def previewed(settings: Settings, texts: dict[str, str], day: date | None) -> Po
 def print_preview(told: PolicyPreview, console: Console) -> None:
     """Print the sentence, figures, pools and caveats."""
     console.print(Text(told.words, style="bold"), soft_wrap=True)
+    for words in filter(None, (told.held_words, told.basis)):
+        console.print(Text(words), soft_wrap=True)
     console.print()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("figure", "now", "changed"):
@@ -113,7 +115,7 @@ def _print_pools(title: str, pools: tuple[PoolVerdict, ...], console: Console) -
         return
     console.print(Text(f"\n{title}", style="bold"))
     for one in pools:
-        held = ", held" if one.is_held else ""
+        held = f", held (now: {one.now or 'nothing'}; changed: {one.then or 'nothing'})" if one.is_held else ""
         name = clean(f"{one.symbol} {one.protocol}", 80)
         console.print(Text(f"  {name}{held}: {clean(one.reasons, 300)}"), soft_wrap=True)
 

@@ -94,7 +94,7 @@ def _history_table(told: Explanation) -> Table:
     for name in ("day", "pre-filter", "final", "plan", "share", "reasons against"):
         table.add_column(name, overflow="fold", justify="right" if name == "share" else "left")
     for past in told.history:
-        share = "" if past.share_of_aum is None else percent(past.share_of_aum, 1)
+        share = "" if past.share_of_aum is None else percent(past.share_of_aum)
         action = (past.action or "").replace("_", " ")
         verdicts = (passed_words(past.is_prefiltered), passed_words(past.is_eligible))
         table.add_row(str(past.day), *verdicts, action, share, Text(", ".join(past.codes)))

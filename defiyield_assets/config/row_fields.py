@@ -8,7 +8,7 @@ import math
 import re
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -48,28 +48,34 @@ LABELS = {
     "new_id": "new pool id",
 }
 """What names a row -> how it is asked for."""
+LAST_DAY = "last day that counts; empty: no end"
+"""Said of the field that ends a row, where a row may be written with its end."""
 Sort = Literal["text", "whole", "number", "switch", "texts", "numbers", "day", "choice"]
 
 
 @dataclass(frozen=True)
 class RowField:
-    """One field of a row: its sort, whether it has to be said, what counts where it is not, and its choices."""
+    """One field of a row: its sort, whether it has to be said, what counts where it is not, its choices, and `words`
+    on what it means where the name does not tell."""
 
     name: str
     sort: Sort
     is_required: bool
     default: str
     choices: tuple[str, ...] = ()
+    words: str = ""
 
 
 @cache
 def fields_of(kind: str) -> tuple[RowField, ...]:
-    """The fields of a kind of row besides those that name it, and besides its days."""
+    """The fields of a kind of row besides those that name it, and besides its days; of a row that may say up front how
+    long it counts, its last one is among them."""
     place, model = KINDS[kind], MODELS.get(kind)
-    left_out = {*place.keys, place.first, place.end, *OF_THE_CHANGE}
     if model is None:
         return ()
-    return tuple(_field(name, info) for name, info in model.model_fields.items() if name not in left_out)
+    left_out = {*place.keys, place.first, *OF_THE_CHANGE} | (set() if place.last_counts else {place.end})
+    found = [_field(name, info) for name, info in model.model_fields.items() if name not in left_out]
+    return tuple(replace(one, words=LAST_DAY) if one.name == place.end else one for one in found)
 
 
 def typed_fields(kind: str, told: Mapping[str, str]) -> dict[str, Any]:

@@ -104,7 +104,7 @@ class Makers:
             pools = [pool for pool in (self._pool, self._apart) if pool is not None]
             self._pool = self._apart = None
         for pool in pools:
-            pool.end(END_SECONDS)
+            pool.end(0.0 if pool.has_died else END_SECONDS)  # what one took with it is made no more
 
     def _made_apart(self, call: Callable[..., T], what: tuple[Any, ...]) -> T:
         """What a process makes of it that makes nothing else meanwhile, and ends with the last who waits for it."""
@@ -156,13 +156,13 @@ class Makers:
         context = multiprocessing.get_context("spawn")  # a fork would share connections and locks
         ready, before = context.Semaphore(0), multiprocessing.active_children()
         executor = ProcessPoolExecutor(number, context, initializer=_begin, initargs=(self._build, ready))
-        started = [executor.submit(_nothing) for _ in range(number)]
+        for _ in range(number):  # one is started for each
+            executor.submit(_nothing)
         pool = _Pool(executor, [one for one in multiprocessing.active_children() if one not in before])
         until = monotonic() + START_SECONDS
-        for _ in started:
+        for _ in pool.processes:
             while not ready.acquire(timeout=0.25):
-                is_broken = any(one.done() and one.exception() for one in started)
-                if is_broken or self._is_ended.is_set() or monotonic() > until:
+                if pool.has_died or self._is_ended.is_set() or monotonic() > until:
                     pool.end(0.0)
                     raise NobodyMakes("a process that makes pages did not start: the log says why")
         return pool

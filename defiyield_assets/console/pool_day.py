@@ -26,7 +26,10 @@ SOURCES = (
 )
 """The assets behind the table."""
 MADE_OF = (*SOURCES, "policy_snapshot")
-JUDGED = ["pool_id", "is_passed", "reason_codes", "warning_codes", "chain", "protocol", "symbol", "size_usd"]
+JUDGED = [
+    *("pool_id", "is_passed", "reason_codes", "warning_codes", "chain", "protocol", "symbol", "size_usd"),
+    "underlying_addresses_json",
+]
 SHORT = 60
 """Characters of a vendor's name that are shown and searched."""
 Columns = dict[str, npt.NDArray[Any]]
@@ -92,6 +95,7 @@ def _read(view: View) -> PoolTable:
         },
         codes=joined.words(together["pool_id"], _codes(together), judged["pool_id"], _codes(judged)),
         underlyings=_cleaned(symbols),
+        tokens=together["underlying_addresses_json"][order],
     )
 
 

@@ -33,7 +33,7 @@ BAND_COLUMNS = (
     *text("Target"),
     *numbers("Days ahead", "Mean", "p10", "Median", "p90"),
     *text("Model", "Chosen by the evidence of", "Remark"),
-    *numbers("Days used"),
+    *numbers("Observed days used"),
 )
 EVIDENCE_COLUMNS = (
     *numbers("Days ahead"),

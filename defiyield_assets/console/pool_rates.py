@@ -7,6 +7,7 @@ Lives here: the history as it was known at the day's cutoff. Not here: forecasts
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from itertools import repeat
 
 import numpy as np
@@ -17,6 +18,7 @@ from defiyield_assets.console.pool_rows import rows_of
 from defiyield_assets.console.views import View
 from defiyield_assets.domain.days import DayRange, cutoff
 from defiyield_assets.domain.policy import Policy
+from defiyield_assets.domain.reporting.forecast_sections import error_words
 from defiyield_assets.domain.reporting.formats import about_usd, is_missing, number, percent, signed_percent
 from defiyield_assets.domain.reporting.layout import Chart, Fact, Point, Section, Series, Table, numbers, text
 from defiyield_assets.domain.selection.explanation import Row, Rows
@@ -37,7 +39,7 @@ FIGURES = (
     ("Deviation of 7 days", "apy_std_7d", percent),
     ("Deviation of 30 days", "apy_std_30d", percent),
     ("Weighted mean APY, half-life 7 days", "apy_ewma_7d", percent),
-    ("Change of APY in a day", "apy_change_1d", signed_percent),
+    ("Change of APY in a day", "apy_change_1d", partial(error_words, "apy", sign="+")),
     ("TVL", "tvl_usd", about_usd),
     ("Change of TVL in a day", "tvl_change_1d", signed_percent),
     ("Change of TVL in 7 days", "tvl_change_7d", signed_percent),

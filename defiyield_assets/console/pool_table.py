@@ -4,6 +4,7 @@ Lives here: the columns, which rows a reader wants and in which order. Not here:
 address asks for and what the page says (pages/pools.py).
 """
 
+import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ VERDICTS: Mapping[str, str] = {
 """How far a pool came, the furthest first."""
 KEPT_WORDS = 100
 """Words of which the rows are kept, a byte for each pool."""
+ADDRESS = re.compile("0x[0-9a-f]{40}")
+"""A whole address of a token, in small letters: no part of one finds anything."""
 TEXTS = ("name", "protocol", "chain")
 """Columns that are in the order of their letters; all others are in the order of their numbers."""
 
@@ -54,7 +57,8 @@ class PoolTable:
     `texts` has TEXTS, fit for print. `figures` are float64, NaN where unknown; `flags` has is_prefiltered, is_eligible,
     is_planned, is_refused (by any filter), is_held, is_followed (its history is fetched), is_stale (the vendor's own
     row was older than a day) and is_implausible (no pool can pay the APY of the day). `codes` are the reasons and
-    doubts of the last filter that judged the pool, comma separated; `underlyings` the symbols of its tokens.
+    doubts of the last filter that judged the pool, comma separated; `underlyings` the symbols of its tokens; `tokens`
+    their addresses, lower case, as a JSON list.
     """
 
     pool_id: Words
@@ -63,6 +67,7 @@ class PoolTable:
     flags: Mapping[str, Flags]
     codes: Words
     underlyings: Words
+    tokens: Words
     _orders: dict[tuple[str, bool], Rows] = field(default_factory=dict, repr=False, compare=False)
     _choices: dict[str, list[str]] = field(default_factory=dict, repr=False, compare=False)
     _found: OrderedDict[str, Flags] = field(default_factory=OrderedDict, repr=False, compare=False)
@@ -136,10 +141,13 @@ class PoolTable:
         return among
 
     def _with_word(self, word: str) -> Flags:
-        """All rows in which it stands; kept, since who found something goes on to its next page or sorts it anew."""
+        """All rows in which it stands, or whose tokens have it for their address; kept, since who found something goes
+        on to its next page or sorts it anew."""
         found = self._found.pop(word, None)
         if found is None:
             found = np.fromiter((word in told for told in self.haystack), np.bool_, len(self))
+            if ADDRESS.fullmatch(word):
+                found |= np.fromiter((f'"{word}"' in told for told in self.tokens), np.bool_, len(self))
         self._found[word] = found  # the last one, wherever it was before
         while len(self._found) > KEPT_WORDS:
             self._found.popitem(last=False)

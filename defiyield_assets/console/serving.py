@@ -25,7 +25,7 @@ from defiyield_assets.console import rendering
 from defiyield_assets.console.desk import Desk
 from defiyield_assets.console.figures import FIGURES, figures_page
 from defiyield_assets.console.freshness import Freshness
-from defiyield_assets.console.layout import Page, address
+from defiyield_assets.console.layout import Inner, Page, address
 from defiyield_assets.console.makers import Makers, NobodyMakes
 from defiyield_assets.console.questions import Question, QuestionError
 from defiyield_assets.console.remembered import Made, Remembered
@@ -241,7 +241,7 @@ async def guarded(console: Console, request: Request, answer: Callable[[], Await
     except ClientDisconnect:
         return wrong(console, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The form is too long, or did not arrive whole.")
     except NotFound as error:
-        return wrong(console, HTTPStatus.NOT_FOUND, str(error))
+        return wrong(console, HTTPStatus.NOT_FOUND, str(error), *_ways_on(request))
     except NobodyMakes as error:
         logger.warning("%s: %s", clean(request.url.path), error)
         return wrong(console, HTTPStatus.SERVICE_UNAVAILABLE, f"This page is not there: {error}. Try again.")
@@ -259,10 +259,17 @@ async def guarded(console: Console, request: Request, answer: Callable[[], Await
         return wrong(console, HTTPStatus.INTERNAL_SERVER_ERROR, told)
 
 
-def wrong(console: Console, status: HTTPStatus, words: str) -> Response:
-    """A page that says what is wrong."""
-    page = Page(status.phrase, "", clean(words, 1_000), None, tone="bad", is_dated=False)
+def wrong(console: Console, status: HTTPStatus, words: str, *ways: Inner) -> Response:
+    """A page that says what is wrong, and where one can go instead."""
+    page = Page(status.phrase, "", clean(words, 1_000), None, tone="bad", is_dated=False, paragraphs=ways)
     return HTMLResponse(rendering.render(page, console.desk, None), status)
+
+
+def _ways_on(request: Request) -> tuple[Inner, ...]:
+    """From a pool that there is not to those in whose names or ids it stands."""
+    typed = clean(request.path_params.get("pool_id", ""), 80)
+    day = request.query_params.get("date")
+    return (Inner("Look for it among all pools", "pools", q=typed, date=day),) if typed else ()
 
 
 def not_found(console: Console) -> Callable[[Request, Exception], Response]:

@@ -12,15 +12,40 @@ from typing import Any
 import pandas as pd
 
 from defiyield_assets.domain.reporting.formats import percent
+from defiyield_assets.domain.reporting.plan_sections import ACTIONS
 
 IDLE = "IDLE"
 """The row of a plan that is no pool but the cash that stays."""
 MONEY = ("aum_usd", "gain_usd", "hold_gain_usd", "gas_usd", "conversion_usd", "turnover")
+KINDS = {
+    "optimal": "a rebalance",
+    "hold": "a hold",
+    "infeasible": "a hold (no plan keeps every limit)",
+    "no_capital": "a hold (nothing to invest)",
+    "no_pools": "a hold (no pool is eligible)",
+    "unverified": "a hold (the solvers disagree)",
+    "screened": "a screening (never sent)",
+}
+"""What a plan of each status comes to, for whoever reads the sentence."""
+FATES = {
+    "keep": "keeps",
+    "add": "adds to",
+    "reduce": "reduces",
+    "leave": "leaves",
+    "enter": "enters",
+    "": "says nothing of",
+}
+"""What a plan does with a held pool -> the verb."""
+GOES_BACK = "going back to those holdings would cost again, which no figure here counts."
 
 
 @dataclass(frozen=True)
 class PoolVerdict:
-    """A pool that passes under one policy and not under the other, with the reasons of the one that refuses it."""
+    """A pool that passes under one policy and not under the other, with the reasons of the one that refuses it.
+
+    `now` and `then`: what the plan before and after the change does with it (keep, add, reduce, leave, enter), "" for
+    nothing.
+    """
 
     pool_id: str
     symbol: str
@@ -28,6 +53,8 @@ class PoolVerdict:
     is_held: bool
     reason_codes: str
     reasons: str
+    now: str = ""
+    then: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +79,11 @@ class PlanFigures:
         """What moving costs: gas and conversions."""
         return self.gas_usd + self.conversion_usd
 
+    @property
+    def kind(self) -> str:
+        """The status for a reader; a plan without a transaction is a hold."""
+        return KINDS["hold" if self.status == "optimal" and self.n_steps == 0 else self.status]
+
 
 @dataclass(frozen=True)
 class Holding:
@@ -69,7 +101,8 @@ class PolicyPreview:
     """A day under the policy before and after a change.
 
     `dropped` passed before and no longer do, `let_in` the reverse; counts are of pools that pass the pre-filter and the
-    final selection. `caveats`: what the comparison cannot know.
+    final selection. `caveats`: what the comparison cannot know. `n_sent`: transactions of the day's own plan that were
+    sent since, None where nobody knows.
     """
 
     day: date
@@ -83,6 +116,7 @@ class PolicyPreview:
     after: PlanFigures
     holdings: tuple[Holding, ...]
     caveats: tuple[str, ...] = ()
+    n_sent: int | None = None
 
     @property
     def is_without_effect(self) -> bool:
@@ -99,11 +133,48 @@ class PolicyPreview:
         """All of it in one sentence."""
         if self.is_without_effect:
             return f"This change would have made no difference on {self.day}."
-        told = [_pools("drop", self.dropped), _pools("let in", self.let_in), self._apy_words(), self._status_words()]
+        told = [
+            self._none_held_words(),
+            _pools("drop", self.dropped),
+            _pools("let in", self.let_in),
+            self._apy_words(),
+            self._status_words(),
+        ]
         found = [words for words in told if words]
         if not found:
             found = [f"move {len(self.moved)} holdings at the same projected APY ({percent(self.after.projected_apy)})"]
         return f"This change would {_listed(found)} on {self.day}."
+
+    @property
+    def basis(self) -> str:
+        """On which holdings both plans are made, and that money may have moved since."""
+        told = f"Both plans start from the holdings at the close of {self.day}"
+        if self.n_sent == 0:
+            return f"{told}; the plan that was made of that day sent nothing."
+        told += ", before anything that the plan of that day sends."
+        if self.n_sent is None:
+            return f"{told} If it was carried out since, {GOES_BACK}"
+        transactions = "1 transaction" if self.n_sent == 1 else f"{self.n_sent:,} transactions"
+        return f"{told} It has been carried out since ({transactions}): {GOES_BACK}"
+
+    @property
+    def held_words(self) -> str:
+        """What becomes of the held pools that drop out, in one sentence; "" where none is held."""
+        held = [one for one in self.dropped if one.is_held]
+        fates = [one.then for one in held]
+        if not held:
+            return ""
+        told = [f"{words} {fates.count(fate):,}" for fate, words in FATES.items() if fate in fates]
+        many = f"{len(held):,} {'is' if len(held) == 1 else 'are'} held"
+        same = ", as it does now" if all(one.now == one.then for one in held) else ""
+        return f"Of the pools that would drop out {many}: with the change the plan {_listed(told)}{same}."
+
+    def _none_held_words(self) -> str:
+        """That the plan would hold no pool at all, or would hold pools where it held none."""
+        now, then = self.before.n_pools, self.after.n_pools
+        if now and not then:
+            return f"make the plan {'sell everything and ' if self.after.n_steps else ''}hold no pool instead of {now}"
+        return f"make the plan hold {then} pool{'' if then == 1 else 's'} instead of none" if then and not now else ""
 
     def _apy_words(self) -> str:
         points = round(self.after.projected_apy * 100, 2) - round(self.before.projected_apy * 100, 2)
@@ -113,9 +184,10 @@ class PolicyPreview:
         return f"{'raise' if points > 0 else 'lower'} projected APY by {abs(points):.2f} points ({span})"
 
     def _status_words(self) -> str:
-        if self.before.status == self.after.status:
+        is_told = bool(self._none_held_words()) and self.after.status in ("optimal", "hold")
+        if is_told or self.before.kind == self.after.kind:
             return ""
-        return f"make the plan {self.after.status} instead of {self.before.status}"
+        return f"make the plan {self.after.kind} instead of {self.before.kind}"
 
 
 def _pools(verb: str, pools: tuple[PoolVerdict, ...]) -> str:
@@ -136,7 +208,9 @@ class Judged:
     allocations: pd.DataFrame
 
 
-def compare_days(day: date, before: Judged, after: Judged, caveats: tuple[str, ...] = ()) -> PolicyPreview:
+def compare_days(
+    day: date, before: Judged, after: Judged, caveats: tuple[str, ...] = (), n_sent: int | None = None
+) -> PolicyPreview:
     """What differs between the day under two policies."""
     passed = [_passed(one.eligible) for one in (before, after)]
     old, new = _Rows.of(before), _Rows.of(after)
@@ -147,12 +221,13 @@ def compare_days(day: date, before: Judged, after: Judged, caveats: tuple[str, .
         prefiltered_after=len(_passed(after.prefiltered)),
         eligible_before=len(passed[0]),
         eligible_after=len(passed[1]),
-        dropped=tuple(_verdict(pool_id, new, old) for pool_id in dropped),
-        let_in=tuple(_verdict(pool_id, old, new) for pool_id in let_in),
+        dropped=tuple(_verdict(pool_id, new, old, old.actions, new.actions) for pool_id in dropped),
+        let_in=tuple(_verdict(pool_id, old, new, old.actions, new.actions) for pool_id in let_in),
         before=_figures(before.runs),
         after=_figures(after.runs),
         holdings=_holdings(before.allocations, after.allocations, old.named | new.named),
         caveats=caveats,
+        n_sent=n_sent,
     )
 
 
@@ -171,10 +246,14 @@ class _Rows:
 
     prefiltered: Mapping[str, dict[str, Any]]
     eligible: Mapping[str, dict[str, Any]]
+    actions: Mapping[str, str]
+    """Pools that the plan holds or held, with what it does with each."""
 
     @classmethod
     def of(cls, day: Judged) -> "_Rows":
-        return cls(_rows(day.prefiltered), _rows(day.eligible))
+        done = zip(day.allocations["pool_id"], day.allocations["action"], strict=True)
+        actions = {str(pool_id): ACTIONS[action] for pool_id, action in done if action in ACTIONS}
+        return cls(_rows(day.prefiltered), _rows(day.eligible), actions)
 
     @property
     def named(self) -> dict[str, dict[str, Any]]:
@@ -182,7 +261,9 @@ class _Rows:
         return {**self.prefiltered, **self.eligible}
 
 
-def _verdict(pool_id: str, refusing: _Rows, passing: _Rows) -> PoolVerdict:
+def _verdict(
+    pool_id: str, refusing: _Rows, passing: _Rows, now: Mapping[str, str], then: Mapping[str, str]
+) -> PoolVerdict:
     """The pool with the reasons of the policy that refuses it: of the final selection, else of the pre-filter."""
     refused = refusing.eligible.get(pool_id) or refusing.prefiltered.get(pool_id, {})
     row = passing.eligible[pool_id]
@@ -193,6 +274,8 @@ def _verdict(pool_id: str, refusing: _Rows, passing: _Rows) -> PoolVerdict:
         bool(row["is_held"]),
         str(refused.get("reason_codes") or ""),
         str(refused.get("reasons") or "") or "the day's snapshot does not name it",
+        now.get(pool_id, ""),
+        then.get(pool_id, ""),
     )
 
 

@@ -85,7 +85,8 @@ def preview_change(
         before = _stored(view, chosen) if is_as_made else day_under(held, chosen, now).judged
         after = day_under(held, chosen, then)
         caveats = _caveats(view, chosen, now, then, after, is_as_made=is_as_made)
-    return compare_days(chosen, before, after.judged, tuple(caveats))
+        sent = _sent(view, chosen)
+    return compare_days(chosen, before, after.judged, tuple(caveats), sent)
 
 
 def planned_day(engine: Readable, day: date | None) -> date:
@@ -134,6 +135,14 @@ def _stored(engine: Readable, day: date) -> Judged:
     only = DayRange.of(day)
     tables = (schema.prefiltered_pools, schema.eligible_pools, schema.allocation_runs, schema.allocations)
     return Judged(*(reads.read_days(engine, table, only) for table in tables))
+
+
+def _sent(engine: Readable, day: date) -> int | None:
+    """Transactions that the plan of the day became; None where nobody knows, as of a live market's advice."""
+    found = reads.read_days(engine, schema.plan_executions, DayRange.of(day))
+    if found.empty or found["status"].iloc[0] == "advice_only":
+        return None
+    return int(found["n_transactions"].iloc[0])
 
 
 def day_under(warehouse: ReadableWarehouse, day: date, policy: Policy) -> DayUnderPolicy:

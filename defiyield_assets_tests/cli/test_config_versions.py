@@ -156,7 +156,11 @@ def test_a_preview_tells_the_sentence_pools_and_figures(
     words = said(capsys, *change, "--date", FIRST.isoformat())
     assert found["words"] in words
     assert "would drop out" in words
+    assert found["basis"] in words
     assert "is below 20,000,000 USD" in words
+    words = said(capsys, "config", "preview", "--set", "pool_tvl_min_usd=100000000")
+    assert "Of the pools that would drop out 1 is held: with the change the plan leaves 1, as it does now." in words
+    assert "held (now: leave; changed: leave): size of" in words
     folder = tmp_path / "other"
     folder.mkdir()
     (folder / "policy.yaml").write_text("parameters: {pool_tvl_min_usd: 20000000.0}\n", encoding="utf-8")

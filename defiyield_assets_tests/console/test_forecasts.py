@@ -87,12 +87,15 @@ def test_gas_is_forecast_with_its_unit(console_state: Installation, page: str) -
     rows = of_day(console_state, schema.gas_forecasts).to_dict("records")
     shown = cells(page, "Forecasts of gas")
     assert [cell[2] for cell in shown] == [f"{row['mean']:,.3f} gwei" for row in rows]
+    assert "How good earlier ones were stands above" in words_of(page)
 
 
 def test_a_day_on_which_nothing_fell_due_says_so(console: TestClient) -> None:
     words = words_of(console.get(f"/forecasts?date={FIRST}").text)
     assert f"No forecast had fallen due by {FIRST}" in words
     assert "What is expected of gas" in words
+    assert f"No earlier one fell due in the 90 days up to {FIRST}." in words
+    assert "stands above" not in words
 
 
 def test_hostile_words_of_models_are_text(closed_loop: Loop, tmp_path: Path) -> None:

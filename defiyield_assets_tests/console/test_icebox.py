@@ -30,13 +30,14 @@ def test_barred_tokens_are_told_with_their_bands(own: Treasury) -> None:
         limits = json.loads(text)["parameters"]
         barred = own.rows(schema.icebox).query("date == @day").to_dict("records")
         assert barred, "the simulated market has a token that loses its peg"
+        assert f"Barred at the end of {day}" in words
         for row in barred:
             reference = row["reference_price"]
-            assert f"{row['symbol']} {row['since']} ${reference:,.4f} ${row['last_low']:,.4f}" in words
+            assert f"{row['symbol']} {row['since']} ${reference:,.6f} ${row['last_low']:,.6f}" in words
             assert f"{100 * (1 - row['last_low'] / reference):,.2f}%" in words
             assert f"{100 * (1 - row['last_close'] / reference):,.2f}%" in words
-            assert f"${reference * (1 - limits['icebox_low_depth']):,.4f}" in words
-            assert f"${reference * (1 - limits['icebox_close_depth']):,.4f}" in words
+            assert f"${reference * (1 - limits['icebox_low_depth']):,.6f}" in words
+            assert f"${reference * (1 - limits['icebox_close_depth']):,.6f}" in words
             assert f"{row['good_lows']} of {limits['icebox_recovery_low_days']}" in words
             assert f"{row['good_closes']} of {limits['icebox_recovery_close_days']}" in words
 
@@ -51,8 +52,24 @@ def test_charts_show_the_closes_of_barred_tokens(own: Treasury) -> None:
     words = own.words(f"/icebox?date={day}")
     chart = words[words.index(f"{row['symbol']}, barred since {row['since']}") :]
     for bar in bars[bars["date"] > day - timedelta(days=60)].to_dict("records"):
-        assert f"{bar['date']} ${bar['close']:,.2f}" in chart
+        assert f"{bar['date']} ${bar['close']:,.6f}" in chart
     assert str(own.days[2]) not in words
+
+
+def test_every_price_is_told_finely_enough_to_stand_beside_its_band(own: Treasury) -> None:
+    """In the chart's sentence, at its points and in its table: two decimals would tell close and band as one."""
+    day = own.days[-1]
+    row = own.rows(schema.icebox).query("date == @day").iloc[0]
+    name = f"{row['chain'].lower()}:{row['address']}"
+    bars = schema.daily_bars
+    close, band = 0.985025, 0.99
+    own.change(sa.update(schema.icebox).where(schema.icebox.c.date == day).values(reference_price=1.0))
+    own.change(sa.update(bars).where(bars.c.instrument_id == name, bars.c.date == day).values(close=close))
+    page = own.page("/icebox")
+    assert f"The last close, of {day}, is ${close:.6f}; the band is at ${band:.6f}" in page
+    assert f"<title>Close, {day}: ${close:.6f}</title>" in page
+    assert f"<title>Band, {day}: ${band:.6f}</title>" in page
+    assert f"{day} ${close:.6f} ${band:.6f} $1.000000" in own.words("/icebox")
 
 
 def test_a_token_that_left_lately_keeps_its_chart(own: Treasury) -> None:

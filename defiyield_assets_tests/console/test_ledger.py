@@ -72,6 +72,61 @@ def test_a_value_that_does_not_add_up_is_told(own: Treasury) -> None:
     assert "rules of the ledger are broken" in words
 
 
+def cost_table(words: str) -> str:
+    """The split of a day's expenses on the overview."""
+    return words[words.index("What the expenses of the day were") :].split("Each position", maxsplit=1)[0]
+
+
+def test_the_overview_splits_expenses_exactly_and_holds_them_against_the_plan(treasury: Treasury) -> None:
+    """By the postings of the day, with what single pools cost and what the plan of the day before reckoned with."""
+    first, day = treasury.days[:2]
+    paid = treasury.rows(schema.nav_daily).set_index("date").loc[day, "expenses_usd"]
+    postings = treasury.rows(schema.ledger_postings).query("date == @day")
+    gas, swaps = (postings[postings["account"] == one] for one in ("expenses:gas", "equity:conversions"))
+    plan = treasury.rows(schema.allocation_runs).set_index("date").loc[first]
+    pools = sum(treasury.rows(schema.yield_attribution).query("date == @day")["cost_usd"])
+    paid_gas, paid_swaps = sum(gas["valued_usd"]), sum(swaps["valued_usd"])
+    assert abs(paid_gas + paid_swaps - paid) < Decimal("1e-15")
+    assert 0 < pools < paid
+    words = treasury.words(f"/?date={day}")
+    table = cost_table(words)
+    assert f"Plan of {first} Gas ${paid_gas:,.2f} ${pools:,.2f} ${plan['gas_usd']:,.2f} " in table
+    assert f"swaps ${paid_swaps:,.2f} $0.00 ${plan['conversion_usd']:,.2f} " in table
+    planned = plan["gas_usd"] + plan["conversion_usd"]
+    assert f"Expenses ${paid:,.2f} ${pools:,.2f} ${planned:,.2f} " in table
+    assert f"takes in ${pools:,.2f}: what the transactions" in words
+    assert f"The other ${paid - pools:,.2f} belong to no single pool" in words
+    for kind, own in gas.groupby("classification"):
+        assert f"{kind} ${sum(own['valued_usd']):,.2f}" in words
+
+
+def test_expenses_that_the_postings_do_not_make_up_are_not_split(own: Treasury) -> None:
+    """Nor where the value of one is unknown; a day without any has nothing to say."""
+    day, table = own.days[1], schema.ledger_postings
+    of_day = (table.c.date == day, table.c.account == "expenses:gas")
+    own.change(sa.update(schema.nav_daily).where(schema.nav_daily.c.date == day).values(expenses_usd=Decimal(7)))
+    assert "The expenses cannot be split" in own.words(f"/?date={day}")
+    own.change(sa.update(table).where(*of_day).values(valued_usd=None))
+    words = own.words(f"/?date={day}")
+    assert "The expenses cannot be split" in words
+    assert "What the expenses of the day were" not in words
+    for quiet in (own.days[0], own.days[2]):
+        words = own.words(f"/?date={quiet}")
+        assert "What the expenses" not in words
+        assert "cannot be split" not in words
+
+
+def test_a_first_day_that_is_not_measured_says_so(treasury: Treasury) -> None:
+    """Its accounts moved before: the trial balance has income that no figure of the day has."""
+    first, second = treasury.days[:2]
+    assert min(treasury.rows(schema.trial_balance)["date"]) < first
+    told = f"{first} is the first day that the ledger values: nothing is measured on it"
+    for path in ("/?", "/ledger?"):
+        assert told in treasury.words(f"{path}date={first}")
+        assert "is the first day that" not in treasury.words(f"{path}date={second}")
+    assert "Nothing was booked" not in treasury.words(f"/ledger?date={first}")
+
+
 def test_the_trial_balance_sums_to_zero(treasury: Treasury) -> None:
     """Newest rows up to the day, summed by pandas, and told so."""
     day = treasury.days[1]

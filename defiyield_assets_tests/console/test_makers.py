@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from functools import partial
 from multiprocessing import popen_fork
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from defiyield_assets.console.makers import PAUSE, Makers, NobodyMakes
+from defiyield_assets.console.makers import END_SECONDS, PAUSE, START_SECONDS, Makers, NobodyMakes
 from defiyield_assets.errors import DefiYieldError, NotFound, NotRecoverable, TransientError, VendorThrottled
 
 PATIENCE = 60.0
@@ -49,6 +50,16 @@ def long(_tool: str, many: int) -> str:
 
 def build_for_ever() -> None:
     time.sleep(10 * PATIENCE)
+
+
+def build_or_die(mark: Path) -> str:
+    """A tool for who comes first; the others die after a while."""
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        time.sleep(1.5)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "a tool"
 
 
 def fail(_tool: str, error: Exception) -> None:
@@ -197,6 +208,27 @@ def test_a_start_that_takes_too_long_leaves_nobody_behind(monkeypatch: pytest.Mo
     with pytest.raises(NobodyMakes, match="did not start"):
         Makers(2, build_for_ever).start()
     wait_for(lambda: set(multiprocessing.active_children()) == before)
+
+
+def test_where_one_dies_at_the_start_nobody_waits_for_it(tmp_path: Path) -> None:
+    """Though the other one already did all that was there to do."""
+    before, began = set(multiprocessing.active_children()), time.monotonic()
+    with pytest.raises(NobodyMakes, match="did not start"):
+        Makers(2, partial(build_or_die, tmp_path / "first")).start()
+    assert time.monotonic() - began < START_SECONDS / 2
+    wait_for(lambda: set(multiprocessing.active_children()) == before)
+
+
+def test_after_one_died_the_end_waits_for_nothing() -> None:
+    """What the dead one takes with it is made no more, and the others, which do not know, would be waited for."""
+    made = Makers(2, build)
+    made.start()
+    os.kill(pids(made).pop(), signal.SIGKILL)
+    assert made._pool is not None
+    wait_for(lambda: made._pool is not None and made._pool.has_died)
+    began = time.monotonic()
+    made.close()
+    assert time.monotonic() - began < END_SECONDS / 2
 
 
 def test_after_a_failed_replacement_nobody_waits_for_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ Lives here: the comparison against the tables. Not here: what the report says of
 (test_browser.py).
 """
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -125,16 +126,36 @@ def test_the_day_before_is_told_as_it_was(treasury: Treasury) -> None:
     """Beside today's plan stand the figures of yesterday's, unknown where there was none."""
     runs = {run["date"]: run for run in treasury.rows(schema.allocation_runs).to_dict("records")}
     first, second = treasury.days[:2]
-    assert f"Plan of {first - timedelta(days=1)}" in treasury.words(f"/plan?date={first}")
+    alone = treasury.words(f"/plan?date={first}")
+    assert f"There is no plan of {first - timedelta(days=1)} to compare with." in alone
+    assert "is told as it was made then" not in alone
+    assert " unknown " not in alone[alone.index("Compared with yesterday and with") :][:900]
     words = treasury.words(f"/plan?date={second}")
     assert f"Assets under management ${runs[second]['aum_usd']:,.2f} ${runs[second]['aum_usd']:,.2f} " in words
     assert f"${runs[first]['aum_usd']:,.2f}" in words
 
 
 def test_a_day_before_that_has_no_plan_has_no_shares(treasury: Treasury) -> None:
-    """Unknown is not nothing."""
+    """Neither nothing nor a row of unknowns; the second day tells its changes in points."""
     first, second = (treasury.words(f"/plan?date={day}") for day in treasury.days[:2])
     table = first[first.index("Shares of assets, pool by pool") :]
-    assert " unknown " in table[:600]
-    assert " 0.00% " not in table[:600]
-    assert " unknown " not in second[second.index("Shares of assets, pool by pool") :][:600]
+    table = table[: table.index("Why, pool by pool")]
+    assert "Today's plan Forecast now" in table
+    assert "Yesterday's plan" not in table
+    assert " unknown " not in table
+    assert " 0.00% " not in table
+    compared = second[second.index("Shares of assets, pool by pool") :][:600]
+    assert " unknown " not in compared
+    assert re.search(r"% [+-]\d+\.\d\d points ", compared)
+
+
+def test_how_far_below_its_caps_the_plan_stays_is_told(treasury: Treasury) -> None:
+    """A cap of 25 % that holds pools at 24.75 %, both told with two decimals everywhere."""
+    day = treasury.days[0]
+    words = treasury.words(f"/plan?date={day}")
+    assert "in one pool at most 25.00% of AUM less 1.00% of that, which is 24.75% of AUM." in words
+    rows = treasury.rows(schema.allocations).query("date == @day and action != 'left_out'")
+    most = float(rows["share_of_aum"].map(float).max())
+    assert f"{most:.2%}" == "24.75%"
+    assert words.count("24.75% ") > 3
+    assert "24.7% " not in words

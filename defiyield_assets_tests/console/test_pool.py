@@ -60,7 +60,7 @@ def cells(html: str, caption: str) -> list[list[str]]:
 def test_it_says_what_the_command_line_says(
     console_state: Installation, held: str, page: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The same answer, stages, reasons and changes as `defiyield explain --json`."""
+    """The same answer, stages, reasons and changes as `defiyield explain --json`, whose names are words here."""
     place = ["--market", "simulated", "--state-dir", str(console_state.folder)]
     assert main(["explain", held, "--date", str(DAY), "--json", *place]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -68,9 +68,36 @@ def test_it_says_what_the_command_line_says(
     assert told["answer"] in words
     stages = cells(page, "Every verdict")
     assert [row[0] for row in stages] == [stage["name"] for stage in told["stages"]]
-    assert [row[2] for row in stages] == [stage["words"] for stage in told["stages"]]
-    assert all(change in words for change in told["changes"])
+    plain = {stage["name"]: stage["words"] for stage in told["stages"]}
+    rated = plain.pop("risk group")
+    assert {row[0]: row[2] for row in stages if row[0] in plain} == plain
+    (shown,) = (row[2] for row in stages if row[0] == "risk group")
+    assert shown[:2] == rated[:2], "the group"
+    assert [change for change in told["changes"] if " binds: " not in change and change not in words] == []
+    assert all(change.split(" binds: ")[-1] in words for change in told["changes"])
     assert [row[0] for row in cells(page, "Verdicts by day")] == [past["day"] for past in told["history"]]
+
+
+def test_limits_and_metrics_are_told_by_what_they_mean(closed_loop: Loop, tmp_path: Path) -> None:
+    """In its figures, in the reason for its risk group and in what would have to change."""
+    treasury = Treasury(closed_loop, tmp_path)
+    day, limits, plan = treasury.days[-1], schema.allocation_limits, schema.allocations
+    bound = treasury.rows(limits).query("date == @day and limit_name == 'max_pool_share'").iloc[0]
+    pool_id = bound["subject"]
+    of_pool = sa.and_(plan.c.pool_id == pool_id, plan.c.date == day)
+    treasury.change(sa.update(plan).where(of_pool).values(binding_limit=f"max_pool_share {pool_id}"))
+    of_limit = sa.and_(limits.c.limit_name == "max_pool_share", limits.c.subject == pool_id, limits.c.date == day)
+    treasury.change(sa.update(limits).where(of_limit).values(is_binding=True))
+    groups = schema.pool_groups
+    reason = "apy_change_1d 0.0535, apy_std_7d 0.0640, apy_std_30d 0.1170 above the limit of group 2"
+    treasury.change(sa.update(groups).where(groups.c.pool_id == pool_id, groups.c.date == day).values(reason=reason))
+    words = treasury.words(f"/pools/{pool_id}?date={day}")
+    assert "Limit that binds share of AUM in one pool " in words
+    told = "change of APY in a day of 5.35 percentage points, deviation of 7 days of 6.40%, deviation of 30 days of "
+    assert f"{told}11.70% above the limit of group 2" in words
+    assert f"the limit on “share of AUM in one pool” binds: {bound['relaxation']} would be worth" in words
+    assert "max_pool_share of" not in words
+    assert "apy_std" not in words
 
 
 def test_the_history_is_what_was_known_at_the_cutoff(
@@ -118,6 +145,11 @@ def test_position_and_income_add_up(console_state: Installation, held: str, page
     assert [row[0] for row in cells(page, "Day by day")] == sorted(map(str, earned["date"]), reverse=True)
 
 
+def test_a_change_of_a_rate_is_in_percentage_points(console_state: Installation, held: str, page: str) -> None:
+    (row,) = of(console_state, schema.pool_metrics, held).to_dict("records")
+    assert f"Change of APY in a day {row['apy_change_1d'] * 100:+.2f} pp" in words_of(page)
+
+
 def test_a_pool_that_is_out_is_explained_too(console: TestClient, console_state: Installation) -> None:
     """Nothing is followed of it, and every part says so."""
     rows = reads.read_days(console_state.engine, schema.prefiltered_pools, DayRange.of(DAY), {"is_passed": False})
@@ -133,6 +165,25 @@ def test_an_unknown_pool_names_near_ones(console: TestClient, held: str, cut: in
     answer = console.get(f"/pools/{held[:-cut]}?date={DAY}")
     assert answer.status_code == 404
     assert held in answer.text
+
+
+def test_the_beginning_of_an_id_names_the_pools_that_begin_so(
+    console: TestClient, console_state: Installation, held: str
+) -> None:
+    """As the command line prints and takes it; of many only the largest are named."""
+    answer = console.get(f"/pools/{held[:8].upper()}?date={DAY}")
+    assert answer.status_code == 404
+    assert "ids that begin so: " + held in words_of(answer.text)
+    assert "more" not in words_of(answer.text)
+    rows = reads.read_days(console_state.engine, schema.prefiltered_pools, DayRange.of(DAY))
+    begin = rows[rows["pool_id"].str.startswith(held[:1])].sort_values(["size_usd", "pool_id"], ascending=[False, True])
+    words = words_of(console.get(f"/pools/{held[:1]}?date={DAY}").text)
+    named = [pool_id for pool_id in begin["pool_id"] if pool_id in words]
+    assert named == list(begin["pool_id"][:5])
+    assert f"; and {len(begin) - 5:,} more" in words
+    found = re.search(r'<a href="(/pools\?[^"]+)"[^>]*>Look for it among all pools</a>', answer.text)
+    assert found is not None
+    assert f'href="/pools/{held}?' in console.get(unescape(found[1]), params=None).text
 
 
 @pytest.mark.parametrize("pool_id", ["x" * 501, "a\x00b", "no such pool", "<script>"])

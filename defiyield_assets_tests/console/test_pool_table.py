@@ -3,6 +3,7 @@
 Lives here: properties of the table on made-up days. Not here: the page, against pandas (test_pools.py).
 """
 
+import json
 from math import isnan, nan
 from typing import Any
 
@@ -46,6 +47,7 @@ def table_of(day: list[Row]) -> PoolTable:
         flags={name: cells(name, np.bool_) for name in (*FLAGS.values(), "is_held")},
         codes=cells("codes", object),
         underlyings=cells("underlyings", object),
+        tokens=np.array([json.dumps(row.get("tokens", [])) for row in day], object),
     )
 
 
@@ -137,6 +139,27 @@ def test_what_is_found_is_what_a_loop_finds(
     table = table_of(day)
     found = sorted(table.pool_id[table.rows(wanted, "apy")])
     assert found == sorted(row["pool_id"] for row in day if matches(row))
+
+
+def test_a_whole_address_finds_the_pools_of_that_token() -> None:
+    """In any case, beside other words; a part of one finds nothing, and an id is found by it as before."""
+    one, other = f"0x{'ab' * 20}", f"0x{'12' * 20}"
+    table = table_of(
+        [
+            plain(pool_id="first", name="USDC", tokens=[one]),
+            plain(pool_id="both", name="USDC-DAI", tokens=[other, one]),
+            plain(pool_id="none"),
+            plain(pool_id=f"{one}-ethereum"),
+        ]
+    )
+
+    def found(*words: str) -> list[str]:
+        return sorted(table.pool_id[table.rows(Wanted(words), "name")])
+
+    assert found(one) == found(one.upper()) == sorted(["first", "both", f"{one}-ethereum"])
+    assert found(other) == found(other, "usdc") == ["both"]
+    assert found(one[:-1]) == [f"{one}-ethereum"]
+    assert found(other[:-1]) == found(other[2:]) == found(f"{other}1") == found(f'"{other}"') == []
 
 
 def test_a_number_is_not_sorted_as_a_text() -> None:

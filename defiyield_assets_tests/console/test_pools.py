@@ -4,6 +4,7 @@ Lives here: rows of the page against pandas on the warehouse's tables, hostile n
 of searching and sorting (test_pool_table.py).
 """
 
+import json
 import re
 from datetime import date, timedelta
 from html import unescape
@@ -104,6 +105,7 @@ def test_numbers_are_sorted_as_pandas_sorts_them(
         ({"code": "TOO_SMALL"}, "TOO_SMALL"),
         ({"least_apy": "4.5", "most_apy": "12%"}, "apy >= 0.045 and apy <= 0.12"),
         ({"least_size": "1000000"}, "size_usd >= 1000000"),
+        ({"least_size": "1,000,000"}, "size_usd >= 1000000"),
         ({"held": "yes"}, "is_held == True"),
     ],
 )
@@ -122,6 +124,16 @@ def test_filters_find_what_pandas_finds(
     found = all_ids(console, **asked)
     assert len(found) == len(set(found))
     assert set(found) == wanted
+
+
+def test_the_address_of_a_token_finds_its_pools(console: TestClient, console_state: Installation) -> None:
+    """Every pool that holds it, as refusals name it, however it is written."""
+    rows = reads.read_days(console_state.engine, schema.prefiltered_pools, DayRange.of(DAY))
+    tokens = rows.set_index("pool_id")["underlying_addresses_json"].map(json.loads)
+    address = tokens.explode().dropna().value_counts().index[0]
+    wanted = {pool_id for pool_id, held in tokens.items() if address in held}
+    assert len(wanted) > 1
+    assert set(all_ids(console, q=address)) == set(all_ids(console, q=address.upper())) == wanted
 
 
 def test_figures_are_those_of_the_tables_with_their_units(console: TestClient, day: pd.DataFrame) -> None:
@@ -163,12 +175,55 @@ def test_a_page_behind_the_last_is_the_last(console: TestClient) -> None:
 @pytest.mark.parametrize(
     "asked",
     [
-        *("sort=nothing", "order=up", "rows=51", "page=0", "page=x", "verdict=good", "group=9", "code=NONE"),
-        *("least_apy=much", "most_apy=nan", "least_size=-1", "held=no", "date=2025-13-01", "q=" + "a+" * 13),
+        *("sort=nothing", "order=up", "rows=51", "page=0", "page=x", "date=2025-13-01", "q=" + "a" * 201),
+        *(f"date={DAY}%00", "rows=50%07"),
     ],
 )
 def test_what_there_cannot_be_is_refused(console: TestClient, asked: str) -> None:
     assert console.get(f"/pools?{asked}").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("least_apy=much", "APY from, %: not a percentage such as 4.5"),
+        ("most_apy=nan", "APY to, %: not a percentage such as 4.5"),
+        ("least_size=-1", "Size from, USD: not a whole number from 0 to 1,000,000,000,000,000"),
+        ("least_size=1,00", "Size from, USD: not a whole number from 0 to 1,000,000,000,000,000"),
+        ("verdict=good", "Verdict: not one of plan, eligible, passed, refused"),
+        ("group=9", "Risk group: not one of "),
+        ("code=NONE", "Reason or doubt: not one of "),
+        ("held=no", "Held by us only: not one of yes"),
+        ("q=" + "a+" * 13, "Name, symbol, protocol, chain, token or id: more than 12 words"),
+    ],
+)
+def test_a_filter_that_cannot_be_is_told_by_its_label_above_the_form_as_it_was(
+    console: TestClient, asked: str, told: str
+) -> None:
+    """Nothing is listed, and every other filter stays in its field."""
+    html = console.get(f"/pools?date={DAY}&protocol=aave-v3&{asked}").text
+    assert f">{told}" in html
+    assert ids(html) == []
+    assert "Nothing was looked for." in words_of(html)
+    assert '<option value="aave-v3" selected>' in html
+    name, typed = asked.split("=", 1)
+    if name.startswith(("least", "most")):
+        assert f'name="{name}"' in html
+        assert f'value="{typed}"' in html
+
+
+def test_a_choice_of_numbers_is_told_in_their_order(console: TestClient) -> None:
+    assert "Rows a page: not one of 25, 50, 100, 200" in console.get("/pools?rows=7").text
+
+
+def test_the_order_that_is_usual_is_called_so(console: TestClient) -> None:
+    """That of the verdict is neither of numbers nor of letters; the other way round is told as it is."""
+    usual = '<option value="" selected>usual order</option>'
+    for asked in ("", "?sort=size_usd", "?sort=size_usd&order=desc", "?sort=verdict&order=asc"):
+        assert usual in console.get(f"/pools{asked}").text
+    turned = console.get("/pools?sort=size_usd&order=asc").text
+    assert usual not in turned
+    assert '<option value="asc" selected>smallest, A or in the plan first</option>' in turned
 
 
 def test_a_protocol_that_the_day_does_not_have_finds_nothing(console: TestClient) -> None:

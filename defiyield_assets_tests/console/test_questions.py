@@ -30,6 +30,23 @@ def test_each_kind_is_read() -> None:
     assert asked.fraction("least") == pytest.approx(0.045)
 
 
+def test_thousands_may_be_parted_and_spaces_stand_around() -> None:
+    for typed in ("1000000", "1,000,000", " 1,000,000\t"):
+        assert Question({"size": typed}).number("size", 0, 0, 10**9) == 1_000_000
+    assert Question({"date": " 2025-06-03 "}).day() == date(2025, 6, 3)
+
+
+def test_what_is_wrong_is_said_of_the_field_by_its_label() -> None:
+    asked = Question({"x": "much"})
+    for ask in (
+        lambda: asked.number("x", 1, label="Size"),
+        lambda: asked.fraction("x", "Size"),
+        lambda: asked.choice("x", ("100", "25"), label="Size"),
+    ):
+        with pytest.raises(QuestionError, match=r"^Size: not "):
+            ask()
+
+
 def test_what_is_not_given_is_the_default() -> None:
     nothing = Question({})
     assert (nothing.day(), nothing.number("page", 1), nothing.choice("sort", ("a",), "a"), nothing.fraction("x")) == (
@@ -42,6 +59,14 @@ def test_what_is_not_given_is_the_default() -> None:
     [
         ("date", "2025-13-01", lambda asked: asked.day()),
         ("date", "yesterday", lambda asked: asked.day()),
+        ("date", "2025-06-03\x00", lambda asked: asked.day()),
+        ("date", "\x00", lambda asked: asked.day()),
+        ("date", "2025-06\u202e-03", lambda asked: asked.day()),
+        ("page", "7\x1f", lambda asked: asked.number("page", 1)),
+        ("page", "1,00", lambda asked: asked.number("page", 1)),
+        ("page", "1,000,000,000", lambda asked: asked.number("page", 1)),
+        ("sort", "apy\x07", lambda asked: asked.choice("sort", ("apy",))),
+        ("least", "4.5\x00", lambda asked: asked.fraction("least")),
         ("page", "0", lambda asked: asked.number("page", 1)),
         ("page", "-1", lambda asked: asked.number("page", 1)),
         ("page", "1e3", lambda asked: asked.number("page", 1)),

@@ -19,6 +19,7 @@ from defiyield_assets.config.changes import Said, set_parameter
 from defiyield_assets.config.versions import texts_in_force
 from defiyield_assets.console.exports import csv_cell, csv_text
 from defiyield_assets.domain.policy_differences import Difference, policy_differences
+from defiyield_assets.domain.reporting.plan_sections import count_approvals, count_steps
 from defiyield_assets.store import schema
 from defiyield_assets.store.policy_versions import NewVersion, record
 from defiyield_assets.store.types import BaseUnits, ExactDecimal
@@ -53,8 +54,7 @@ def test_all_plans_are_listed_newest_first_with_what_became_of_them(treasury: Tr
         assert run["policy_hash"][:8] in words
         assert run["input_hash"][:8] in words
     for execution in treasury.rows(schema.plan_executions).to_dict("records"):
-        beside = ", approvals included" if execution["n_transactions"] else ""
-        assert f"{execution['status'].replace('_', ' ')}: {execution['message']}{beside}" in words
+        assert f"{execution['status'].replace('_', ' ')}: {execution['message']}" in words
 
 
 def test_the_list_ends_with_the_chosen_day(treasury: Treasury) -> None:
@@ -225,6 +225,49 @@ def test_more_transactions_than_steps_are_explained(treasury: Treasury) -> None:
     assert f"the tokens are approved that they spend: {approvals} more transactions" in plan
     before = treasury.words(f"/runs/{run['run_id']}?date={run['date']}")
     assert f"what the other {failed} were is known once {after} is made" in before
+
+
+def test_a_plan_that_was_sent_is_not_told_to_be_sent_and_its_transactions_are_counted(treasury: Treasury) -> None:
+    """Failed ones are told once the day looked at knows them."""
+    execution = treasury.rows(schema.plan_executions).query("status == 'executed'").iloc[0]
+    day, after = execution["date"], execution["date"] + timedelta(days=1)
+    steps = treasury.rows(schema.allocation_steps).query("run_id == @execution.run_id")
+    planned = count_steps(steps.to_dict("records")) + count_approvals(steps.to_dict("records"))
+    more = execution["n_transactions"] - planned
+    assert more > 1
+    sent = f"executed: {execution['message']} ({planned} of the plan with its approvals, and {more} more"
+    for path in (f"/?date={day}", f"/plan?date={day}"):
+        head = treasury.words(path).split(" As of ")[0]
+        assert f"A plan was found. What became of it the day after, as known by now: {sent})." in head
+        assert "send the steps below" not in head
+    for path in (f"/?date={after}", f"/runs?date={after}"):
+        assert f"{sent} that failed on the chain and were sent again)" in treasury.words(path)
+    assert f"{sent})" in treasury.words(f"/runs?date={day}")
+
+
+@pytest.mark.parametrize(
+    ("n_transactions", "words"),
+    [
+        (20, "(the plan needs 24 with its approvals)"),
+        (24, "(those of the plan with its approvals)"),
+        (30, "(24 of the plan with its approvals, and 6 more)"),
+    ],
+)
+def test_a_count_that_failures_do_not_explain_is_only_told(own: Treasury, n_transactions: int, words: str) -> None:
+    executions = schema.plan_executions
+    run_id = own.rows(executions).query("status == 'executed'").iloc[0]["run_id"]
+    of_run = sa.update(executions).where(executions.c.run_id == run_id)
+    own.change(of_run.values(n_transactions=n_transactions))
+    assert words in own.words("/runs")
+
+
+def test_a_plan_that_was_only_advised_is_still_to_be_sent(own: Treasury) -> None:
+    """Nobody knows what became of it."""
+    executions = schema.plan_executions
+    row = own.rows(executions).query("status == 'executed'").iloc[0]
+    of_run = sa.update(executions).where(executions.c.run_id == row["run_id"])
+    own.change(of_run.values(n_transactions=0, status="advice_only", message="nothing was sent"))
+    assert "A plan was found: send the steps below in their order." in own.words(f"/plan?date={row['date']}")
 
 
 def test_transactions_that_nothing_explains_are_said_to_be_so(own: Treasury) -> None:

@@ -149,7 +149,8 @@ def test_a_parameter_is_previewed_and_then_written_with_author_and_reason(
     ("name", "value", "words"),
     [
         ("pool_tvl_min_usd", "much", "is no number"),
-        ("max_pool_share", "7", "less than or equal to 1"),
+        ("max_pool_share", "7", "this is not valid: policy.yaml:"),
+        ("max_pool_share", "7", "input should be less than or equal to 1"),
         ("min_pools", "5", "nothing would change"),
         ("max_group_share", "1", "4 "),
         ("pair_reserve_ratio_min", "0.9", "the minimum must not exceed the maximum"),
@@ -161,7 +162,8 @@ def test_what_is_typed_wrongly_comes_back_with_words_and_writes_nothing(
 ) -> None:
     page = preview(client, f"/settings/parameters/{name}", {"value": value})
     if words:
-        assert page.status_code == 409
+        assert page.status_code == 422
+        assert "nothing was written" not in page.text, "nobody asked for that"
         assert words in html.unescape(page.text)
         assert f'value="{html.escape(value)}"' in page.text, "what was typed is kept"
     assert "<script>" not in page.text
@@ -199,6 +201,12 @@ def test_rows_are_added_and_ended(client: TestClient, desk: Desk) -> None:
         ("protocol", {"slug": HOSTILE}, "is no slug"),
         ("protocol", {"slug": ""}, "slug must be given"),
         ("override", {"pool_id": "p", "maturity": "tomorrow"}, "is not a day"),
+        ("icebox", {"address": "0x" + "ab" * 20, "barred": "true", "expires": "soon"}, "expires: 'soon' is not a day"),
+        (
+            "icebox",
+            {"address": "0x" + "ab" * 20, "barred": "true", "expires": "2025-06-07"},
+            "expires: 2025-06-07 is over before the row counts, from 2025-06-08 on",
+        ),
         ("alias", {"old_id": "p"}, "old_id and new_id must be given"),
     ],
 )
@@ -206,10 +214,79 @@ def test_rows_that_cannot_be_are_told_and_write_nothing(
     client: TestClient, desk: Desk, kind: str, typed: dict[str, str], words: str
 ) -> None:
     page = preview(client, f"/settings/lists/{kind}", typed, action="add")
-    assert page.status_code == 409
+    assert page.status_code == 422
     assert words in html.unescape(page.text)
     assert "<script>" not in page.text
     assert list_versions(desk.engine) == []
+
+
+def test_a_word_on_a_token_is_written_with_the_day_on_which_it_ends(client: TestClient, desk: Desk) -> None:
+    token = "0x" + "ab" * 20
+    assert "expires (last day that counts; empty: no end)" in client.get("/settings/lists/icebox").text
+    typed = {"address": token, "barred": "true", "expires": "2025-06-09"}
+    page = preview(client, "/settings/lists/icebox", typed, action="add")
+    assert "expires: 2025-06-09" in page.text
+    assert write(client, page).status_code == 303
+    assert list_versions(desk.engine)[0].what == f"icebox {token} added from 2025-06-08 on, through 2025-06-09"
+    for day, count in ((date(2025, 6, 8), 1), (date(2025, 6, 9), 1), (date(2025, 6, 10), 0)):
+        assert len(load_policy(day, desk.own_folder).policy.icebox_overrides) == count, day
+    facts = {"pool_id": "p", "exit_days": "3", "until": "2025-06-08"}
+    assert write(client, preview(client, "/settings/lists/override", facts, action="add")).status_code == 303
+    assert [one.until for one in load_policy(date(2025, 6, 8), desk.own_folder).policy.pool_overrides] == [
+        date(2025, 6, 8)
+    ]
+
+
+def test_the_page_says_where_its_values_come_from_and_which_are_not_the_defaults(
+    client: TestClient, desk: Desk
+) -> None:
+    def asset(path: str) -> bool:
+        return bool(re.search(r'class="source">From <a href="[^"]*policy_versions"', client.get(path).text))
+
+    page = html.unescape(client.get("/settings").text)
+    assert "policy_snapshot" not in page, "the newest day that was made may have had others"
+    assert "Values and rows are from the files in force: those in " in page
+    assert "All parameters have their defaults." in page
+    assert not asset("/settings/parameters/min_pools")
+    set_to(client, "min_pools", "7")
+    page = client.get("/settings").text
+    assert "Values and rows are from the files in force, those of version 2;" in page
+    assert "Other than their defaults: min_pools." in page
+    assert "7 (changed)" in page
+    assert page.count("(changed)") == 1
+    assert asset("/settings")
+    assert asset("/settings/parameters/min_pools")
+    (desk.own_folder / "policy.yaml").write_text("parameters: {min_pools: 6}\n", encoding="utf-8")
+    page = client.get("/settings").text
+    assert "which are not those of version 2;" in page
+    assert "6 (changed)" in page
+    assert not asset("/settings/parameters/min_pools")
+
+
+def test_a_preview_says_on_which_holdings_it_judges_and_what_becomes_of_held_pools(
+    client: TestClient, desk: Desk
+) -> None:
+    def sold(_changed: Path) -> PolicyPreview:
+        now = judged(SAME, actions={"a": "hold", "b": "enter"})
+        then = judged({"a": "barred", "b": "barred"}, actions={"a": "decrease", "b": "left_out"})
+        return compare_days(DAY, now, then, n_sent=26)
+
+    with client_of(replace(desk, preview=sold)) as other:
+        page = preview(other, "/settings/parameters/min_pools", {"value": "7"})
+    assert "Of the pools that would drop out 1 is held: with the change the plan reduces 1." in page.text
+    assert "Both plans start from the holdings at the close of 2025-06-07, before anything that the plan" in page.text
+    assert "It has been carried out since (26 transactions)" in page.text
+    row = re.search(r"<tr[^>]*>(?:(?!</tr>).)*/pools/a(?:(?!</tr>).)*</tr>", page.text, re.DOTALL)
+    assert row is not None
+    cells = [re.sub(r"<[^>]*>", "", cell).strip() for cell in re.findall(r"<t[hd][^>]*>.*?</t[hd]>", row[0], re.DOTALL)]
+    assert cells == ["A", "aave-v3", "yes", "keep", "reduce", "barred"]
+
+
+def test_a_form_without_the_session_s_token_is_not_called_too_old_alone(client: TestClient) -> None:
+    client.get("/settings")
+    answer = client.post("/settings/preview", data={})
+    assert answer.status_code == 403
+    assert "The form is too old, or none of this session: nothing was written. Load its page again." in answer.text
 
 
 @pytest.mark.parametrize(
@@ -280,7 +357,7 @@ def test_of_two_rows_of_one_name_the_one_whose_button_is_pressed_ends(client: Te
 @pytest.mark.parametrize("value", ["nan", "0.5, inf"])
 def test_what_is_no_number_is_told_as_that(client: TestClient, value: str) -> None:
     page = preview(client, "/settings/lists/override", {"pool_id": "p", "reserve_shares": value}, action="add")
-    assert page.status_code == 409
+    assert page.status_code == 422
     assert "is not numbers between commas" in page.text
 
 

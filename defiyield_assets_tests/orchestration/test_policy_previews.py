@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from defiyield_assets.config import changed_files, changes
 from defiyield_assets.config.reading import SHIPPED
 from defiyield_assets.domain.policy_preview import PolicyPreview
+from defiyield_assets.domain.reporting.plan_sections import ACTIONS
 from defiyield_assets.errors import ConfigurationError, NotFound
 from defiyield_assets.orchestration.policy_previews import day_under, preview_change
 from defiyield_assets.orchestration.resources import PolicyResource, market_of
@@ -170,6 +171,36 @@ def test_rows_that_count_from_the_next_day_act_in_a_preview_both_ways(
     again = preview(installation, {file: back}, in_force=folder)
     assert {one.pool_id for one in again.let_in} == {one.pool_id for one in told.dropped}
     assert again.dropped == ()
+
+
+def test_what_held_pools_become_and_what_was_sent_since_is_told_of_the_day(first_day: Loop, tmp_path: Path) -> None:
+    installation = first_day.installation.copy_to(tmp_path / "state")
+    (sent,) = installation.rows(schema.plan_executions, FIRST).to_dict("records")
+    assert sent["status"] == "executed"
+    slugs = (SHIPPED / "protocols.yaml").read_text(encoding="utf-8")
+    gone = {"protocols.yaml": changes.end_listed(slugs, "protocol", "aave-v3", SAID)}
+    told = preview(installation, gone)
+    assert told.n_sent == sent["n_transactions"] > 0
+    assert "It has been carried out since" in told.basis
+    rows = installation.rows(schema.allocations, FIRST)
+    actions = dict(zip(rows["pool_id"], rows["action"], strict=True))
+    assert {one.now for one in told.dropped} <= {"", *ACTIONS.values()}
+    for one in told.dropped:
+        assert one.now == ACTIONS.get(actions.get(one.pool_id, ""), "")
+    with installation.warehouse.engine.begin() as connection:
+        connection.execute(sa.update(schema.plan_executions).values(status="advice_only", n_transactions=0))
+    assert preview(installation, gone).n_sent is None
+    with installation.warehouse.engine.begin() as connection:
+        connection.execute(sa.delete(schema.plan_executions))
+    assert preview(installation, gone).n_sent is None
+
+
+@pytest.mark.parametrize(("name", "value"), [("max_pool_share", 0.0), ("max_pool_share", 0.003)])
+def test_caps_that_leave_no_room_are_told_as_a_sale_of_everything(name: str, value: float, closed_loop: Loop) -> None:
+    told = preview(closed_loop.installation, texts({name: value}))
+    assert "make the plan sell everything and hold no pool instead of" in told.words
+    assert "a rebalance" not in told.words
+    assert (told.after.n_pools, told.after.projected_apy) == (0, 0.0)
 
 
 def test_rows_that_count_later_than_the_next_day_do_not_act_yet(first_day: Loop) -> None:

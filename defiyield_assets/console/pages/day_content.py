@@ -10,7 +10,8 @@ from datetime import date
 
 from defiyield_assets.console.layout import Inner, Panel
 from defiyield_assets.console.views import View
-from defiyield_assets.domain.reporting.content import build_content
+from defiyield_assets.domain.reporting.content import PUBLISHED, build_content
+from defiyield_assets.domain.reporting.formats import percent
 from defiyield_assets.domain.reporting.inputs import Names, ReportInputs, collect_names
 from defiyield_assets.domain.reporting.layout import Content, Section, Table
 from defiyield_assets.domain.reporting.plan_sections import ALL_SHARES
@@ -31,6 +32,8 @@ SOURCES = {
     "assumed": ("allocation_runs", "daily_bars"),
 }
 """Section of the report -> the assets whose tables it shows."""
+WITH_CAPS = ("plan", "why", "limits")
+"""Sections that name caps as the policy sets them."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,32 @@ def content_of(view: View) -> DayContent:
         names = collect_names(inputs)
         content = build_content(inputs, names)
         pools = {name: pool_id for pool_id, name in names.pools.items()}
-        sections = tuple(_with_links(section, pools, view.day) for section in content.sections)
+        told = content.sections if content.status not in PUBLISHED else _with_headroom(view, content.sections)
+        sections = tuple(_with_links(section, pools, view.day) for section in told)
         return DayContent(inputs, replace(content, sections=sections), names)
 
     return view.remembered("day content", None, make)
+
+
+def _with_headroom(view: View, sections: tuple[Section, ...]) -> tuple[Section, ...]:
+    """The sections that tell caps, with how far below them the plan stays."""
+    parameters = view.warehouse.policy(view.day).parameters
+    room, share = parameters.cap_headroom, parameters.max_pool_share
+    if not room:
+        return sections
+    told = (
+        "A cap in percent of AUM or of a pool's size is the policy's; what the plan puts in stays below it by "
+        f"{percent(room)} of it, the headroom, and so does a limit in USD"
+    )
+    if share < 1:
+        told += (
+            f": in one pool at most {percent(share)} of AUM less {percent(room)} of that, which is "
+            f"{percent(share * (1 - room))} of AUM"
+        )
+    return tuple(
+        replace(section, paragraphs=(*section.paragraphs, f"{told}.")) if section.anchor in WITH_CAPS else section
+        for section in sections
+    )
 
 
 def _with_links(section: Section, pools: Mapping[str, str], day: date) -> Section:

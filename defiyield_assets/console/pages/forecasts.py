@@ -39,6 +39,7 @@ from defiyield_assets.domain.reporting.plan_sections import GROUPS, records
 from defiyield_assets.store import schema
 
 POOL_TARGETS = ("apy", "apy_base", "apy_reward", "tvl_usd")
+GAS_TARGETS = ("base_fee_gwei", "gas_price_gwei")
 BEFORE_DAYS = 30
 """Days in which another champion is looked for; their evidence is thousands of rows a day."""
 BOARD_COLUMNS = (*SCORE_COLUMNS, *numbers("Better by, last 30 days", "MASE"))
@@ -67,7 +68,7 @@ def forecasts(view: View, _question: Question) -> Page:
         _over_time_panel(view),
         _champions_panel(view),
         _challengers_panel(view, board, champions),
-        _gas_panel(view),
+        _gas_panel(view, is_scored=any(str(row["target"]) in GAS_TARGETS for row in champions)),
     )
     return Page(
         title="Forecasts",
@@ -243,8 +244,8 @@ def _challengers_panel(
     return Panel(section, ("forecast_scoreboard",), view.day)
 
 
-def _gas_panel(view: View) -> Panel:
-    """What is expected of gas."""
+def _gas_panel(view: View, *, is_scored: bool) -> Panel:
+    """What is expected of gas; `is_scored`: the board above has forecasts of it that fell due."""
     made = view.read(schema.gas_forecasts)
     title = "What is expected of gas"
     if made.empty:
@@ -253,9 +254,14 @@ def _gas_panel(view: View) -> Panel:
     fees = prevailing_fees(view.read(schema.gas_fees_daily, back=HISTORY_DAYS - 1))
     chart = gas_chart(made, fees, view.day)
     rows = tuple(_gas_row(row) for row in records(made))
+    earlier = (
+        "How good earlier ones were stands above, as base fee and gas price."
+        if is_scored
+        else f"No earlier one fell due in the {WINDOW_DAYS} days up to {view.day}."
+    )
     words = (
-        f"Forecasts made at the end of {view.day}: the mean price of a unit of gas over the days ahead, in gwei. How "
-        "good earlier ones were stands above, as base fee and gas price.",
+        f"Forecasts made at the end of {view.day}: the mean price of a unit of gas over the days ahead, in gwei. "
+        f"{earlier}",
     )
     table = Table(GAS_COLUMNS, rows, caption="Forecasts of gas", fold="never")
     section = Section("gas", title, words, charts=() if chart is None else (chart,), tables=(table,))

@@ -87,7 +87,8 @@ def _barred_panel(view: View, day: DayContent, barred: list[dict[str, Any]], lim
     )
     rows = tuple(_barred_row(row, day.names, limits) for row in barred)
     tables = (Table(BARRED_COLUMNS, rows, caption="Barred tokens, prices in USD", fold="never"),) if rows else ()
-    return Panel(Section("barred", "Barred today", (words,), tables=tables), ("icebox", "policy_snapshot"), view.day)
+    section = Section("barred", f"Barred at the end of {view.day}", (words,), tables=tables)
+    return Panel(section, ("icebox", "policy_snapshot"), view.day)
 
 
 def _barred_row(row: dict[str, Any], names: Names, limits: Parameters) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import pandas as pd
 from defiyield_assets.console.layout import Panel
 from defiyield_assets.console.views import View
 from defiyield_assets.domain.policy import Policy
+from defiyield_assets.domain.reporting.charts import PRICE
 from defiyield_assets.domain.reporting.formats import clean, is_missing
 from defiyield_assets.domain.reporting.icebox_sections import price
 from defiyield_assets.domain.reporting.layout import Chart, Point, Section, Series
@@ -65,7 +66,7 @@ def _chart(view: View, policy: Policy, row: Mapping[str, Any]) -> Chart | None:
         _level("Reference", days, reference),
     )
     state = "barred since" if row["date"] == view.day else f"barred until {row['date']}, since"
-    return Chart("lines", f"{symbol}, {state} {row['since']}", "usd", series, summary)
+    return Chart("lines", f"{symbol}, {state} {row['since']}", PRICE, series, summary)
 
 
 def _level(name: str, days: list[date], value: float) -> Series:

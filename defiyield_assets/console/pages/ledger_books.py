@@ -17,6 +17,7 @@ from defiyield_assets.domain.reporting.formats import UNKNOWN, about_amount, cle
 from defiyield_assets.domain.reporting.health_sections import checks_table
 from defiyield_assets.domain.reporting.inputs import Names
 from defiyield_assets.domain.reporting.layout import Section, Table, numbers, text
+from defiyield_assets.domain.reporting.ledger_sections import FIRST_DAY
 from defiyield_assets.domain.reporting.plan_sections import records
 from defiyield_assets.store import reads, schema
 
@@ -55,7 +56,7 @@ def nav_panel(view: View) -> Panel:
     held = exact_sum(value for _, value in parts)
     day_before = view.day - timedelta(days=1)
     rows = (
-        (f"Net asset value of {day_before}" if before else f"Nothing was booked on {day_before}", *_money(opening)),
+        (f"Net asset value of {day_before}" if before else f"Nothing was valued on {day_before}", *_money(opening)),
         *((words, *_money(value, is_move=True)) for words, value in moves),
         (f"Net asset value of {view.day}", *_money(row["nav_usd"])),
         ("Not explained by the lines above", *_money(exact_sum([row["nav_usd"], explained.copy_negate()]))),
@@ -76,7 +77,8 @@ def nav_panel(view: View) -> Panel:
         Table(columns, rows, caption="From the day before to this one", fold="never"),
         Table(columns, made_of, caption="What it is made of", fold="never"),
     )
-    return Panel(Section("nav-identity", title, (words,), tables=tables), assets, view.day)
+    told = (words,) if before else (words, FIRST_DAY.format(view.day))
+    return Panel(Section("nav-identity", title, told, tables=tables), assets, view.day)
 
 
 def _money(value: Decimal, *, is_move: bool = False) -> tuple[str, str]:

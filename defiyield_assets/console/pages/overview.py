@@ -8,7 +8,10 @@ from typing import Any
 
 from defiyield_assets.console.layout import Inner, Page, Panel
 from defiyield_assets.console.pages.day_content import DayContent, content_of
+from defiyield_assets.console.pages.overview_costs import with_costs
+from defiyield_assets.console.pages.plan_outcome import told_of_plan
 from defiyield_assets.console.pages.runs import BECAME, became
+from defiyield_assets.console.pages.runs_sent import sent_briefly
 from defiyield_assets.console.questions import Question
 from defiyield_assets.console.views import View
 from defiyield_assets.domain.reporting.formats import is_missing, number, percent, usd
@@ -29,16 +32,22 @@ RUN_COLUMNS = (
 def overview(view: View, _question: Question) -> Page:
     """The page."""
     day = content_of(view)
+    told = told_of_plan(view, day)
     return Page(
         title="Overview",
         here="overview",
         headline=day.content.headline,
         tone=day.content.tone,
         day=view.day,
-        paragraphs=(*day.content.paragraphs, Inner("The plan with all its reasons", "plan", date=view.day)),
+        paragraphs=(*told, Inner("The plan with all its reasons", "plan", date=view.day)),
         facts=(*_worth(day), *day.content.facts),
         facts_assets=("allocation_runs", "nav_daily"),
-        panels=(*day.panels("steps", "nav", "earned", "unexplained", "health"), _last_runs(view)),
+        panels=(
+            *day.panels("steps", "nav"),
+            *(with_costs(view, day, panel) for panel in day.panels("earned")),
+            *day.panels("unexplained", "health"),
+            _last_runs(view),
+        ),
     )
 
 
@@ -61,8 +70,9 @@ def _last_runs(view: View) -> Panel:
     runs = view.read(schema.allocation_runs, back=LAST_DAYS - 1)
     executions = {row["run_id"]: row for row in records(view.read(schema.plan_executions, back=LAST_DAYS - 1))}
     nav = {row["date"]: row["nav_usd"] for row in records(view.read(schema.nav_daily, back=LAST_DAYS - 1))}
+    sent = sent_briefly(view, executions.values())
     rows = [
-        _row(run, executions.get(run["run_id"]), nav.get(run["date"]))
+        _row(run, became(executions.get(run["run_id"]), sent), nav.get(run["date"]))
         for run in sorted(records(runs), key=lambda row: row["date"], reverse=True)
     ]
     words = f"The plans of the last {LAST_DAYS} days up to {view.day}, newest first."
@@ -70,7 +80,7 @@ def _last_runs(view: View) -> Panel:
     return Panel(section, ("allocation_runs", "plan_executions", "nav_daily"), view.day)
 
 
-def _row(run: dict[str, Any], execution: dict[str, Any] | None, nav_usd: Any) -> tuple[str, ...]:
+def _row(run: dict[str, Any], what_became: str, nav_usd: Any) -> tuple[str, ...]:
     return (
         Inner(str(run["date"]), "runs", str(run["run_id"])),
         str(run["status"]).replace("_", " "),
@@ -79,5 +89,5 @@ def _row(run: dict[str, Any], execution: dict[str, Any] | None, nav_usd: Any) ->
         percent(run["hold_apy"]),
         usd(run["gas_usd"] + run["conversion_usd"]),
         "" if is_missing(nav_usd) else usd(nav_usd),
-        became(execution),
+        what_became,
     )

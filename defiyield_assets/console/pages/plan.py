@@ -12,11 +12,12 @@ import pandas as pd
 
 from defiyield_assets.console.layout import Inner, Page, Panel
 from defiyield_assets.console.pages.day_content import DayContent, content_of
+from defiyield_assets.console.pages.plan_outcome import told_of_plan
 from defiyield_assets.console.questions import Question
 from defiyield_assets.console.views import View
 from defiyield_assets.domain.days import DayRange
 from defiyield_assets.domain.reporting.content import plan_of_day
-from defiyield_assets.domain.reporting.formats import UNKNOWN, is_missing, number, percent, signed_percent, usd
+from defiyield_assets.domain.reporting.formats import is_missing, number, percent, points, usd
 from defiyield_assets.domain.reporting.layout import Section, Table, numbers, text
 from defiyield_assets.domain.reporting.plan_sections import IDLE, records
 from defiyield_assets.store import reads, schema
@@ -40,6 +41,8 @@ DOING_NOTHING = {
 }
 """Figure of a plan -> the same of doing nothing; beside them only the pools that are held are not none."""
 SHARE_COLUMNS = (*text("Pool"), *numbers("Yesterday's plan", "Today's plan", "Change", "Forecast now"))
+SHARES_ALONE = (*text("Pool"), *numbers("Today's plan", "Forecast now"))
+"""Of a day before which there is no plan."""
 
 
 def plan(view: View, _question: Question) -> Page:
@@ -52,7 +55,7 @@ def plan(view: View, _question: Question) -> Page:
         headline=day.content.headline,
         tone=day.content.tone,
         day=view.day,
-        paragraphs=day.content.paragraphs,
+        paragraphs=told_of_plan(view, day),
         facts=day.content.facts,
         facts_assets=("allocation_runs",),
         panels=(
@@ -72,26 +75,26 @@ def _compared(view: View, day: DayContent) -> tuple[Panel, ...]:
     before = view.day - timedelta(days=1)
     runs = records(reads.read_days(view.connection, schema.allocation_runs, DayRange.of(before)))
     earlier = runs[-1] if runs else None
-    columns = (*text("Figure"), *numbers("This plan", "Doing nothing", f"Plan of {before}"))
+    columns = (*text("Figure"), *numbers("This plan", "Doing nothing"))
+    columns += () if earlier is None else numbers(f"Plan of {before}")
     nothing = _doing_nothing(run, day.inputs.allocations)
     rows = tuple(
         (
             name,
             told(run[figure]),
             told(nothing[figure]),
-            UNKNOWN if earlier is None else told(earlier[figure]),
+            *(() if earlier is None else (told(earlier[figure]),)),
         )
         for name, figure, told in COMPARED
     )
-    words = (
-        f"Doing nothing keeps what is held on {view.day}: no transaction, no costs. The plan of {before} is told as it "
-        "was made then, with the forecasts of that day."
+    words = f"Doing nothing keeps what is held on {view.day}: no transaction, no costs. " + (
+        f"There is no plan of {before} to compare with."
+        if earlier is None
+        else f"The plan of {before} is told as it was made then, with the forecasts of that day."
     )
-    tables = [Table(columns, rows, caption="Figures", fold="never")]
     shares = _shares(view, day)
-    if shares:
-        tables.append(Table(SHARE_COLUMNS, shares, caption="Shares of assets, pool by pool", fold="never"))
-    section = Section("compared", "Compared with yesterday and with doing nothing", (words,), tables=tuple(tables))
+    tables = (Table(columns, rows, caption="Figures", fold="never"), *(() if shares is None else (shares,)))
+    section = Section("compared", "Compared with yesterday and with doing nothing", (words,), tables=tables)
     return (Panel(section, ("allocation_runs", "allocations"), view.day),)
 
 
@@ -111,22 +114,23 @@ def _nothing(value: Any) -> Any:
     return Decimal(0) if isinstance(value, Decimal) else 0
 
 
-def _shares(view: View, day: DayContent) -> tuple[tuple[str, ...], ...]:
-    """Every pool that yesterday's or today's plan holds, largest first."""
+def _shares(view: View, day: DayContent) -> Table | None:
+    """Every pool that yesterday's or today's plan holds, largest first; None where there is none."""
     before = DayRange.of(view.day - timedelta(days=1))
     earlier = _by_pool(reads.read_days(view.connection, schema.allocations, before))
     now = _by_pool(day.inputs.allocations)
     is_known = bool(earlier)
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for pool_id in sorted({*earlier, *now}, key=lambda one: (-now.get(one, (0.0, None))[0], one)):
         then, (share, forecast) = earlier.get(pool_id, (0.0, None))[0], now.get(pool_id, (0.0, None))
         if max(then, share) < 5e-5:
             continue
         name = "Cash" if pool_id == IDLE else Inner(day.names.pool(pool_id), "pools", pool_id, date=view.day)
         told = "" if forecast is None else percent(forecast)
-        change = signed_percent(share - then) if is_known else UNKNOWN
-        rows.append((name, percent(then) if is_known else UNKNOWN, percent(share), change, told))
-    return tuple(rows)
+        compared = (percent(then), percent(share), points(share - then)) if is_known else (percent(share),)
+        rows.append((name, *compared, told))
+    columns = SHARE_COLUMNS if is_known else SHARES_ALONE
+    return Table(columns, tuple(rows), caption="Shares of assets, pool by pool", fold="never") if rows else None
 
 
 def _by_pool(allocations: pd.DataFrame) -> dict[str, tuple[float, float | None]]:

@@ -4,6 +4,7 @@ Lives here: finding the pool and putting the page together. Not here: the explan
 (domain/selection/explanation.py), the panels (pool_rates.py, pool_outlook.py, pool_position.py), all pools (pools.py).
 """
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -12,7 +13,8 @@ from defiyield_assets.console.pool_day import SHORT, pool_table
 from defiyield_assets.console.pool_outlook import outlook_panel, worth_panel
 from defiyield_assets.console.pool_position import is_held, position_panels, positions_of
 from defiyield_assets.console.pool_rates import history_of, history_panel, revisions_panel
-from defiyield_assets.console.pool_table import Wanted
+from defiyield_assets.console.pool_table import PoolTable, Wanted
+from defiyield_assets.console.pool_words import in_words
 from defiyield_assets.console.questions import Question
 from defiyield_assets.console.views import View
 from defiyield_assets.domain.days import DayRange
@@ -45,6 +47,8 @@ LONGEST_ID = 500
 ALIKE = 3
 """Characters with which a pool has to begin, or that stand in its names, to be near another."""
 MOST_COMPARED = 300
+MOST_NAMED = 5
+"""Pools that are named of those whose ids begin as what was typed."""
 EXPLAINED_DAYS = 30
 """Days of verdicts, the day of the page included."""
 HELD_WORDS = {True: "we hold a position", False: "we hold nothing", None: "whether we hold it is not known yet"}
@@ -63,7 +67,7 @@ def pool(view: View, question: Question) -> Page:
     evidence = read_evidence(view.connection, pool_id, view.day, EXPLAINED_DAYS, decided)
     known = _known(view, pool_id, evidence)
     name, protocol = clean(known.name, 120), clean(known.protocol, SHORT)
-    told = explain_pool(known, view.day, evidence)
+    told = in_words(explain_pool(known, view.day, evidence))
     positions = positions_of(view, pool_id)
     held = is_held(view, positions)
     history = history_of(view, pool_id)
@@ -111,17 +115,26 @@ def _known(view: View, pool_id: str, evidence: Evidence) -> Known:
 
 
 def _near_words(view: View, typed: str) -> str:
-    """Pools that may be meant: those with the same beginning whose id or name is nearest."""
+    """Pools that may be meant: those whose ids begin so, the largest first, else those with the same beginning whose
+    id or name is nearest."""
     table, wanted = pool_table(view), typed.lower()[:80]
+    begin = [row for row, pool_id in enumerate(table.pool_id) if str(pool_id).lower().startswith(typed.lower())]
+    if begin:
+        more = f"; and {len(begin) - MOST_NAMED:,} more" if len(begin) > MOST_NAMED else ""
+        return f"; ids that begin so: {_named(table, begin[:MOST_NAMED])}{more}"
     names: dict[str, int] = {}
     for row in table.rows(Wanted(words=(wanted[:ALIKE],)), "size_usd", is_descending=True)[:MOST_COMPARED]:
         for name in (table.pool_id[row], table.texts["name"][row], table.texts["protocol"][row]):
             names.setdefault(str(name).lower(), int(row))
     near = [names[name] for name in get_close_matches(wanted, names, n=3, cutoff=0.5)]
-    told = (
-        f"{clean(table.pool_id[row], 80)} ({table.texts['name'][row]}, {table.texts['protocol'][row]})" for row in near
+    return f"; near it: {_named(table, near)}" if near else ""
+
+
+def _named(table: PoolTable, rows: Sequence[int]) -> str:
+    """Pools by id, with what they are called."""
+    return "; ".join(
+        f"{clean(table.pool_id[row], 80)} ({table.texts['name'][row]}, {table.texts['protocol'][row]})" for row in rows
     )
-    return f"; near it: {'; '.join(told)}" if near else ""
 
 
 def _tone(told: Explanation) -> str:

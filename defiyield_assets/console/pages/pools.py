@@ -4,11 +4,12 @@ Lives here: what an address may ask for, and the words of the page. Not here: th
 sorting (pool_table.py), one pool (pool.py), looks (templates/pools.html.j2).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 
 from defiyield_assets.console.layout import Inner, Page, Panel, address
@@ -33,9 +34,26 @@ TILES = (
 """What the counts of refused, passed, eligible and planned pools take in: one pool may be in several."""
 ROWS_A_PAGE = ("25", "50", "100", "200")
 DEFAULT_ROWS = "50"
+LABELS = {
+    "q": "Name, symbol, protocol, chain, token or id",
+    "verdict": "Verdict",
+    "protocol": "Protocol",
+    "chain": "Chain",
+    "group": "Risk group",
+    "code": "Reason or doubt",
+    "least_apy": "APY from, %",
+    "most_apy": "APY to, %",
+    "least_size": "Size from, USD",
+    "held": "Held by us only",
+    "sort": "Sort by",
+    "order": "Order",
+    "rows": "Rows a page",
+}
+"""Fields of the form, as it calls them."""
 MOST_WORDS = 12
 LARGEST_SIZE_USD = 10**15
 ASCENDING, DESCENDING = "asc", "desc"
+ORDERS = ((ASCENDING, "smallest, A or in the plan first"), (DESCENDING, "largest, Z or refused first"))
 REASON_LIMIT = 400
 """Characters of a pool's reasons that are shown; its own page has them all."""
 DOUBTS = ("stale", "implausible")
@@ -101,17 +119,22 @@ class Paging:
 def pools(view: View, question: Question) -> Page:
     """The page."""
     table = pool_table(view)
-    wanted = wanted_pools(question)
-    heading = COLUMNS[question.choice("sort", COLUMNS, "verdict")]
-    order = question.choice("order", (ASCENDING, DESCENDING), heading.first)
-    a_page = int(question.choice("rows", ROWS_A_PAGE, DEFAULT_ROWS))
-    rows = table.rows(wanted, heading.name, is_descending=order == DESCENDING)
+    heading = COLUMNS[_choice(question, "sort", COLUMNS, "verdict")]
+    order = _choice(question, "order", (ASCENDING, DESCENDING), heading.first)
+    a_page = int(_choice(question, "rows", ROWS_A_PAGE, DEFAULT_ROWS))
+    try:
+        wanted = wanted_pools(question)
+    except QuestionError as error:  # the form stands as it was filled in, with what is wrong above it
+        rows, found_words, is_wrong = np.empty(0, np.int64), str(error), True
+    else:
+        rows = table.rows(wanted, heading.name, is_descending=order == DESCENDING)
+        found_words, is_wrong = _found_words(len(rows), len(table), wanted), False
     asked = {name: question.words(name) for name in ("date", *SHOWN, "sort", "order", "rows")}
     paging = _paging(question.number("page", 1), len(rows), a_page, asked)
     found = [int(row) for row in rows[paging.first_row - 1 : paging.last_row]] if len(rows) else []
     told = dict(table.verdicts())
     every = {"date": asked["date"]}
-    section = Section("found", _found_words(len(rows), len(table), wanted))
+    section = Section("found", found_words)
     return Page(
         title="Pools",
         here="pools",
@@ -132,9 +155,14 @@ def pools(view: View, question: Question) -> Page:
             "rows": pool_rows_html(_shown_pools(view, table, found), FIGURES),
             "paging": paging,
             "asked": asked,
+            "labels": LABELS,
+            "is_wrong": is_wrong,
             "clear": address("pools", **every),
             "is_refined": any(asked[name] for name in FOLDED),
-            "options": _options(table, {**asked, "sort": heading.name, "order": order, "rows": str(a_page)}),
+            "options": _options(
+                table,
+                {**asked, "sort": heading.name, "order": "" if order == heading.first else order, "rows": str(a_page)},
+            ),
         },
     )
 
@@ -143,20 +171,25 @@ def wanted_pools(question: Question) -> Wanted:
     """What the address looks for; QuestionError where that cannot be."""
     words = tuple(question.words("q").split())
     if len(words) > MOST_WORDS:
-        raise QuestionError(f"q is more than {MOST_WORDS} words")
-    group = question.choice("group", [str(name) for name in GROUPS])
+        raise QuestionError(f"{LABELS['q']}: more than {MOST_WORDS} words")
+    group = _choice(question, "group", [str(name) for name in GROUPS])
     return Wanted(
         words=words,
-        verdict=question.choice("verdict", VERDICTS),
+        verdict=_choice(question, "verdict", VERDICTS),
         protocol=question.words("protocol"),
         chain=question.words("chain"),
         pool_group=int(group) if group else None,
-        code=question.choice("code", ORDER),
-        least_apy=question.fraction("least_apy"),
-        most_apy=question.fraction("most_apy"),
-        least_size_usd=float(question.number("least_size", 0, 0, LARGEST_SIZE_USD)) or None,
-        is_held=question.choice("held", ("yes",)) == "yes",
+        code=_choice(question, "code", ORDER),
+        least_apy=question.fraction("least_apy", LABELS["least_apy"]),
+        most_apy=question.fraction("most_apy", LABELS["most_apy"]),
+        least_size_usd=float(question.number("least_size", 0, 0, LARGEST_SIZE_USD, LABELS["least_size"])) or None,
+        is_held=_choice(question, "held", ("yes",)) == "yes",
     )
+
+
+def _choice(question: Question, name: str, choices: Collection[str], default: str = "") -> str:
+    """One of the choices of a field."""
+    return question.choice(name, choices, default, LABELS[name])
 
 
 def _found_words(n_found: int, n_all: int, wanted: Wanted) -> str:
@@ -211,7 +244,7 @@ def _options(table: PoolTable, asked: Mapping[str, str]) -> dict[str, Markup]:
     }
     sorting = {
         "sort": [(heading.name, heading.words) for heading in HEADINGS],
-        "order": [(ASCENDING, "smallest first, A to Z"), (DESCENDING, "largest first, Z to A")],
+        "order": [("", "usual order"), *ORDERS],
         "rows": [(rows, rows) for rows in ROWS_A_PAGE],
     }
     lists = {name: [("", "any"), *choices] for name, choices in chosen.items()} | sorting

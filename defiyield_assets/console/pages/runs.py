@@ -3,9 +3,11 @@
 Lives here: the list, a page at a time. Not here: one plan with everything behind it (runs_detail.py).
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from defiyield_assets.console.layout import Inner, Page, Panel
+from defiyield_assets.console.pages.runs_sent import sent_briefly
 from defiyield_assets.console.paging import turn
 from defiyield_assets.console.questions import Question
 from defiyield_assets.console.views import View
@@ -36,8 +38,11 @@ def runs(view: View, question: Question) -> Page:
     found = records(read_page(view.connection, wanted, pager.first, MOST + 1))
     shown = found[:MOST]
     executions = _executions(view, shown)
+    sent = sent_briefly(view, executions.values())
     before = [*found[1:], None]
-    rows = tuple(_row(run, old, executions.get(run["run_id"])) for run, old in zip(shown, before, strict=False))
+    rows = tuple(
+        _row(run, old, became(executions.get(run["run_id"]), sent)) for run, old in zip(shown, before, strict=False)
+    )
     words = (
         "Gain is what the plan expects over its horizon, after costs, beyond what doing nothing would earn; costs are "
         "gas and conversion of all its steps. Transactions are its steps; more are sent where these need approvals, or "
@@ -68,7 +73,7 @@ def _executions(view: View, shown: list[dict[str, Any]]) -> dict[str, dict[str, 
     return {row["run_id"]: row for row in records(reads.read_all(view.connection, schema.plan_executions, asked))}
 
 
-def _row(run: dict[str, Any], before: dict[str, Any] | None, execution: dict[str, Any] | None) -> tuple[str, ...]:
+def _row(run: dict[str, Any], before: dict[str, Any] | None, what_became: str) -> tuple[str, ...]:
     is_other = before is not None and before["policy_hash"] != run["policy_hash"]
     return (
         Inner(str(run["date"]), "runs", str(run["run_id"])),
@@ -82,13 +87,15 @@ def _row(run: dict[str, Any], before: dict[str, Any] | None, execution: dict[str
         "" if run["solver"] is None else clean(run["solver"], 40),
         clean(run["policy_hash"])[:SHOWN_DIGITS] + (", changed" if is_other else ""),
         clean(run["input_hash"])[:SHOWN_DIGITS],
-        became(execution),
+        what_became,
     )
 
 
-def became(execution: dict[str, Any] | None) -> str:
-    """What became of a plan in words, empty where nothing is known."""
+def became(execution: dict[str, Any] | None, sent: Mapping[str, str] | None = None) -> str:
+    """What became of a plan in words, empty where nothing is known; `sent` says what was sent for it, by run id."""
     if execution is None:
         return ""
     beside = ", approvals included" if int(execution["n_transactions"]) else ""
+    if sent and execution["run_id"] in sent:
+        beside = f" ({sent[execution['run_id']]})"
     return f"{str(execution['status']).replace('_', ' ')}: {clean(execution['message'])}{beside}"

@@ -4,7 +4,9 @@ Lives here: counting them by the plan's steps and the wallet's transactions. Not
 (runs.py), which steps need approvals (domain/reporting/plan_sections.py).
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
+from typing import Any
 
 import pandas as pd
 
@@ -17,6 +19,58 @@ from defiyield_assets.store import reads, schema
 
 GAS = "gas"
 """Kind of the row that every transaction of ours has in account_transactions, whatever became of it."""
+
+
+def sent_briefly(view: View, executions: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Run id -> what the transactions of an executed plan were, in half a sentence; only of those that sent some.
+
+    How many failed is told as far as the day that is looked at knows: it has to be later than the plan's own.
+    """
+    executed = {str(row["run_id"]): row for row in executions if int(row["n_transactions"])}
+    if not executed:
+        return {}
+    steps: dict[str, list[dict[str, Any]]] = {}
+    for step in records(reads.read_all(view.connection, schema.allocation_steps, {"run_id": sorted(executed)})):
+        steps.setdefault(str(step["run_id"]), []).append(step)
+    failed = _failed_by_day(view, [row["date"] + timedelta(days=1) for row in executed.values()])
+    return {
+        run_id: _briefly(int(row["n_transactions"]), own, failed.get(row["date"] + timedelta(days=1), {}))
+        for run_id, row in executed.items()
+        if (own := steps.get(run_id))
+    }
+
+
+def _briefly(sent: int, steps: Sequence[Mapping[str, Any]], failed: Mapping[str, int]) -> str:
+    """`failed`: failed transactions of the day after by wallet."""
+    approvals = count_approvals(steps)
+    planned = count_steps(steps) + approvals
+    beside = " with its approvals" if approvals else ""
+    more, known = sent - planned, sum(failed.get(wallet, 0) for wallet in {step["wallet"] for step in steps})
+    if more < 0:
+        return f"the plan needs {number(planned)}{beside}"
+    if not more:
+        return f"those of the plan{beside}"
+    told = " that failed on the chain and were sent again" if known == more else ""
+    if told and more == 1:
+        told = " that failed on the chain and was sent again"
+    return f"{number(planned)} of the plan{beside}, and {number(more)} more{told}"
+
+
+def _failed_by_day(view: View, days: Sequence[date]) -> dict[date, dict[str, int]]:
+    """Failed transactions by day and wallet, of those of the days that are not later than the one looked at."""
+    known = [day for day in days if day <= view.day]
+    if not known:
+        return {}
+    columns = ["date", "from_address", "tx_hash"]
+    asked = {"kind": GAS, "is_success": False}
+    rows = reads.read_days(
+        view.connection, schema.account_transactions, DayRange(min(known), max(known)), asked, columns
+    )
+    found: dict[date, dict[str, int]] = {}
+    for row in records(rows.drop_duplicates()):
+        of_day = found.setdefault(row["date"], {})
+        of_day[row["from_address"]] = of_day.get(row["from_address"], 0) + 1
+    return found
 
 
 def sent_words(view: View, found: RunTables) -> str:

@@ -48,6 +48,8 @@ from defiyield_assets.store.policy_versions import list_versions, read_version
 logger = logging.getLogger(__name__)
 MOST_REFUSED = 100
 """Refused writes within the window of logins that are written down: anybody's page may send such forms."""
+NOT_ASKED = "nothing was written, because it would not load: "
+"""What the check of changed files says first; of a preview nobody asked to write."""
 NO_REASON = "(the reason that you give below)"
 Form = Mapping[str, str]
 
@@ -101,7 +103,9 @@ class _Settings:
         if not security.is_own_form(request, form):
             self._refuse(request, form)
             return wrong(
-                self._console, HTTPStatus.FORBIDDEN, "The form was too old: nothing was written. Load it again."
+                self._console,
+                HTTPStatus.FORBIDDEN,
+                "The form is too old, or none of this session: nothing was written. Load its page again.",
             )
         return do(request, form)
 
@@ -130,17 +134,26 @@ class _Settings:
         except ConfigurationError as error:
             raise NotFound(str(error)) from error
         held, problem = self._held()
+        before = self._in_force()
         value = "unknown: the files in force do not load" if held is None else shown_value(value_of(held, name))
-        page = pages.parameter_page(one, value, words or problem, typed)
-        return self._page(request, page, self._in_force(), _status(words))
+        page = pages.parameter_page(one, value, before, words or problem, typed)
+        return self._page(request, page, before, _status(words))
 
     def of_list(self, request: Request) -> Response:
         """A list and its forms."""
         return self._list(request, list_kind(str(request.path_params["kind"])))
 
-    def _list(self, request: Request, kind: str, words: str = "", typed: Form | None = None) -> Response:
+    def _list(
+        self,
+        request: Request,
+        kind: str,
+        words: str = "",
+        typed: Form | None = None,
+        status: HTTPStatus | None = None,
+    ) -> Response:
         before = self._in_force()
-        return self._page(request, pages.list_page(kind, before, self._day(), words, typed), before, _status(words))
+        page = pages.list_page(kind, before, self._day(), words, typed)
+        return self._page(request, page, before, status or _status(words))
 
     def versions(self, request: Request) -> Response:
         """All versions."""
@@ -187,7 +200,7 @@ class _Settings:
                 change = wanted(form, before, connection, said)
             changed_files.check(self._desk.config_folder(), change.texts, said.day)
         except ConfigurationError as error:
-            return self._again(request, form, str(error))
+            return self._again(request, form, _for_preview(str(error)))
         told, problem = self._previewed(change)
         diffs = [
             changed_files.text_difference(name, before.files[name], text)
@@ -210,12 +223,15 @@ class _Settings:
             return None, f"the preview failed ({type(error).__name__}); the console's log says why."
 
     def _again(self, request: Request, form: Form, words: str) -> Response:
-        """The page on which the form was filled in."""
+        """The page on which the form was filled in: what was typed is not valid, or what a button meant is no longer
+        so."""
         action, kind = form.get("action"), form.get("kind", "")
         if action == "set":
             return self._parameter(request, form.get("name", ""), words, form.get("value", ""))
         if action in ("add", "end") and kind in changes.KINDS:
-            return self._list(request, kind, words, form if action == "add" else None)
+            if action == "add":
+                return self._list(request, kind, words, form)
+            return self._list(request, kind, words, status=HTTPStatus.CONFLICT)
         return wrong(self._console, HTTPStatus.CONFLICT, words)
 
     def write(self, request: Request, form: Form) -> Response:
@@ -314,5 +330,10 @@ class _Settings:
             logger.exception("a write that was %s could not be written into the audit log", outcome)
 
 
+def _for_preview(words: str) -> str:
+    """What the check found wrong, without its words about writing."""
+    return f"this is not valid: {words.removeprefix(NOT_ASKED)}" if words.startswith(NOT_ASKED) else words
+
+
 def _status(words: str) -> HTTPStatus:
-    return HTTPStatus.CONFLICT if words else HTTPStatus.OK
+    return HTTPStatus.UNPROCESSABLE_ENTITY if words else HTTPStatus.OK

@@ -117,9 +117,13 @@ def _row(form: Mapping[str, str], before: InForce, said: changes.Said, *, is_new
     keys = [form.get(key, "").strip() for key in place.keys]
     if not keys[0] or (is_new and not all(keys)):
         raise ConfigurationError(f"{' and '.join(place.keys)} must be given")
-    text = before.files[place.file]
-    if is_new:
-        after = changes.add_listed(text, kind, keys, said, chain=chain, fields=typed_fields(kind, form))
-    else:
+    text, what = before.files[place.file], changes.told_change(kind, keys[0], said.day, is_new=is_new)
+    if not is_new:
         after = changes.end_listed(text, kind, keys[0], said, chain=chain, first=form.get(FIRST))
-    return Wanted({place.file: after}, changes.told_change(kind, keys[0], said.day, is_new=is_new))
+        return Wanted({place.file: after}, what)
+    fields = typed_fields(kind, form)
+    last = fields.get(place.end or "")
+    if last is not None and last < said.day:
+        raise ConfigurationError(f"{place.end}: {last} is over before the row counts, from {said.day} on")
+    after = changes.add_listed(text, kind, keys, said, chain=chain, fields=fields)
+    return Wanted({place.file: after}, what if last is None else f"{what}, through {last}")

@@ -22,7 +22,7 @@ from defiyield_assets.domain.reporting.layout import Fact, Section, Table, numbe
 from defiyield_assets.errors import ConfigurationError
 from defiyield_assets.store.policy_versions import PolicyVersion, VersionFacts
 
-SNAPSHOT, VERSIONS = ("policy_snapshot",), ("policy_versions",)
+VERSIONS = ("policy_versions",)
 LISTS: Mapping[str, tuple[str, str]] = {
     "token": ("Approved tokens", "what may be held; an address decides, a symbol is only shown"),
     "blacklist": ("Blacklist", "what is never held; it wins over the approved tokens"),
@@ -54,14 +54,18 @@ def overview_page(before: InForce, held: Parameters | None, wrong: str, day: dat
     alarm = wrong or before.drift or ""
     panels = [_lists_panel(before, day)]
     if held is not None:
-        panels += _parameter_panels(held)
+        panels += _parameter_panels(held, before)
     return Page(
         title="Settings",
         here="settings",
         headline="The files in force do not load" if wrong else f"The policy in force; {number}",
         day=None,
         tone="bad" if wrong else "warn" if alarm else "calm",
-        paragraphs=tuple(filter(None, (clean(alarm, 1_000) if alarm else "", _intro(before)))),
+        paragraphs=(
+            *([clean(alarm, 1_000)] if alarm else []),
+            _intro(before),
+            *([] if held is None else [f"{_source(before)} {_changed(held)}"]),
+        ),
         facts=_version_facts(newest) if newest is not None else (),
         facts_assets=VERSIONS if newest is not None else (),
         panels=tuple(panels),
@@ -77,18 +81,41 @@ def _intro(before: InForce) -> str:
     )
 
 
-def _parameter_panels(held: Parameters) -> list[Panel]:
-    """Every parameter, by the sections of the shipped file."""
+def _source(before: InForce) -> str:
+    """Where the values shown come from."""
+    if before.newest is None:
+        files = f"the files in force: those in {before.folder}, else the shipped ones"
+    elif before.is_drifted:
+        files = f"the files in force, which are not those of version {before.newest.version}"
+    else:
+        files = f"the files in force, those of version {before.newest.version}"
+    return f"Values and rows are from {files}; a day that is made keeps those that it was made with."
+
+
+def _source_assets(before: InForce) -> tuple[str, ...]:
+    """The table that holds the files in force, where one does."""
+    return () if before.newest is None or before.is_drifted else VERSIONS
+
+
+def _changed(held: Parameters) -> str:
+    """Which parameters are not as shipped."""
+    names = [one.name for one in parameters() if value_of(held, one.name) != one.default]
+    return f"Other than their defaults: {', '.join(names)}." if names else "All parameters have their defaults."
+
+
+def _parameter_panels(held: Parameters, before: InForce) -> list[Panel]:
+    """Every parameter, by the sections of the shipped file; a value that is not the default says so."""
     sections: dict[str, list[tuple[str, ...]]] = {}
     for one in parameters():
         value, default = shown_value(value_of(held, one.name)), shown_value(one.default)
+        value = value if value_of(held, one.name) == one.default else f"{value} (changed)"
         row = (Inner(one.name, "settings", "parameters", one.name), value, default, one.unit, one.meaning)
         sections.setdefault(one.section, []).append(row)
     columns = (*text("Parameter"), *numbers("Value", "Default"), *text("Unit", "What it means"))
     return [
         Panel(
             Section(f"parameters-{number}", f"{title[:1].upper()}{title[1:]}", tables=(_open_table(columns, rows),)),
-            SNAPSHOT,
+            _source_assets(before),
             None,
         )
         for number, (title, rows) in enumerate(sections.items(), 1)
@@ -106,7 +133,7 @@ def _lists_panel(before: InForce, day: date) -> Panel:
         in_force = changes.rows_in_force(before.files[file], kind, day) if is_yaml(before, kind, day) else []
         rows.append((Inner(title, "settings", "lists", kind), f"{len(in_force):,}", file, words))
     columns = (*text("List"), *numbers("Rows in force"), *text("File", "What it is for"))
-    return Panel(Section("lists", "Lists", tables=(_open_table(columns, rows),)), SNAPSHOT, None)
+    return Panel(Section("lists", "Lists", tables=(_open_table(columns, rows),)), _source_assets(before), None)
 
 
 def is_yaml(before: InForce, kind: str, day: date) -> bool:
@@ -119,7 +146,7 @@ def is_yaml(before: InForce, kind: str, day: date) -> bool:
 
 
 # --- forms ---------------------------------------------------------------------------------------------------------
-def parameter_page(one: Parameter, value: str, words: str = "", typed: str | None = None) -> Page:
+def parameter_page(one: Parameter, value: str, before: InForce, words: str = "", typed: str | None = None) -> Page:
     """One parameter with the form that changes it. `words`: what was wrong with what was `typed`."""
     facts = [Fact("Value in force", value), Fact("Default", shown_value(one.default)), Fact("Unit", one.unit or "none")]
     return Page(
@@ -129,7 +156,7 @@ def parameter_page(one: Parameter, value: str, words: str = "", typed: str | Non
         day=None,
         paragraphs=(f"{one.meaning[:1].upper()}{one.meaning[1:]}.", Inner("All settings", "settings")),
         facts=tuple(facts),
-        facts_assets=SNAPSHOT,
+        facts_assets=_source_assets(before),
         is_dated=False,
         template="settings_parameter.html.j2",
         extra={"one": one, "value": value if typed is None else typed, "words": words},
@@ -228,7 +255,7 @@ def preview_page(
         day=None,
         tone="warn" if told is None or not told.is_without_effect else "calm",
         paragraphs=(
-            *(told.caveats if told is not None else ()),
+            *(() if told is None else filter(None, (told.held_words, told.basis, *told.caveats))),
             *(() if change.restored_from is None else (RESTORED,)),
             f"Nothing is written yet. Written now, it counts from {day} on: {WHEN}.",
         ),
@@ -276,15 +303,17 @@ def _pool_panels(told: PolicyPreview) -> tuple[Panel, ...]:
     for anchor, title, pools in named:
         if pools:
             rows = [_pool_row(one, told.day) for one in pools]
-            columns = text("Pool", "Protocol", "Held", "Why" if anchor == "dropped" else "Why not so far")
+            why = "Why" if anchor == "dropped" else "Why not so far"
+            columns = text("Pool", "Protocol", "Held", "Plan now", "With the change", why)
             section = Section(anchor, f"{title}: {len(pools):,}", tables=(_open_table(columns, rows),))
-            found.append(Panel(section, ("eligible_pools", "prefiltered_pools"), told.day))
+            found.append(Panel(section, ("eligible_pools", "prefiltered_pools", "allocations"), told.day))
     return tuple(found)
 
 
 def _pool_row(one: PoolVerdict, day: date) -> tuple[str, ...]:
     name = Inner(clean(one.symbol, 80), "pools", one.pool_id, date=day)
-    return name, clean(one.protocol, 80), "yes" if one.is_held else "no", clean(one.reasons, WIDEST)
+    held = "yes" if one.is_held else "no"
+    return name, clean(one.protocol, 80), held, one.now, one.then, clean(one.reasons, WIDEST)
 
 
 def _holdings_panel(told: PolicyPreview) -> tuple[Panel, ...]:

@@ -28,6 +28,8 @@ COMPARED = ("c6", "c2", "c5", "c4")
 """Colours of the style sheet for what the chart is about and for what it is compared with; c6 is grey."""
 MOST_DOTS = 200
 """Points that tell their value when pointed at; a chart with more has none, its table has the figures."""
+PRICE: Unit = "price"
+"""A unit for dollars per token: they are written to six decimals, since a fraction of a cent matters."""
 N_TICKS = 4
 N_LABELS = 5
 BAR_REACH = 76.0
@@ -148,6 +150,8 @@ def written(value: float | None, unit: Unit) -> str:
         return UNKNOWN
     if unit == "usd":
         return float_usd(value)
+    if unit == PRICE:
+        return f"${number(value, 6)}"
     return percent(value) if unit == "percent" else f"{number(value, 3)} gwei"
 
 
@@ -312,7 +316,7 @@ def axis_words(ticks: Sequence[float], unit: Unit) -> list[str]:
     if unit == "usd" and (short := [about_usd(tick) for tick in ticks]) and len(set(short)) == len(ticks):
         return [words.replace("$-", "-$") for words in short]
     for digits in range(7):
-        if unit == "usd":
+        if unit in ("usd", PRICE):
             words = [f"{'-' if tick < 0 else ''}${abs(tick):,.{digits}f}" for tick in ticks]
         elif unit == "percent":
             words = [percent(tick, digits) for tick in ticks]

@@ -18,7 +18,7 @@ from defiyield_assets.domain.reporting.formats import (
     is_missing,
     number,
     percent,
-    signed_percent,
+    points,
     signed_usd,
     token_amount,
     usd,
@@ -197,7 +197,7 @@ def _facts(run: dict[str, Any], status: str) -> list[Fact]:
         Fact(
             "Gain against doing nothing",
             signed_usd(advantage),
-            f"over {run['horizon_days']} days, after costs; {signed_percent(more_apy)} APY before them",
+            f"over {run['horizon_days']} days, after costs; {points(more_apy)} of APY before them",
         ),
         holding,
         Fact(
@@ -208,7 +208,7 @@ def _facts(run: dict[str, Any], status: str) -> list[Fact]:
         Fact(
             "Transactions",
             number(run["n_steps"]),
-            f"moving {percent(run['turnover'], 1)} of assets; {run['n_pools']} pools at the end",
+            f"moving {percent(run['turnover'])} of assets; {run['n_pools']} pools at the end",
         ),
         *funds,
     ]

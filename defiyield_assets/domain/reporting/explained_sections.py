@@ -13,7 +13,7 @@ import pandas as pd
 from defiyield_assets.domain.reporting.formats import clean, is_missing, number, percent, usd, worth_words
 from defiyield_assets.domain.reporting.inputs import Names, ReportInputs
 from defiyield_assets.domain.reporting.layout import Section, Table, numbers, text
-from defiyield_assets.domain.reporting.plan_sections import ACTIONS, IDLE, records
+from defiyield_assets.domain.reporting.plan_sections import ACTIONS, IDLE, records, refusals_of_held, why_words
 
 MOST_POOLS = 100
 """Pools explained; the table allocations holds the others."""
@@ -57,20 +57,28 @@ def why_section(
     if not pools:
         return None
     pools.sort(key=_best_first)
-    words = (
+    words = [
         f"Earns is what the whole position earns over {number(run['horizon_days'])} days before costs. The next two "
         "are APYs of one dollar more, not of the whole position. Next dollar: what it would earn in this pool. A "
         "dollar in the plan: what a dollar of the tokens that the pool takes would earn where the plan would put it, "
         "after its conversion and before gas; where the best places are full it is less than the APY of the "
-        "plan, and it is unknown where the plan has no cash to place. A pool is worth entering where the first is "
-        "higher and pays for the costs. Costs are those of the pool's own steps, of pools left out those of entering "
-        "them. Beside a limit stands what relaxing it is worth, as the limits below have it."
-    )
+        "plan, and it is unknown where the plan has no cash to place.",
+        "A pool that is out can pay only where the first is higher, and then only if a whole position pays for its "
+        "costs and for the room that it takes from others: the rate in its reason is that of the size that suits it "
+        "best, in which its own deposit dilutes it, so it is no higher than that of its next dollar. A pool that was "
+        "filled to a limit has the higher first figure: more of it would earn more. A pool that takes what the better "
+        "ones leave is filled until both are about the same: one dollar more dilutes it further, and the plan reckons "
+        "in straight lines, so the first may be a little lower. It is lower, too, in a pool that is there only "
+        "because the plan needs so many, and in one that makes room. One that is kept or must be left says why.",
+        "Costs are those of the pool's own steps, of pools left out those of entering them. Beside a limit stands what "
+        "relaxing it is worth, as the limits below have it.",
+    ]
     if len(pools) > MOST_POOLS:
-        words += f" The table allocations explains {len(pools) - MOST_POOLS} more."
+        words[-1] += f" The table allocations explains {len(pools) - MOST_POOLS} more."
     worths = {f"{row['limit_name']} {row['subject']}": row for row in records(inputs.allocation_limits)}
-    table = Table(WHY_COLUMNS, tuple(_why_row(row, names, worths) for row in pools[:MOST_POOLS]))
-    return Section("why", "Why, pool by pool", (words,), tables=(table,))
+    refusals = refusals_of_held(inputs)
+    table = Table(WHY_COLUMNS, tuple(_why_row(row, names, worths, refusals) for row in pools[:MOST_POOLS]))
+    return Section("why", "Why, pool by pool", tuple(words), tables=(table,))
 
 
 def _best_first(row: dict[str, Any]) -> tuple[bool, float, float, str]:
@@ -79,7 +87,9 @@ def _best_first(row: dict[str, Any]) -> tuple[bool, float, float, str]:
     return row["action"] == "left_out", -gain, 0.0 if is_missing(rate) else -float(rate), str(row["pool_id"])
 
 
-def _why_row(row: dict[str, Any], names: Names, worths: Mapping[str, dict[str, Any]]) -> tuple[str, ...]:
+def _why_row(
+    row: dict[str, Any], names: Names, worths: Mapping[str, dict[str, Any]], refusals: Mapping[str, str]
+) -> tuple[str, ...]:
     binding = row["binding_limit"]
     limit = None if is_missing(binding) else worths.get(str(binding))
     told = "" if limit is None or is_missing(limit["worth_usd"]) else worth_words(limit["worth_usd"], limit["worth_by"])
@@ -92,7 +102,7 @@ def _why_row(row: dict[str, Any], names: Names, worths: Mapping[str, dict[str, A
         usd(row["cost_usd"]),
         "" if is_missing(row["break_even_days"]) else number(row["break_even_days"], 1),
         f"{limit_words(binding)}; {clean(limit['relaxation'], 60)}: {told}" if limit and told else limit_words(binding),
-        clean(row["why"]),
+        why_words(row, refusals),
         clean(row["pool_id"], 80),
     )
 

@@ -16,7 +16,7 @@ WIDE = 2_000
 LABELS = {
     "size_usd": "size",
     "last_apy": "last APY",
-    "age_days": "days known",
+    "age_days": "days since the first known point",
     "is_held": "held",
     "apy_mean_30d": "mean APY of 30 days",
     "apy_std_30d": "its standard deviation",
@@ -121,7 +121,7 @@ def _past_row(past: PastVerdict) -> tuple[str, ...]:
         passed_words(past.is_prefiltered),
         passed_words(past.is_eligible),
         (past.action or "").replace("_", " "),
-        "" if past.share_of_aum is None else percent(past.share_of_aum, 1),
+        "" if past.share_of_aum is None else percent(past.share_of_aum),
         ", ".join(past.codes),
     )
 

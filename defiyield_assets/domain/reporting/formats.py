@@ -100,6 +100,11 @@ def signed_percent(fraction: Any, digits: int = 2) -> str:
     return UNKNOWN if is_missing(fraction) else f"{float(fraction) * 100:+,.{digits}f}%"
 
 
+def points(difference: Any) -> str:
+    """What lies between two rates or shares, told with its sign: 0.0725 -> +7.25 points; null unknown."""
+    return UNKNOWN if is_missing(difference) else f"{round(float(difference) * 100, 2) + 0.0:+,.2f} points"
+
+
 def number(value: Any, digits: int = 0) -> str:
     """A plain number with thousands separators; null unknown."""
     return UNKNOWN if is_missing(value) else f"{value:,.{digits}f}"

@@ -59,5 +59,5 @@ def icebox_section(inputs: ReportInputs, names: Names) -> Section:
 
 
 def price(value: Any) -> str:
-    """A price per token to a hundredth of a cent: what matters here are fractions of a cent."""
-    return UNKNOWN if is_missing(value) else f"${number(value, 4)}"
+    """A price per token to six decimals: bands are a part of a cent wide, and a close stands close to its own."""
+    return UNKNOWN if is_missing(value) else f"${number(value, 6)}"

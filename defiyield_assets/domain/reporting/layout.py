@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, Self
 
 ABOUT = "about"
 """Anchor of the section that says what the report rests on."""
-Unit = Literal["usd", "percent", "gwei"]
+Unit = Literal["usd", "price", "percent", "gwei"]
 """What a chart's values are: dollars, fractions (printed as percent), gwei."""
 Role = Literal["main", "other", "before", "after", "history", "forecast"]
 """What a series is to the reader; it decides colour and stroke."""

@@ -14,7 +14,9 @@ from defiyield_assets.domain.reporting.formats import (
     UNKNOWN,
     clean,
     is_missing,
+    number,
     percent,
+    points,
     short_id,
     signed_percent,
     signed_usd,
@@ -25,14 +27,16 @@ from defiyield_assets.domain.reporting.inputs import ETHEREUM, Names, ReportInpu
 from defiyield_assets.domain.reporting.layout import Fact, Section, Table, numbers, text
 from defiyield_assets.domain.reporting.plan_sections import DUST_USD, records
 
+POOL_COSTS = "Costs, paid beside it"
+"""The column of what the transactions of a pool cost."""
 ATTRIBUTION_COLUMNS = (
     *text("Pool"),
-    *numbers("At the start", "Earned", "Advertised", "Forecast", "Realised"),
+    *numbers("At the start", "Earned", "Advertised the day before", "Forecast", "Realised"),
     *numbers("Gap: rate", "Gap: dilution", "Gap: price", "Gap: cost"),
 )
 POSITION_COLUMNS = (
     *text("Pool"),
-    *numbers("At the start", "In and out", "Earned", "Price change", "At the end", "Costs, paid beside it"),
+    *numbers("At the start", "In and out", "Earned", "Price change", "At the end", POOL_COSTS),
 )
 UNEXPLAINED_COLUMNS = (
     *text("Since", "Token"),
@@ -41,6 +45,11 @@ UNEXPLAINED_COLUMNS = (
 )
 LARGEST_APY = 10.0
 """A day's move beyond this, annualised, is only called larger: its digits say nothing."""
+FIRST_DAY = (
+    "{} is the first day that the ledger values: nothing is measured on it, all that is held counts as capital that "
+    "came in, whatever was earned and paid before."
+)
+"""Why a ledger whose bookings go further back has no income and no return on a day."""
 LISTED = 50
 """Unexplained rows shown; the rest is counted."""
 
@@ -105,17 +114,18 @@ def unexplained_section(inputs: ReportInputs, names: Names) -> Section | None:
 
 
 def _facts(today: dict[str, Any], before: dict[str, Any] | None) -> list[Fact]:
+    unmeasured = "not measured on the first day" if before is None else ""
     change = "" if before is None else f"{signed_usd(today['nav_usd'] - before['nav_usd'])} since {before['date']}"
     return [
         Fact("Net asset value", usd(today["nav_usd"]), change),
         _rate_fact("Return of the day", today, "return"),
         _rate_fact("Realised yield of the day", today, "realised_yield"),
-        Fact("Income", signed_usd(today["income_usd"]), "yield and rewards"),
-        Fact("Expenses", usd(today["expenses_usd"]), "gas and conversion"),
+        Fact("Income", signed_usd(today["income_usd"]), unmeasured or "yield and rewards"),
+        Fact("Expenses", usd(today["expenses_usd"]), unmeasured or "gas and conversion"),
         Fact("Price changes", signed_usd(today["price_change_usd"]), ""),
         Fact("Capital in and out", signed_usd(today["flows_usd"]), ""),
         Fact("Unexplained", usd(today["unexplained_usd"]), "moves that nobody explained; should be 0"),
-        Fact("Idle", percent(today["idle_share"], 1), "of net asset value in no pool"),
+        Fact("Idle", percent(today["idle_share"]), "of net asset value in no pool"),
     ]
 
 
@@ -167,11 +177,12 @@ def _annual(amount: Decimal, at_work: Decimal) -> str:
     return _apy(annualise(float(RATIO.divide(amount, at_work))))
 
 
-def _apy(fraction: Any, *, is_signed: bool = False) -> str:
-    """An APY or a part of one."""
+def _apy(fraction: Any, *, is_gap: bool = False) -> str:
+    """An APY, or a part of the gap between two of them, which is in points."""
     if not is_missing(fraction) and abs(float(fraction)) > LARGEST_APY:
-        return f"{'above ' if float(fraction) > 0 else 'below -'}{percent(LARGEST_APY, 0)}"
-    return signed_percent(fraction) if is_signed else percent(fraction)
+        told = f"{'above ' if float(fraction) > 0 else 'below -'}{number(LARGEST_APY * 100)}"
+        return told + (" points" if is_gap else "%")
+    return points(fraction) if is_gap else percent(fraction)
 
 
 def _attribution(rows: list[dict[str, Any]], names: Names) -> Table:
@@ -183,11 +194,12 @@ def _attribution(rows: list[dict[str, Any]], names: Names) -> Table:
                 usd(row["opening_usd"]),
                 signed_usd(row["income_usd"]),
                 *(_apy(row[name]) for name in ("advertised_apy", "forecast_apy", "realised_apy")),
-                *(_apy(row[f"gap_{name}"], is_signed=True) for name in ("rate", "dilution", "price", "cost")),
+                *(_apy(row[f"gap_{name}"], is_gap=True) for name in ("rate", "dilution", "price", "cost")),
             )
             for row in rows
         ),
-        caption="Each position: advertised, expected and realised APY, and where the gap comes from",
+        caption="Each position: APY advertised the day before, expected when we decided and realised on the day, and "
+        "where the gap comes from",
     )
 
 
@@ -197,7 +209,10 @@ def _positions(rows: list[dict[str, Any]], names: Names) -> Table:
     known = [row for row in rows if not any(is_missing(row[name]) for name in columns)]
     if len(known) == len(rows) > 1:
         listed.append(("All pools", *_dollars([exact_sum(row[name] for row in rows) for name in columns])))
-    caption = "Each position in dollars: start, in and out, earned and price change add up to its end"
+    caption = (
+        "Each position in dollars: start, in and out, earned and price change add up to its end; costs are those of "
+        "its own transactions alone, without swaps and approvals"
+    )
     return Table(POSITION_COLUMNS, tuple(listed), caption=caption)
 
 

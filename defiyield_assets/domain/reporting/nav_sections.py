@@ -15,6 +15,7 @@ from defiyield_assets.domain.ledger.valuation import exact_sum
 from defiyield_assets.domain.reporting.formats import is_missing, number, signed_percent, signed_usd, usd
 from defiyield_assets.domain.reporting.inputs import ReportInputs
 from defiyield_assets.domain.reporting.layout import Chart, Fact, Point, Section, Series, Table, numbers, text
+from defiyield_assets.domain.reporting.ledger_sections import FIRST_DAY
 from defiyield_assets.domain.reporting.plan_sections import records
 
 SHOWN_DAYS = 90
@@ -49,7 +50,7 @@ def nav_section(inputs: ReportInputs) -> Section | None:
     days = _chain(rows, DayRange(known[0], inputs.day))
     first, last = known[0], inputs.day
     if len(known) == 1:
-        return Section("nav", TITLE, (f"The ledger starts on {last}: a return needs a day before it.",))
+        return Section("nav", TITLE, (FIRST_DAY.format(last),))
     words = [
         f"From {first} to {last}, UTC, at most {SHOWN_DAYS} days. Put in so far is the net asset value of the first "
         "day and the capital that came or went since. The return is time-weighted: each day's return chained, so that "

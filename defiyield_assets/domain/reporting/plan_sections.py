@@ -39,6 +39,8 @@ DUST_USD = Decimal(1)
 GROUPS = {1: "1 low", 2: "2 medium", 3: "3 high", 4: "4 unrated"}
 SPENDING = ("CONVERT", "DEPOSIT")
 """Kinds of steps before which the tokens that they spend are approved (defi.md: gas units)."""
+UNUSED_CASH = "cash that no step of the plan uses"
+"""What allocations say of every row of cash, be it used or not."""
 ACTIONS = {
     "hold": "keep",
     "increase": "add",
@@ -73,9 +75,10 @@ def holdings_section(
     if not held:
         return Section("plan", "The plan", ("There are no holdings to show.",))
     held.sort(key=_largest_first)
+    refusals = refusals_of_held(inputs) if is_published else {}
     table = Table(
         HOLDING_COLUMNS,
-        tuple(_holding_row(row, names) for row in held),
+        tuple(_holding_row(row, names, refusals) for row in held),
         bar_column=1,
         bars=tuple(_bar(row["share_of_aum"]) for row in held),
     )
@@ -183,13 +186,39 @@ def _drawn(worth: Decimal | None) -> float | None:
     return None if worth is None else float(worth)
 
 
-def _holding_row(row: dict[str, Any], names: Names) -> tuple[str, ...]:
+def refusals_of_held(inputs: ReportInputs) -> dict[str, str]:
+    """Held pools that the final filter refuses and the plan may keep all the same: pool id -> why it refuses them.
+
+    What must be left has that in its own reason.
+    """
+    return {
+        str(row["pool_id"]): f"{clean(str(row['reason_codes']).replace(',', ', '), 120)}: {clean(row['reasons'])}"
+        for row in records(inputs.eligible_pools)
+        if row["is_held"] is not None
+        and bool(row["is_held"])
+        and not bool(row["is_passed"])
+        and not bool(row["is_must_exit"])
+    }
+
+
+def why_words(row: Mapping[str, Any], refusals: Mapping[str, str]) -> str:
+    """The plan's reason for a row of allocations, with what the final filter has against a pool that is held."""
+    why, change = clean(row["why"]), int(row["amount"]) - int(row["amount_before"])
+    if row["pool_id"] == IDLE and change and why == UNUSED_CASH:
+        if int(row["amount"]) == 0:
+            return "all of it is used by the plan's steps"
+        return "what the plan's steps leave of it" if change < 0 else "more than the plan's steps use"
+    refusal = refusals.get(str(row["pool_id"]))
+    return why if refusal is None else f"{why}; the final filter lets no more in: {refusal}"
+
+
+def _holding_row(row: dict[str, Any], names: Names, refusals: Mapping[str, str]) -> tuple[str, ...]:
     is_cash = row["pool_id"] == IDLE
     token = names.token(row["token_address"])
     assumed = " *" if bool(row["is_price_assumed"]) else ""
     return (
         f"Cash in {token}" if is_cash else names.pool_link(row["pool_id"]),
-        percent(row["share_of_aum"], 1),
+        percent(row["share_of_aum"]),
         usd(row["value_usd"]) + assumed,
         f"{about_amount(row['amount'], int(row['decimals']))} {token}",
         ACTIONS.get(str(row["action"]), clean(row["action"], 20)),
@@ -197,7 +226,7 @@ def _holding_row(row: dict[str, Any], names: Names) -> tuple[str, ...]:
         "" if is_cash else percent(row["forecast_apy"]),
         "" if is_cash else percent(row["diluted_apy"]),
         "" if is_cash else group_name(row["pool_group"]),
-        clean(row["why"]),
+        why_words(row, refusals),
         "" if is_cash else clean(row["pool_id"], 80),
     )
 
@@ -334,7 +363,11 @@ def left_out_section(
     paragraphs, tables = [], []
     for title, frame in (("Pre-filter", inputs.prefiltered_pools), ("Final filter", inputs.eligible_pools)):
         passed = int(frame["is_passed"].sum()) if len(frame) else 0
-        paragraphs.append(f"{title}: {number(passed)} of {number(len(frame))} pools passed.")
+        told = f"{title}: {number(passed)} of {number(len(frame))} pools passed"
+        held = _held_beside(frame, inputs.prefiltered_pools) if title == "Final filter" else 0
+        beside = f"; {number(held)} of the {number(len(frame))} did not pass the pre-filter and"
+        beside += " is judged because it is held" if held == 1 else " are judged because they are held"
+        paragraphs.append(f"{told}{beside}." if held else f"{told}.")
         counts = count_reasons(frame, names)
         if counts:
             tables.append(Table(COUNT_COLUMNS, counts, caption=f"{title}: reasons against (a pool may have several)"))
@@ -344,6 +377,13 @@ def left_out_section(
         caption = f"{which} with the highest APY (forecast, or the last one seen where there is no forecast)"
         tables.append(Table(LEFT_OUT_COLUMNS, best, caption=caption))
     return Section("left-out", "What was left out, and why", tuple(paragraphs), tables=tuple(tables))
+
+
+def _held_beside(final: pd.DataFrame, prefiltered: pd.DataFrame) -> int:
+    """Held pools that the final filter judges though the pre-filter did not let them pass."""
+    passed = {row["pool_id"] for row in records(prefiltered) if bool(row["is_passed"])}
+    held = [row["pool_id"] for row in records(final) if not is_missing(row["is_held"]) and bool(row["is_held"])]
+    return len(set(held) - passed)
 
 
 def count_reasons(verdicts: pd.DataFrame, names: Names) -> tuple[tuple[str, ...], ...]:

@@ -155,7 +155,7 @@ def _change_line(row: dict[Any, Any], names: Names) -> str:
     if not int(row["amount"]):
         return safe(f"{verb}{name}: {amount}, then none")
     earns = "" if is_missing(row["diluted_apy"]) else f", {percent(row['diluted_apy'])} APY after our deposit"
-    return safe(f"{verb}{name}: {amount}, then {percent(row['share_of_aum'], 1)} of assets{earns}")
+    return safe(f"{verb}{name}: {amount}, then {percent(row['share_of_aum'])} of assets{earns}")
 
 
 def _short_amount(base_units: int, decimals: int) -> str:

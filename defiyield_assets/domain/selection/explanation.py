@@ -437,7 +437,7 @@ def _left_out_changes(planned: Row, parameters: Parameters | None) -> list[str]:
         if float(rate) < float(dollar):
             found.append(
                 f"its next dollar earns {rate:.2%} a year, one in the plan {dollar:.2%}: its APY has to rise by "
-                f"{float(dollar) - float(rate):.2%}, or what the plan holds has to fall as much"
+                f"{(float(dollar) - float(rate)) * 100:.2f} points, or what the plan holds has to fall as much"
             )
         else:
             found.append(

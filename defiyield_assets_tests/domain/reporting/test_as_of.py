@@ -80,7 +80,10 @@ def test_money_and_rates_have_their_unit(day_with: Days) -> None:
             for place, column in enumerate(table.columns):
                 if column.is_number and not counted.search(column.name):
                     cells = [row[place] for row in table.rows if row[place] not in ("", "unknown", "missing")]
-                    assert all(re.search(r"[$%]|gwei|pp|[A-Z]{3}", cell) for cell in cells), (section.anchor, column)
+                    assert all(re.search(r"[$%]|gwei|pp|points|[A-Z]{3}", cell) for cell in cells), (
+                        section.anchor,
+                        column,
+                    )
 
 
 def test_nothing_is_told_by_a_dash(day_with: Days) -> None:

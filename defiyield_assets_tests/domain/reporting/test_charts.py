@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from defiyield_assets.domain.reporting.charts import BAR_REACH, axis_words, draw, figures_table, written
+from defiyield_assets.domain.reporting.charts import BAR_REACH, PRICE, axis_words, draw, figures_table, written
 from defiyield_assets.domain.reporting.formats import UNKNOWN
 from defiyield_assets.domain.reporting.layout import Chart, Point, Series, Unit
 
@@ -122,6 +122,7 @@ def test_axes_have_as_many_digits_as_tell_their_values_apart() -> None:
     assert axis_words([-500.0, 0.0, 500.0], "usd") == ["-$500", "$0", "$500"]
     assert axis_words([0.0, 0.005, 0.01], "percent") == ["0.0%", "0.5%", "1.0%"]
     assert axis_words([2.0, 2.5], "gwei") == ["2.0", "2.5"]
+    assert axis_words([0.985, 0.99, 0.995], PRICE) == ["$0.985", "$0.990", "$0.995"]
 
 
 def test_labels_of_the_axis_keep_the_first_and_the_last_and_never_touch() -> None:
@@ -154,4 +155,5 @@ def test_values_are_written_in_their_unit() -> None:
     assert written(-1234.5, "usd") == "-$1,234.50"
     assert written(0.1234, "percent") == "12.34%"
     assert written(2.5, "gwei") == "2.500 gwei"
+    assert written(0.985025, PRICE) == "$0.985025"
     assert written(math.nan, "usd") == written(None, "gwei") == UNKNOWN

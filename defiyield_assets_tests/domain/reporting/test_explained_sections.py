@@ -20,6 +20,7 @@ from defiyield_assets_tests.domain.reporting.conftest import (
     frame,
     holding,
     plan_run,
+    verdict,
 )
 
 Days = Callable[..., ReportInputs]
@@ -63,6 +64,39 @@ def test_every_pool_is_explained_in_numbers_the_best_first_and_those_left_out_la
     assert rows[0][0].startswith("USDC · aave-v3")
     assert rows[0][2:8] == ("$1,607.92", "9.03%", "5.61%", "$3.02", "0.1", "share of AUM in one protocol: aave-v3")
     assert rows[2][8] == "lower gain: 4.00%"
+
+
+def test_what_the_two_rates_mean_is_told_for_pools_outside_at_a_limit_and_inside(day_with: Days) -> None:
+    found = section(day_with(allocations=EXPLAINED), "why")
+    assert found is not None
+    told = " ".join(found.paragraphs)
+    for words in (
+        "A pool that is out can pay only where the first is higher",
+        "that of the size that suits it best, in which its own deposit dilutes it",
+        "filled to a limit has the higher first figure",
+        "filled until both are about the same",
+    ):
+        assert words in told
+    assert "worth entering where the first is higher" not in told
+
+
+def test_a_held_pool_that_the_final_filter_refuses_says_so_beside_the_plans_reason(day_with: Days) -> None:
+    """What must be left names its refusal itself; what is not held is no business of the plan."""
+    refused = {"is_held": True, "is_must_exit": False, "forecast_apy": 0.004}
+    verdicts = (
+        verdict(POOL_A, "USDC", "aave-v3", "FORECAST_TOO_LOW", **refused),
+        verdict(POOL_B, "USDT", "compound-v3", "PROTOCOL_NOT_APPROVED", **{**refused, "is_must_exit": True}),
+        verdict(POOL_D, "USDC", "aave-v3", "FORECAST_TOO_LOW", **{**refused, "is_held": False}),
+    )
+    inputs = day_with(allocations=EXPLAINED, eligible_pools=frame("eligible_pools", *verdicts))
+    why, plan = section(inputs, "why"), section(inputs, "plan")
+    assert why is not None
+    assert plan is not None
+    words = "; the final filter lets no more in: FORECAST_TOO_LOW: FORECAST_TOO_LOW in words"
+    told = {row[-1]: row[-2] for table in (*why.tables, *plan.tables) for row in table.rows}
+    assert told[POOL_A].endswith(words)
+    assert [pool_id for pool_id, reason in told.items() if "final filter" in reason] == [POOL_A]
+    assert sum(words in row[-2] for row in plan.tables[0].rows) == 1
 
 
 def test_limits_that_bind_stand_with_their_worth_the_dearest_first(day_with: Days) -> None:

@@ -118,8 +118,27 @@ def test_an_older_row_without_its_dollars_is_shown_without_a_sum(day_with: Days)
 def test_a_wild_day_annualised_is_only_called_larger(day_with: Days) -> None:
     row = position(POOL_A, realised_apy=1e300, forecast_apy=0.05, gap_rate=Decimal("1e300"), gap_cost=Decimal(-11))
     (apys, _) = section(day_with(yield_attribution=frame("yield_attribution", row)), "earned").tables
-    assert apys.rows[0][5:7] == ("above 1,000%", "above 1,000%")
-    assert apys.rows[0][9] == "below -1,000%"
+    assert apys.rows[0][5:7] == ("above 1,000%", "above 1,000 points")
+    assert apys.rows[0][9] == "below -1,000 points"
+
+
+def test_gaps_between_rates_are_points_and_the_advertised_rate_says_of_which_day_it_is(day_with: Days) -> None:
+    gaps = {"gap_rate": Decimal("-0.0404"), "gap_price": Decimal("-0.000001"), "gap_cost": None}
+    row = position(POOL_A, advertised_apy=0.07, **gaps)
+    (apys, dollars) = section(day_with(yield_attribution=frame("yield_attribution", row)), "earned").tables
+    told = dict(zip([column.name for column in apys.columns], apys.rows[0], strict=True))
+    assert told["Advertised the day before"] == "7.00%"
+    assert [told[f"Gap: {part}"] for part in ("rate", "price", "cost")] == ["-4.04 points", "+0.00 points", "unknown"]
+    assert "costs are those of its own transactions alone, without swaps and approvals" in dollars.caption
+
+
+def test_on_the_first_day_income_is_said_to_be_unmeasured(day_with: Days) -> None:
+    """Though the day has bookings."""
+    today = nav(DAY, "1000", return_1d=None, realised_yield_1d=None)
+    facts = section(day_with(nav_daily=frame("nav_daily", today)), "earned").facts
+    remarks = {fact.name: fact.remark for fact in facts}
+    assert remarks["Income"] == remarks["Expenses"] == "not measured on the first day"
+    assert {fact.name: fact.remark for fact in section(day_with(), "earned").facts}["Income"] == "yield and rewards"
 
 
 def test_what_is_unexplained_is_told_first_and_listed_with_what_would_explain_it(day_with: Days) -> None:

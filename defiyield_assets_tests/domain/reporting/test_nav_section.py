@@ -105,7 +105,10 @@ def test_the_ledgers_first_day_has_no_return_yet(day_with: Days) -> None:
     content = build_content(day_with(nav_daily=frame("nav_daily", first)))
     section, earned = content.section("nav"), content.section("earned")
     assert section is not None
-    assert section.paragraphs == ("The ledger starts on 2025-06-02: a return needs a day before it.",)
+    assert section.paragraphs == (
+        "2025-06-02 is the first day that the ledger values: nothing is measured on it, all that is held counts as "
+        "capital that came in, whatever was earned and paid before.",
+    )
     assert section.charts == ()
     assert earned is not None
     facts = {fact.name: (fact.value, fact.remark) for fact in earned.facts}

@@ -176,8 +176,8 @@ def test_holdings_without_a_published_plan_are_worth_what_is_held_today(day_with
     section = build_content(inputs).section("plan")
     assert section is not None
     rows = {row[0]: row[1:6] for row in section.tables[0].rows}
-    assert rows["USDT · compound-v3"] == ("10.0%", "$100,000.00", "100,000 USDT", "keep", "")
-    assert rows["Cash in USDC"][:3] == ("50.1%", "$502,345.68", "502,345.678901 USDC")
+    assert rows["USDT · compound-v3"] == ("9.98%", "$100,000.00", "100,000 USDT", "keep", "")
+    assert rows["Cash in USDC"][:3] == ("50.12%", "$502,345.68", "502,345.678901 USDC")
     assert section.tables[0].bars == pytest.approx((0.09977, 0.09977, 0.50117), abs=1e-4)
 
 
@@ -202,6 +202,28 @@ def test_barred_tokens_are_counted_in_grammar(day_with: Days, n: int, words: str
     assert section.paragraphs[0].startswith(words)
 
 
+@pytest.mark.parametrize(
+    ("amount", "before", "words"),
+    [
+        (0, 225_000, "all of it is used by the plan's steps"),
+        (1, 85_000, "what the plan's steps leave of it"),
+        (2, 0, "more than the plan's steps use"),
+        (5, 5, "cash that no step of the plan uses"),
+    ],
+)
+def test_cash_is_unused_only_where_no_step_uses_it(day_with: Days, amount: int, before: int, words: str) -> None:
+    row = holding("IDLE", USDC, amount, before, action="idle", why="cash that no step of the plan uses")
+    section = build_content(day_with(allocations=frame("allocations", row))).section("plan")
+    assert section is not None
+    assert section.tables[0].rows[0][-2] == words
+
+
+def test_what_lies_between_two_rates_is_told_in_points(day_with: Days) -> None:
+    facts = {fact.name: fact.remark for fact in build_content(day_with()).facts}
+    assert facts["Gain against doing nothing"] == "over 30 days, after costs; +4.11 points of APY before them"
+    assert facts["Transactions"] == "moving 50.00% of assets; 3 pools at the end"
+
+
 def test_dust_is_no_place_that_holds_something(day_with: Days) -> None:
     rows = (holding(POOL_A, USDC, 10**6, 999_999), holding("IDLE", USDC, 999_999, 0, action="idle"))
     section = build_content(day_with(allocations=frame("allocations", *rows))).section("plan")
@@ -214,7 +236,10 @@ def test_dust_is_no_place_that_holds_something(day_with: Days) -> None:
 def test_left_out_pools_are_counted_and_the_best_explained(day_with: Days) -> None:
     section = build_content(day_with()).section("left-out")
     assert section is not None
-    assert section.paragraphs == ("Pre-filter: 2 of 4 pools passed.", "Final filter: 4 of 5 pools passed.")
+    assert section.paragraphs == (
+        "Pre-filter: 2 of 4 pools passed.",
+        "Final filter: 4 of 5 pools passed; 1 of the 5 did not pass the pre-filter and is judged because it is held.",
+    )
     prefilter, final, best = section.tables
     assert [row[:2] for row in prefilter.rows] == [("TOKEN_NOT_APPROVED", "2"), ("PROTOCOL_NOT_APPROVED", "1")]
     assert [row[:2] for row in final.rows] == [("APY_BELOW_MIN", "1"), ("POOL_TOO_YOUNG", "1")]

@@ -63,7 +63,7 @@ def crowded(n: int) -> ReportInputs:
 def test_the_day_is_said_from_verdict_to_health(day_with: Days) -> None:
     said = shown(build_slack_message(day_with()))
     assert "2025-06-02: Rebalance to 9.12%" in said
-    assert "• enter USDC · aave-v3 #aaaaaa…aaaa: +250,586.41 USDC, then 25.0% of assets, 10.10% APY" in said
+    assert "• enter USDC · aave-v3 #aaaaaa…aaaa: +250,586.41 USDC, then 25.00% of assets, 10.10% APY" in said
     assert "• Cash in USDC: -250,586.41 USDC" in said
     assert "• 1 more stays as held" in said
     assert "• 2. CONVERT in warm: 300,120.04 USDC → 300,000 USDT ($250,000.50, gas $2.36, conversion $100.12)" in said

@@ -138,7 +138,7 @@ def test_a_pool_left_out_says_how_much_more_it_would_have_to_earn() -> None:
     frames: dict[str, Any] = {"prefiltered": [verdict()], "eligible": [final()]}
     told = explain_pool(POOL, DAY, replace(EMPTY, runs=RUNS, allocations=[row], **frames))
     assert told.answer == "USDC · aave-v3 is allowed, but not in the plan: because"
-    assert "its APY has to rise by 2.00%" in told.changes[0]
+    assert "its APY has to rise by 2.00 points" in told.changes[0]
     assert "20.0 days" in told.changes[1]
 
 
